@@ -1,0 +1,56 @@
+use proptest::prelude::*;
+
+use super::super::table::{Table, Value};
+use super::*;
+
+/// flags, then: headers {a: 1, BCC: []}, delivery mode, reply-to.
+fn sample() -> Vec<u8> {
+    let mut bytes = vec![0b0011_0010, 0];
+    let headers: Table =
+        [("a", Value::I32(1)), ("BCC", Value::Array(vec![])), ("z", Value::Void)].into_iter().collect();
+    headers.encode(&mut bytes);
+    bytes.extend([2, 3, b'o', b'l', b'd']);
+    bytes
+}
+
+#[test]
+fn properties_are_found() {
+    let bytes = sample();
+    let p = Properties::parse(&bytes).unwrap();
+    assert!(p.is_persistent());
+    assert_eq!(p.reply_to, Some(&b"old"[..]));
+    assert_eq!(p.expiration, None);
+}
+
+#[test]
+fn reply_to_is_exchanged_and_the_rest_stays() {
+    let bytes = with_reply_to(&sample(), b"another");
+    let p = Properties::parse(&bytes).unwrap();
+    assert_eq!(p.reply_to, Some(&b"another"[..]));
+    assert_eq!(p.headers, Properties::parse(&sample()).unwrap().headers);
+}
+
+#[test]
+fn a_header_is_left_out() {
+    let bytes = without_header(&sample(), b"BCC");
+    let p = Properties::parse(&bytes).unwrap();
+    let left = Table::parse(p.headers.unwrap()).unwrap();
+    assert_eq!(left, [("a", Value::I32(1)), ("z", Value::Void)].into_iter().collect());
+    assert_eq!(p.reply_to, Some(&b"old"[..]));
+}
+
+#[test]
+fn continuation_words_without_properties_are_read_over() {
+    assert_eq!(Properties::parse(&[0x10, 1, 0, 1, 0, 0, 2]).unwrap().delivery_mode, Some(2));
+    assert_eq!(Properties::parse(&[0x10, 1, 0x80, 0, 2]), Err(DecodeError::UnknownProperties));
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_refused_or_read_without_harm(bytes in any::<Vec<u8>>()) {
+        if Properties::parse(&bytes).is_ok() {
+            let _ = with_reply_to(&bytes, b"x");
+            let _ = without_header(&bytes, b"BCC");
+        }
+    }
+}
