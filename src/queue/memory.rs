@@ -1,0 +1,64 @@
+//! The account of memory that messages and outboxes use, and the limit at which publishers wait.
+
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering::Relaxed};
+
+const SHARDS: usize = 16;
+
+#[derive(Default)]
+#[repr(align(64))]
+struct Shard(AtomicI64);
+
+/// Bytes in use, spread over shards so that threads do not fight for one cache line.
+pub struct MemoryAccount {
+    shards: [Shard; SHARDS],
+    /// Bytes at which publishers are made to wait.
+    limit: AtomicU64,
+}
+
+impl MemoryAccount {
+    /// An account that lives as long as the process: every message points to its account without counting references.
+    /// A node makes one when it starts.
+    pub fn new(limit: u64) -> &'static Self {
+        Box::leak(Box::new(Self { shards: Default::default(), limit: AtomicU64::new(limit) }))
+    }
+
+    #[inline]
+    fn shard(&self) -> &AtomicI64 {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        thread_local!(static MINE: usize = NEXT.fetch_add(1, Relaxed) % SHARDS);
+        let [first, ..] = &self.shards;
+        &self.shards.get(MINE.with(|i| *i)).unwrap_or(first).0
+    }
+
+    #[inline]
+    pub fn add(&self, bytes: usize) {
+        self.shard().fetch_add(i64::try_from(bytes).unwrap_or(i64::MAX), Relaxed);
+    }
+
+    #[inline]
+    pub fn sub(&self, bytes: usize) {
+        self.shard().fetch_sub(i64::try_from(bytes).unwrap_or(i64::MAX), Relaxed);
+    }
+
+    /// Bytes in use now.
+    pub fn used(&self) -> u64 {
+        let sum: i64 = self.shards.iter().map(|s| s.0.load(Relaxed)).sum();
+        u64::try_from(sum).unwrap_or(0)
+    }
+
+    /// The watermark in bytes.
+    pub fn limit(&self) -> u64 {
+        self.limit.load(Relaxed)
+    }
+
+    /// True while publishers must wait.
+    pub fn is_over(&self) -> bool {
+        self.used() >= self.limit()
+    }
+}
+
+impl std::fmt::Debug for MemoryAccount {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "MemoryAccount({} of {} bytes)", self.used(), self.limit())
+    }
+}

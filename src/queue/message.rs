@@ -1,0 +1,181 @@
+//! A message, borrowed from a read buffer or held once for all queues.
+//!
+//! Both forms are one run of bytes plus a [`Layout`] that says where in it the route, the properties and the body lie.
+//! A message that came in one piece is kept just as it lay in the read buffer, frame headers included: one copy, one
+//! allocation.
+
+use std::ops::Range;
+
+use triomphe::ThinArc;
+
+use super::memory::MemoryAccount;
+
+/// Where the parts of a message lie in its bytes, and what the queues need to know of its properties.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Layout {
+    /// Exchange and routing key, two short strings.
+    pub route: Range<u32>,
+    /// Flag words and property values.
+    pub properties: Range<u32>,
+    pub body: Range<u32>,
+    pub persistent: bool,
+}
+
+/// The parts of a message in place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MessageView<'a> {
+    pub route: &'a [u8],
+    pub properties: &'a [u8],
+    pub body: &'a [u8],
+}
+
+fn part(bytes: &[u8], range: &Range<u32>) -> std::ops::Range<usize> {
+    // A layout is made together with its bytes; a range outside them would be a bug and reads as empty.
+    let range = range.start as usize..range.end as usize;
+    if range.start <= range.end && range.end <= bytes.len() { range } else { 0..0 }
+}
+
+impl Layout {
+    #[inline]
+    fn view<'a>(&self, bytes: &'a [u8]) -> MessageView<'a> {
+        let get = |r: &Range<u32>| bytes.get(part(bytes, r)).unwrap_or_default();
+        MessageView { route: get(&self.route), properties: get(&self.properties), body: get(&self.body) }
+    }
+}
+
+/// What precedes the bytes of a held message.
+struct Head {
+    layout: Layout,
+    charge: Charge,
+}
+
+/// Gives the memory back when the last holder lets go.
+struct Charge {
+    account: &'static MemoryAccount,
+    bytes: usize,
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.account.sub(self.bytes);
+    }
+}
+
+/// A held message: a counted reference of eight bytes.
+#[derive(Clone)]
+pub struct Message(ThinArc<Head, u8>);
+
+impl Message {
+    /// Copies the bytes; they are charged to the account until the last clone is gone.
+    pub fn new(bytes: &[u8], layout: Layout, account: &'static MemoryAccount) -> Self {
+        let charged = bytes.len() + size_of::<Head>() + 16;
+        account.add(charged);
+        let head = Head { layout, charge: Charge { account, bytes: charged } };
+        Self(ThinArc::from_header_and_slice(head, bytes))
+    }
+
+    /// Puts a message together from its parts.
+    pub fn from_parts(view: MessageView<'_>, persistent: bool, account: &'static MemoryAccount) -> Self {
+        let mut bytes = Vec::with_capacity(view.route.len() + view.properties.len() + view.body.len());
+        let mut add = |part: &[u8]| {
+            let start = to_u32(bytes.len());
+            bytes.extend_from_slice(part);
+            start..to_u32(bytes.len())
+        };
+        let layout =
+            Layout { route: add(view.route), properties: add(view.properties), body: add(view.body), persistent };
+        Self::new(&bytes, layout, account)
+    }
+
+    #[inline]
+    pub fn view(&self) -> MessageView<'_> {
+        self.0.header.header.layout.view(&self.0.slice)
+    }
+
+    pub fn is_persistent(&self) -> bool {
+        self.0.header.header.layout.persistent
+    }
+
+    /// Bytes that this message is charged with.
+    pub fn charged_bytes(&self) -> usize {
+        self.0.header.header.charge.bytes
+    }
+}
+
+impl std::fmt::Debug for Message {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Message({:?})", self.view())
+    }
+}
+
+/// Message sizes are bounded by the 512 MiB body limit, far below 4 GiB.
+fn to_u32(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}
+
+/// A message on its way into queues: still in the read buffer, or already held.
+#[derive(Clone, Debug)]
+pub enum Incoming<'a> {
+    Borrowed { bytes: &'a [u8], layout: Layout, account: &'static MemoryAccount },
+    Held(Message),
+}
+
+impl Incoming<'_> {
+    #[inline]
+    pub fn view(&self) -> MessageView<'_> {
+        match self {
+            Self::Borrowed { bytes, layout, .. } => layout.view(bytes),
+            Self::Held(message) => message.view(),
+        }
+    }
+
+    /// The held form, made on first use and shared from then on.
+    #[inline]
+    pub fn hold(&mut self) -> Message {
+        match self {
+            Self::Held(message) => message.clone(),
+            Self::Borrowed { bytes, layout, account } => {
+                let message = Message::new(bytes, layout.clone(), account);
+                *self = Self::Held(message.clone());
+                message
+            }
+        }
+    }
+
+    pub fn is_persistent(&self) -> bool {
+        match self {
+            Self::Borrowed { layout, .. } => layout.persistent,
+            Self::Held(message) => message.is_persistent(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_charged_once_and_given_back_with_the_last_clone() {
+        let account = MemoryAccount::new(u64::MAX);
+        let view = MessageView { route: b"\x01e\x01k", properties: &[0, 0], body: b"body" };
+        let one = Message::from_parts(view, false, account);
+        let two = one.clone();
+        assert_eq!(two.view(), view);
+        assert_eq!(account.used(), one.charged_bytes() as u64);
+        drop(one);
+        assert_ne!(account.used(), 0);
+        drop(two);
+        assert_eq!(account.used(), 0);
+    }
+
+    #[test]
+    fn a_borrowed_message_is_copied_only_once() {
+        let account = MemoryAccount::new(u64::MAX);
+        let layout = Layout { route: 0..2, properties: 4..6, body: 7..9, persistent: true };
+        let mut incoming = Incoming::Borrowed { bytes: b"\0\0..\0\0.xy", layout, account };
+        let (one, two) = (incoming.hold(), incoming.hold());
+        assert_eq!(one.view().body, b"xy");
+        assert_eq!(one.view().body.as_ptr(), two.view().body.as_ptr());
+        assert!(two.is_persistent());
+    }
+}
