@@ -472,9 +472,13 @@ async fn reconnect_after_restart(s: Arc<Scratch>) -> Outcome {
 
     broker("restart").await?;
     let error = within(DEADLINE, "the connection to be closed", connection_error(Box::pin(events))).await??;
-    let (code, text_of_error) = protocol_error(error)?;
-    expect(code, 320, "reply code")?;
-    expect(text_of_error.split(' ').next(), Some("CONNECTION_FORCED"), "reply text")?;
+    // lapin shows the broker's reason only if it could still send its close-ok, for which
+    // a RabbitMQ that stops does not wait.
+    if !error.is_io_error() {
+        let (code, reason) = protocol_error(error)?;
+        expect(code, 320, "reply code")?;
+        expect(reason.split(' ').next(), Some("CONNECTION_FORCED"), "reply text")?;
+    }
 
     let channel = s.reconnected().await?.create_channel().await?;
     declare_passive(&channel, &queue).await?;
