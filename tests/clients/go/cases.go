@@ -670,6 +670,7 @@ func heartbeatTimeout(t *T) {
 	connection := t.connectWith(amqp.Config{Heartbeat: heartbeat})
 	t.equal("negotiated heartbeat", connection.Config.Heartbeat, heartbeat)
 	closed := connection.NotifyClose(make(chan *amqp.Error, 1))
+	t.channel(connection) // the client watches the silence after a frame
 	select {
 	case reason := <-closed:
 		t.fatalf("an idle connection was closed: %v", reason)
