@@ -1,0 +1,332 @@
+//! The configuration: a `rabbit.conf` in RabbitMQ's format becomes one typed [`Config`].
+//!
+//! [`parse`] cuts the text into settings with their lines; [`keys`] is the table of all keys, each with its help, its
+//! default and the function that reads its value (with [`value`]) into a [`draft::Draft`]; and the draft, once all
+//! settings are in, becomes the `Config`. All errors of a file are collected and reported at once, each with its line,
+//! key and what was expected. Only [`Config::load`] reads a file; the rest is pure.
+//!
+//! `rabbit.conf.example` is [`example`]'s output, kept equal by a test.
+
+mod draft;
+mod error;
+mod example;
+mod keys;
+mod parse;
+mod rabbitmq;
+#[cfg(test)]
+mod tests;
+mod value;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use draft::Draft;
+pub use error::{ConfigError, ConfigErrors, Origin, Problem};
+pub use example::example;
+use parse::Setting;
+
+/// Everything that an operator can set.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    pub tcp: Tcp,
+    pub auth: Auth,
+    pub defaults: Defaults,
+    pub limits: Limits,
+    pub memory: Memory,
+    pub log: Log,
+    pub identity: Identity,
+    /// Where messages and metadata are kept.
+    pub data_dir: PathBuf,
+    /// What was accepted but has no effect, to be logged at the start.
+    pub warnings: Vec<String>,
+}
+
+/// Listeners and the options of their sockets.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tcp {
+    /// Empty when AMQP is switched off with `listeners.tcp = none`.
+    pub listeners: Vec<Listener>,
+    /// Longest time from accepting a connection to connection.open; none waits forever.
+    pub handshake_timeout: Option<Duration>,
+    /// Connections that may wait to be accepted.
+    pub backlog: u32,
+    pub nodelay: bool,
+    pub keepalive: bool,
+    /// Bytes; none leaves it to the system.
+    pub sndbuf: Option<usize>,
+    /// Bytes; none leaves it to the system.
+    pub recbuf: Option<usize>,
+    /// How long a closed socket tries to send what is left; none leaves it to the system.
+    pub linger: Option<Duration>,
+}
+
+/// One `listeners.tcp.$name`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    pub name: String,
+    pub address: ListenAddress,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ListenAddress {
+    /// This port on all interfaces, IPv4 and IPv6. Port 0 takes any free one.
+    AnyInterface(u16),
+    Socket(SocketAddr),
+}
+
+/// How clients log in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Auth {
+    /// Names of SASL mechanisms, in the order in which they are offered; at least one.
+    pub mechanisms: Vec<String>,
+    /// Users who may log in only from this machine.
+    pub loopback_users: Vec<String>,
+    /// RabbitMQ's name of the algorithm for new passwords, such as `rabbit_password_hashing_sha256`.
+    pub password_hashing: String,
+}
+
+/// What is made at the first start, and with each new vhost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Defaults {
+    pub vhost: String,
+    pub user: String,
+    pub pass: String,
+    pub user_tags: Vec<String>,
+    /// Regular expressions, of the default user in the default vhost.
+    pub configure: String,
+    pub read: String,
+    pub write: String,
+    /// Users that are made with each vhost that they match, by name.
+    pub users: Vec<DefaultUser>,
+    /// The type of queues that name none.
+    pub queue_type: QueueType,
+    /// Limits of new vhosts, by id.
+    pub vhost_limits: Vec<VhostLimits>,
+}
+
+/// One `default_users.$name`. What is none was not given.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DefaultUser {
+    pub name: String,
+    pub password: Option<String>,
+    pub tags: Vec<String>,
+    pub configure: Option<String>,
+    pub write: Option<String>,
+    pub read: Option<String>,
+    /// The vhosts that it gets permissions in, a regular expression.
+    pub vhost_pattern: Option<String>,
+}
+
+/// One `default_limits.vhosts.$id`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct VhostLimits {
+    pub id: String,
+    /// The vhosts that get these limits, a regular expression; none means all.
+    pub pattern: Option<String>,
+    pub max_connections: Option<u64>,
+    pub max_queues: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QueueType {
+    Classic,
+    Quorum,
+    Stream,
+}
+
+/// Bounds of connections, channels and messages. None is no limit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Proposed to clients, in seconds; 0 proposes none.
+    pub heartbeat: u16,
+    /// Largest frame, in bytes; at least 4096.
+    pub frame_max: u32,
+    /// Most channels of a connection; 0 is no limit.
+    pub channel_max: u16,
+    pub connection_max: Option<u64>,
+    pub vhost_max: Option<u64>,
+    /// Largest message body, in bytes; at most 512 MiB.
+    pub max_message_size: u64,
+    pub consumer_max_per_channel: Option<u64>,
+    pub channel_max_per_node: Option<u64>,
+    /// `cluster_queue_limit`.
+    pub queue_max: Option<u64>,
+    /// `cluster_exchange_limit`.
+    pub exchange_max: Option<u64>,
+    /// Longest time that a delivery may stay without acknowledgement.
+    pub consumer_timeout: Option<Duration>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Memory {
+    /// From where on publishers are blocked.
+    pub watermark: Watermark,
+    /// Bytes that count as the machine's memory; none asks the system.
+    pub total_override: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Watermark {
+    /// Share of the machine's memory, 0 to 1.
+    Relative(f64),
+    /// Bytes.
+    Absolute(u64),
+}
+
+/// What is logged, to the standard output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Log {
+    pub console: bool,
+    /// Nothing below this is written, whatever its category; none writes all that the categories let through.
+    pub console_level: Option<LogLevel>,
+    /// Of categories without a level of their own.
+    pub default_level: LogLevel,
+    pub connection_level: Option<LogLevel>,
+    pub channel_level: Option<LogLevel>,
+    pub queue_level: Option<LogLevel>,
+}
+
+/// RabbitMQ's levels, the least important first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    Debug,
+    Info,
+    Notice,
+    Warning,
+    Error,
+    Critical,
+    Alert,
+    Emergency,
+    /// Nothing at all.
+    None,
+}
+
+/// What the node says about itself in server-properties. None leaves it to the node.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Identity {
+    pub cluster_name: Option<String>,
+    pub product_name: Option<String>,
+    pub product_version: Option<String>,
+}
+
+impl Config {
+    /// Reads a file, if one is given, and then the overrides, (key, value) pairs from the command line or the
+    /// environment that win over the file.
+    pub fn load(file: Option<&Path>, overrides: &[(String, String)]) -> Result<Self, ConfigErrors> {
+        let Some(path) = file else { return Self::parse("", "", overrides) };
+        let name = path.display().to_string();
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| ConfigErrors(vec![ConfigError::unreadable(&name, &error)]))?;
+        Self::parse(&text, &name, overrides)
+    }
+
+    /// The same from a text; `name` stands in error messages.
+    pub fn parse(text: &str, name: &str, overrides: &[(String, String)]) -> Result<Self, ConfigErrors> {
+        let (mut settings, mut errors) = parse::settings(text, name);
+        let over = |(key, value): &(String, String)| Setting::new(Origin::Override, key.clone(), value.clone());
+        settings.extend(overrides.iter().map(over));
+        let mut draft = Draft::default();
+        for setting in last_of_each(settings) {
+            errors.extend(keys::apply(&mut draft, &setting).err());
+        }
+        errors.is_empty().then(|| draft.finish()).ok_or(ConfigErrors(errors))
+    }
+}
+
+/// Of a key that is set several times, the last one counts.
+fn last_of_each(settings: Vec<Setting>) -> Vec<Setting> {
+    let mut seen = std::collections::HashSet::new();
+    let mut kept: Vec<_> = settings.into_iter().rev().filter(|setting| seen.insert(setting.key.clone())).collect();
+    kept.reverse();
+    kept
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            tcp: Tcp::default(),
+            auth: Auth::default(),
+            defaults: Defaults::default(),
+            limits: Limits::default(),
+            memory: Memory { watermark: Watermark::Relative(0.4), total_override: None },
+            log: Log::default(),
+            identity: Identity::default(),
+            data_dir: PathBuf::from("data"),
+            warnings: Vec::new(),
+        }
+    }
+}
+
+impl Default for Tcp {
+    fn default() -> Self {
+        Self {
+            listeners: vec![Listener { name: "default".to_owned(), address: ListenAddress::AnyInterface(5672) }],
+            handshake_timeout: Some(Duration::from_millis(10_000)),
+            backlog: 128,
+            nodelay: true,
+            keepalive: false,
+            sndbuf: None,
+            recbuf: None,
+            linger: None,
+        }
+    }
+}
+
+impl Default for Auth {
+    fn default() -> Self {
+        Self {
+            mechanisms: vec!["PLAIN".to_owned(), "AMQPLAIN".to_owned()],
+            loopback_users: vec!["guest".to_owned()],
+            password_hashing: "rabbit_password_hashing_sha256".to_owned(),
+        }
+    }
+}
+
+impl Default for Defaults {
+    fn default() -> Self {
+        Self {
+            vhost: "/".to_owned(),
+            user: "guest".to_owned(),
+            pass: "guest".to_owned(),
+            user_tags: vec!["administrator".to_owned()],
+            configure: ".*".to_owned(),
+            read: ".*".to_owned(),
+            write: ".*".to_owned(),
+            users: Vec::new(),
+            queue_type: QueueType::Classic,
+            vhost_limits: Vec::new(),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            heartbeat: 60,
+            frame_max: 131_072,
+            channel_max: 2047,
+            connection_max: None,
+            vhost_max: None,
+            max_message_size: 16 << 20,
+            consumer_max_per_channel: None,
+            channel_max_per_node: None,
+            queue_max: None,
+            exchange_max: None,
+            consumer_timeout: Some(Duration::from_millis(1_800_000)),
+        }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            console: true,
+            console_level: None,
+            default_level: LogLevel::Info,
+            connection_level: None,
+            channel_level: None,
+            queue_level: None,
+        }
+    }
+}

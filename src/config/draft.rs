@@ -1,0 +1,97 @@
+//! A configuration while its settings come in: what needs several settings, or knows only at the end whether a default
+//! stands, is gathered here.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::{Config, DefaultUser, Listener, VhostLimits, Watermark};
+
+/// Settings gathered so far. The `Option`s tell "not set" from "set to nothing".
+#[derive(Debug, Default)]
+pub struct Draft {
+    pub config: Config,
+    pub listeners: Option<Vec<Listener>>,
+    /// `listeners.tcp = none`.
+    pub no_listeners: bool,
+    pub loopback_users: Option<Vec<String>>,
+    /// `loopback_users = none`.
+    pub no_loopback_users: bool,
+    pub user_tags: Option<Vec<String>>,
+    /// By the number or word after `auth_mechanisms.`.
+    pub mechanisms: BTreeMap<(u64, String), String>,
+    pub linger_on: bool,
+    /// Seconds.
+    pub linger_timeout: u64,
+    pub relative_watermark: Option<f64>,
+    pub absolute_watermark: Option<u64>,
+    pub users: BTreeMap<String, DefaultUser>,
+    pub vhost_limits: BTreeMap<String, VhostLimits>,
+}
+
+impl Draft {
+    pub fn warn(&mut self, warning: String) {
+        self.config.warnings.push(warning);
+    }
+
+    pub fn user(&mut self, name: &str) -> &mut DefaultUser {
+        self.users
+            .entry(name.to_owned())
+            .or_insert_with(|| DefaultUser { name: name.to_owned(), ..DefaultUser::default() })
+    }
+
+    pub fn limits_of_vhosts(&mut self, id: &str) -> &mut VhostLimits {
+        self.vhost_limits
+            .entry(id.to_owned())
+            .or_insert_with(|| VhostLimits { id: id.to_owned(), ..VhostLimits::default() })
+    }
+
+    /// Puts what was gathered into the configuration.
+    pub fn finish(mut self) -> Config {
+        self.finish_listeners();
+        self.finish_logins();
+        self.finish_watermark();
+        if self.linger_on {
+            self.config.tcp.linger = Some(Duration::from_secs(self.linger_timeout));
+        }
+        self.config.defaults.users = self.users.into_values().collect();
+        self.config.defaults.vhost_limits = self.vhost_limits.into_values().collect();
+        self.config
+    }
+
+    /// Listeners that are named replace the default one.
+    fn finish_listeners(&mut self) {
+        if self.no_listeners {
+            self.config.tcp.listeners.clear();
+        } else if let Some(listeners) = self.listeners.take() {
+            self.config.tcp.listeners = listeners;
+        }
+    }
+
+    fn finish_logins(&mut self) {
+        if self.no_loopback_users {
+            self.config.auth.loopback_users.clear();
+        } else if let Some(users) = self.loopback_users.take() {
+            self.config.auth.loopback_users = users;
+        }
+        if let Some(tags) = self.user_tags.take() {
+            self.config.defaults.user_tags = tags;
+        }
+        let mechanisms: Vec<_> = std::mem::take(&mut self.mechanisms).into_values().collect();
+        if !mechanisms.is_empty() {
+            self.config.auth.mechanisms = mechanisms;
+        }
+    }
+
+    fn finish_watermark(&mut self) {
+        match (self.absolute_watermark, self.relative_watermark) {
+            (Some(bytes), relative) => {
+                if relative.is_some() {
+                    self.warn("vm_memory_high_watermark.relative has no effect beside .absolute".to_owned());
+                }
+                self.config.memory.watermark = Watermark::Absolute(bytes);
+            }
+            (None, Some(share)) => self.config.memory.watermark = Watermark::Relative(share),
+            (None, None) => {}
+        }
+    }
+}

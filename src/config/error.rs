@@ -1,0 +1,64 @@
+//! What is wrong with a configuration, and where.
+
+use std::fmt;
+
+/// Where a setting comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A line of a file, counted from 1.
+    Line { file: String, line: usize },
+    /// The file as a whole.
+    File(String),
+    /// The command line or the environment.
+    Override,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Line { file, line } => write!(f, "{file}:{line}"),
+            Self::File(file) => f.write_str(file),
+            Self::Override => f.write_str("override"),
+        }
+    }
+}
+
+/// One error.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{origin}: {problem}")]
+pub struct ConfigError {
+    pub origin: Origin,
+    pub problem: Problem,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Problem {
+    #[error("cannot be read: {0}")]
+    Unreadable(String),
+    /// `found` is the line up to its `=`: the rest may be a password.
+    #[error("cannot read {found:?}; expected {expected}")]
+    Syntax { found: String, expected: &'static str },
+    #[error("unknown key {key}; the nearest known one is {nearest}")]
+    UnknownKey { key: String, nearest: String },
+    #[error("{key} = {value}: expected {expected}")]
+    Value { key: String, value: String, expected: String },
+}
+
+impl ConfigError {
+    pub(super) fn unreadable(file: &str, error: &std::io::Error) -> Self {
+        Self { origin: Origin::File(file.to_owned()), problem: Problem::Unreadable(error.to_string()) }
+    }
+}
+
+/// All errors of a configuration, one to a line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigErrors(pub Vec<ConfigError>);
+
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lines: Vec<_> = self.0.iter().map(ConfigError::to_string).collect();
+        f.write_str(&lines.join("\n"))
+    }
+}
+
+impl std::error::Error for ConfigErrors {}

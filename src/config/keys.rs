@@ -1,0 +1,111 @@
+//! The table of all keys, and finding a setting's key in it.
+//!
+//! A row says everything about its key: the name, the default as one would write it, a line of help, and the function
+//! that reads a value. `$x` in a name stands for one word of the operator's choice.
+
+mod table;
+
+use super::draft::Draft;
+use super::error::{ConfigError, Problem};
+use super::parse::{Setting, words};
+use super::rabbitmq;
+use super::value::Expected;
+pub use table::SECTIONS;
+
+/// A group of keys.
+pub struct Section {
+    pub title: &'static str,
+    pub keys: &'static [Key],
+}
+
+/// One key.
+pub struct Key {
+    /// As in `rabbit.conf`.
+    pub name: &'static str,
+    pub help: &'static str,
+    pub shown: Shown,
+    /// False when it is accepted only so that a file written for RabbitMQ loads.
+    pub has_effect: bool,
+    /// Reads a value: the word that stands for `$x` (empty when there is none), and the value.
+    pub set: fn(&mut Draft, &str, &str) -> Result<(), Expected>,
+}
+
+/// What the example file shows.
+pub enum Shown {
+    /// The default value, as one would write it.
+    Default(&'static str),
+    /// The default value of a key with a `$x`: the word and the value.
+    DefaultOf(&'static str, &'static str),
+    /// There is no default; a value that one could write, and the word for `$x`.
+    Example(&'static str, &'static str),
+}
+
+impl Key {
+    /// The word that stands for `$x`, when this is the key; an empty one when the key has no `$x`.
+    fn matches(&self, key: &[String]) -> Option<String> {
+        let mut variable = String::new();
+        let mut names = self.name.split('.');
+        for word in key {
+            match names.next()? {
+                name if name.starts_with('$') => variable.clone_from(word),
+                name if name == word => {}
+                _ => return None,
+            }
+        }
+        names.next().is_none().then_some(variable)
+    }
+
+    /// The name with that word for `$x`.
+    pub fn written(&self, word: &str) -> String {
+        let words: Vec<_> = self.name.split('.').map(|name| if name.starts_with('$') { word } else { name }).collect();
+        words.join(".")
+    }
+}
+
+fn all() -> impl Iterator<Item = &'static Key> {
+    SECTIONS.iter().flat_map(|section| section.keys)
+}
+
+/// Puts a setting into the draft.
+pub fn apply(draft: &mut Draft, setting: &Setting) -> Result<(), ConfigError> {
+    let error = |problem| ConfigError { origin: setting.origin.clone(), problem };
+    let key: Vec<_> = words(&setting.key).collect();
+    let Some((row, variable)) = all().find_map(|row| Some((row, row.matches(&key)?))) else {
+        return apply_unknown(draft, setting).map_err(error);
+    };
+    (row.set)(draft, &variable, &setting.value).map_err(|expected| {
+        error(Problem::Value { key: setting.key.clone(), value: shown_value(setting), expected })
+    })?;
+    if !row.has_effect {
+        draft.warn(format!("{}: {} is accepted and has no effect", setting.origin, setting.key));
+    }
+    Ok(())
+}
+
+/// Passwords stay out of error messages.
+fn shown_value(setting: &Setting) -> String {
+    let is_secret = setting.key.ends_with("pass") || setting.key.ends_with("password");
+    if is_secret { "***".to_owned() } else { setting.value.clone() }
+}
+
+/// A key of RabbitMQ's that means nothing here is let pass with a warning; any other is an error.
+fn apply_unknown(draft: &mut Draft, setting: &Setting) -> Result<(), Problem> {
+    if rabbitmq::knows(&setting.key) {
+        draft.warn(format!("{}: {} is a key of RabbitMQ that has no effect here", setting.origin, setting.key));
+        return Ok(());
+    }
+    Err(Problem::UnknownKey { key: setting.key.clone(), nearest: nearest(&setting.key) })
+}
+
+/// The known key that is written most like this one. Its `$x` is filled with the word in the same place.
+fn nearest(key: &str) -> String {
+    let written: Vec<_> = key.split('.').collect();
+    let filled = |row: &Key| {
+        let fill = |(at, name)| match written.get(at) {
+            Some(word) if str::starts_with(name, '$') => *word,
+            _ => name,
+        };
+        row.name.split('.').enumerate().map(fill).collect::<Vec<_>>().join(".")
+    };
+    all().map(filled).min_by_key(|name| strsim::damerau_levenshtein(name, key)).unwrap_or_default()
+}

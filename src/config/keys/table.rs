@@ -1,0 +1,414 @@
+//! The keys. Names, syntaxes and defaults are RabbitMQ's (`rabbit.schema` of 3.13) unless the help says otherwise.
+
+use std::path::PathBuf;
+
+use super::super::draft::Draft;
+use super::super::value::{self, Expected};
+use super::super::{Listener, QueueType};
+use super::{Key, Section, Shown};
+
+/// Largest `max_message_size`, in bytes.
+const MESSAGE_SIZE_LIMIT: u64 = 512 << 20;
+
+type Set = fn(&mut Draft, &str, &str) -> Result<(), Expected>;
+
+const fn key(name: &'static str, default: &'static str, help: &'static str, set: Set) -> Key {
+    Key { name, help, shown: Shown::Default(default), has_effect: true, set }
+}
+
+/// A key without a default; `word` is for its `$x`.
+const fn optional(name: &'static str, word: &'static str, example: &'static str, help: &'static str, set: Set) -> Key {
+    Key { name, help, shown: Shown::Example(word, example), has_effect: true, set }
+}
+
+const fn without_effect(mut key: Key) -> Key {
+    key.has_effect = false;
+    key
+}
+
+/// All keys, in the order of the example file.
+pub const SECTIONS: &[Section] = &[
+    Section { title: "Network", keys: NETWORK },
+    Section { title: "Logins", keys: LOGINS },
+    Section { title: "What is made at the first start and with each vhost", keys: DEFAULTS },
+    Section { title: "Limits", keys: LIMITS },
+    Section { title: "Memory", keys: MEMORY },
+    Section { title: "Logging", keys: LOGGING },
+    Section { title: "The node", keys: NODE },
+];
+
+const NETWORK: &[Key] = &[
+    optional(
+        "listeners.tcp",
+        "",
+        "none",
+        "none switches AMQP without TLS off, whatever listeners are named.",
+        |draft, _, text| value::choice(text, &[("none", true)]).map(|none| draft.no_listeners = none),
+    ),
+    Key {
+        name: "listeners.tcp.$name",
+        help: "A port on all interfaces, or address:port. Named listeners replace the default one.",
+        shown: Shown::DefaultOf("default", "5672"),
+        has_effect: true,
+        set: |draft, name, text| {
+            let listener = Listener { name: name.to_owned(), address: value::listener(text)? };
+            draft.listeners.get_or_insert_default().push(listener);
+            Ok(())
+        },
+    },
+    without_effect(key(
+        "num_acceptors.tcp",
+        "10",
+        "No effect: connections are accepted as fast as they come.",
+        |_, _, text| value::integer::<u32>(text, 1..=u32::MAX).map(drop),
+    )),
+    key(
+        "handshake_timeout",
+        "10000",
+        "Milliseconds for a client to open its connection, or infinity.",
+        |draft, _, text| value::milliseconds(text).map(|time| draft.config.tcp.handshake_timeout = time),
+    ),
+    without_effect(key("reverse_dns_lookups", "false", "No effect: peers are shown by address.", |_, _, text| {
+        value::boolean(text).map(drop)
+    })),
+    key("tcp_listen_options.backlog", "128", "Connections that may wait to be accepted.", |draft, _, text| {
+        value::integer(text, 1..=65_535).map(|n| draft.config.tcp.backlog = n)
+    }),
+    key("tcp_listen_options.nodelay", "true", "Send small packets at once (TCP_NODELAY).", |draft, _, text| {
+        value::boolean(text).map(|on| draft.config.tcp.nodelay = on)
+    }),
+    key("tcp_listen_options.keepalive", "false", "TCP keepalives, beside AMQP heartbeats.", |draft, _, text| {
+        value::boolean(text).map(|on| draft.config.tcp.keepalive = on)
+    }),
+    optional(
+        "tcp_listen_options.sndbuf",
+        "",
+        "196608",
+        "Bytes of a socket's send buffer; the system's own choice otherwise.",
+        |draft, _, text| value::integer(text, 1..=1 << 30).map(|n| draft.config.tcp.sndbuf = Some(n)),
+    ),
+    optional(
+        "tcp_listen_options.recbuf",
+        "",
+        "196608",
+        "Bytes of a socket's receive buffer; the system's own choice otherwise.",
+        |draft, _, text| value::integer(text, 1..=1 << 30).map(|n| draft.config.tcp.recbuf = Some(n)),
+    ),
+    key(
+        "tcp_listen_options.linger.on",
+        "false",
+        "Whether closing a socket waits for linger.timeout (SO_LINGER).",
+        |draft, _, text| value::boolean(text).map(|on| draft.linger_on = on),
+    ),
+    key("tcp_listen_options.linger.timeout", "0", "Seconds; 0 drops what is not sent.", |draft, _, text| {
+        value::integer(text, 0..=65_535).map(|seconds| draft.linger_timeout = seconds)
+    }),
+];
+
+const LOGINS: &[Key] = &[
+    optional(
+        "loopback_users",
+        "",
+        "none",
+        "none lets every user log in from everywhere; or a list of names.",
+        |draft, _, text| {
+            if text == "none" {
+                draft.no_loopback_users = true;
+            } else {
+                draft.loopback_users.get_or_insert_default().extend(value::list(text));
+            }
+            Ok(())
+        },
+    ),
+    Key {
+        name: "loopback_users.$user",
+        help: "true: the user may log in only from this machine. Users named here replace the default one.",
+        shown: Shown::DefaultOf("guest", "true"),
+        has_effect: true,
+        set: |draft, user, text| {
+            let only = value::boolean(text)?;
+            draft.loopback_users.get_or_insert_default().extend(only.then(|| user.to_owned()));
+            Ok(())
+        },
+    },
+    optional(
+        "auth_mechanisms.$n",
+        "1",
+        "PLAIN",
+        "PLAIN or AMQPLAIN, in the order of $n. Both are offered unless one is named.",
+        |draft, n, text| {
+            let names = [("PLAIN", "PLAIN"), ("AMQPLAIN", "AMQPLAIN")];
+            let name = value::choice(text, &names)?.to_owned();
+            draft.mechanisms.insert((n.parse().unwrap_or(u64::MAX), n.to_owned()), name);
+            Ok(())
+        },
+    ),
+    key(
+        "password_hashing_module",
+        "rabbit_password_hashing_sha256",
+        "How new passwords are hashed; also rabbit_password_hashing_sha512 and (unsafe) _md5.",
+        |draft, _, text| {
+            let names = ["sha256", "sha512", "md5"].map(|name| format!("rabbit_password_hashing_{name}"));
+            let choices: Vec<_> = names.iter().map(|name| (name.as_str(), ())).collect();
+            value::choice(text, &choices)?;
+            draft.config.auth.password_hashing = text.to_owned();
+            Ok(())
+        },
+    ),
+];
+
+const DEFAULTS: &[Key] = &[
+    key("default_vhost", "/", "The vhost made at the first start.", |draft, _, text| {
+        set_text(&mut draft.config.defaults.vhost, text)
+    }),
+    key("default_user", "guest", "The user made at the first start.", |draft, _, text| {
+        set_text(&mut draft.config.defaults.user, text)
+    }),
+    key("default_pass", "guest", "Its password; in single quotes when it holds a #.", |draft, _, text| {
+        set_text(&mut draft.config.defaults.pass, text)
+    }),
+    Key {
+        name: "default_user_tags.$tag",
+        help: "true gives the default user that tag. Tags named here replace the default one.",
+        shown: Shown::DefaultOf("administrator", "true"),
+        has_effect: true,
+        set: |draft, tag, text| {
+            let given = value::boolean(text)?;
+            draft.user_tags.get_or_insert_default().extend(given.then(|| tag.to_owned()));
+            Ok(())
+        },
+    },
+    key(
+        "default_permissions.configure",
+        ".*",
+        "What the default user may declare and delete, a regular expression.",
+        |draft, _, text| set_text(&mut draft.config.defaults.configure, text),
+    ),
+    key(
+        "default_permissions.read",
+        ".*",
+        "What the default user may consume and bind from, a regular expression.",
+        |draft, _, text| set_text(&mut draft.config.defaults.read, text),
+    ),
+    key(
+        "default_permissions.write",
+        ".*",
+        "What the default user may publish and bind to, a regular expression.",
+        |draft, _, text| set_text(&mut draft.config.defaults.write, text),
+    ),
+    optional(
+        "default_users.$name.password",
+        "monitoring",
+        "'s3kRe7#'",
+        "A user that is made with each new vhost it matches: its password.",
+        |draft, name, text| set_option(&mut draft.user(name).password, text),
+    ),
+    optional(
+        "default_users.$name.tags",
+        "monitoring",
+        "monitoring, management",
+        "Its tags, separated by commas.",
+        |draft, name, text| {
+            draft.user(name).tags = value::list(text);
+            Ok(())
+        },
+    ),
+    optional(
+        "default_users.$name.vhost_pattern",
+        "monitoring",
+        ".*",
+        "The vhosts it gets permissions in, a regular expression.",
+        |draft, name, text| set_option(&mut draft.user(name).vhost_pattern, text),
+    ),
+    optional(
+        "default_users.$name.configure",
+        "monitoring",
+        "^$",
+        "What it may declare and delete there.",
+        |draft, name, text| set_option(&mut draft.user(name).configure, text),
+    ),
+    optional(
+        "default_users.$name.write",
+        "monitoring",
+        "^$",
+        "What it may publish and bind to there.",
+        |draft, name, text| set_option(&mut draft.user(name).write, text),
+    ),
+    optional(
+        "default_users.$name.read",
+        "monitoring",
+        ".*",
+        "What it may consume and bind from there.",
+        |draft, name, text| set_option(&mut draft.user(name).read, text),
+    ),
+    key(
+        "default_queue_type",
+        "classic",
+        "The type of queues that name none: classic, quorum or stream.",
+        |draft, _, text| {
+            let types = [
+                ("classic", QueueType::Classic),
+                ("quorum", QueueType::Quorum),
+                ("stream", QueueType::Stream),
+                ("rabbit_classic_queue", QueueType::Classic),
+                ("rabbit_quorum_queue", QueueType::Quorum),
+                ("rabbit_stream_queue", QueueType::Stream),
+            ];
+            value::choice(text, &types).map(|kind| draft.config.defaults.queue_type = kind)
+        },
+    ),
+    optional(
+        "default_limits.vhosts.$id.pattern",
+        "prod",
+        "^prod-.*",
+        "New vhosts that get these limits, a regular expression.",
+        |draft, id, text| set_option(&mut draft.limits_of_vhosts(id).pattern, text),
+    ),
+    optional(
+        "default_limits.vhosts.$id.max_connections",
+        "prod",
+        "5000",
+        "Most connections to such a vhost.",
+        |draft, id, text| {
+            value::integer(text, 1..=u64::MAX).map(|n| draft.limits_of_vhosts(id).max_connections = Some(n))
+        },
+    ),
+    optional(
+        "default_limits.vhosts.$id.max_queues",
+        "prod",
+        "5000",
+        "Most queues of such a vhost.",
+        |draft, id, text| value::integer(text, 1..=u64::MAX).map(|n| draft.limits_of_vhosts(id).max_queues = Some(n)),
+    ),
+];
+
+const LIMITS: &[Key] = &[
+    key("heartbeat", "60", "Seconds proposed to clients; 0 proposes no heartbeat.", |draft, _, text| {
+        value::integer(text, 0..=u16::MAX).map(|n| draft.config.limits.heartbeat = n)
+    }),
+    key("frame_max", "131072", "Largest frame in bytes, from 4096 on.", |draft, _, text| {
+        let bytes = value::size(text, 4096..=u64::from(u32::MAX))?;
+        draft.config.limits.frame_max = u32::try_from(bytes).unwrap_or(u32::MAX);
+        Ok(())
+    }),
+    key("channel_max", "2047", "Most channels of a connection; 0 is no limit.", |draft, _, text| {
+        value::integer(text, 0..=u16::MAX).map(|n| draft.config.limits.channel_max = n)
+    }),
+    key("channel_max_per_node", "infinity", "Most channels of the node, or infinity.", |draft, _, text| {
+        value::limit(text, 1).map(|n| draft.config.limits.channel_max_per_node = n)
+    }),
+    key("consumer_max_per_channel", "infinity", "Most consumers of a channel, or infinity.", |draft, _, text| {
+        value::limit(text, 1).map(|n| draft.config.limits.consumer_max_per_channel = n)
+    }),
+    key("connection_max", "infinity", "Most connections of the node, or infinity.", |draft, _, text| {
+        value::limit(text, 0).map(|n| draft.config.limits.connection_max = n)
+    }),
+    key("vhost_max", "infinity", "Most vhosts, or infinity.", |draft, _, text| {
+        value::limit(text, 0).map(|n| draft.config.limits.vhost_max = n)
+    }),
+    key("cluster_queue_limit", "infinity", "Most queues, or infinity.", |draft, _, text| {
+        value::limit(text, 1).map(|n| draft.config.limits.queue_max = n)
+    }),
+    key("cluster_exchange_limit", "infinity", "Most exchanges, or infinity.", |draft, _, text| {
+        value::limit(text, 1).map(|n| draft.config.limits.exchange_max = n)
+    }),
+    key("max_message_size", "16777216", "Largest message body in bytes, at most 512MB.", |draft, _, text| {
+        value::size(text, 1..=MESSAGE_SIZE_LIMIT).map(|bytes| draft.config.limits.max_message_size = bytes)
+    }),
+    key(
+        "consumer_timeout",
+        "1800000",
+        "Milliseconds in which a delivery must be acknowledged, or infinity.",
+        |draft, _, text| value::milliseconds(text).map(|time| draft.config.limits.consumer_timeout = time),
+    ),
+];
+
+const MEMORY: &[Key] = &[
+    key(
+        "vm_memory_high_watermark.relative",
+        "0.4",
+        "Publishers are blocked above this share of the machine's memory.",
+        |draft, _, text| value::fraction(text).map(|share| draft.relative_watermark = Some(share)),
+    ),
+    optional(
+        "vm_memory_high_watermark.absolute",
+        "",
+        "2GiB",
+        "The same in bytes; it wins over the share.",
+        |draft, _, text| value::memory(text).map(|bytes| draft.absolute_watermark = Some(bytes)),
+    ),
+    optional(
+        "total_memory_available_override_value",
+        "",
+        "8GiB",
+        "What counts as the machine's memory, instead of what the system says.",
+        |draft, _, text| value::memory(text).map(|bytes| draft.config.memory.total_override = Some(bytes)),
+    ),
+];
+
+const LOGGING: &[Key] = &[
+    key("log.console", "true", "Log to the standard output.", |draft, _, text| {
+        value::boolean(text).map(|on| draft.config.log.console = on)
+    }),
+    optional(
+        "log.console.level",
+        "",
+        "info",
+        "Write nothing below this level: debug, info, notice, warning, error, critical, alert, emergency or none.",
+        |draft, _, text| value::level(text).map(|level| draft.config.log.console_level = Some(level)),
+    ),
+    key("log.default.level", "info", "The level of everything that has none of its own.", |draft, _, text| {
+        value::level(text).map(|level| draft.config.log.default_level = level)
+    }),
+    optional("log.connection.level", "", "info", "The level of connections.", |draft, _, text| {
+        value::level(text).map(|level| draft.config.log.connection_level = Some(level))
+    }),
+    optional("log.channel.level", "", "info", "The level of channels.", |draft, _, text| {
+        value::level(text).map(|level| draft.config.log.channel_level = Some(level))
+    }),
+    optional("log.queue.level", "", "info", "The level of queues.", |draft, _, text| {
+        value::level(text).map(|level| draft.config.log.queue_level = Some(level))
+    }),
+    without_effect(optional(
+        "log.file",
+        "",
+        "false",
+        "No effect: there is no log file, redirect the standard output.",
+        |_, _, _| Ok(()),
+    )),
+    without_effect(optional("log.file.level", "", "info", "No effect: see log.file.", |_, _, text| {
+        value::level(text).map(drop)
+    })),
+];
+
+const NODE: &[Key] = &[
+    key("data_dir", "data", "Where messages and metadata are kept (not a key of RabbitMQ).", |draft, _, text| {
+        let mut path = String::new();
+        set_text(&mut path, text)?;
+        draft.config.data_dir = PathBuf::from(path);
+        Ok(())
+    }),
+    optional("cluster_name", "", "orders", "Shown to clients and operators.", |draft, _, text| {
+        set_option(&mut draft.config.identity.cluster_name, text)
+    }),
+    optional("product.name", "", "RabbitMQ", "The product that clients are told.", |draft, _, text| {
+        set_option(&mut draft.config.identity.product_name, text)
+    }),
+    optional("product.version", "", "3.13.7", "The version that clients are told.", |draft, _, text| {
+        set_option(&mut draft.config.identity.product_version, text)
+    }),
+];
+
+fn set_text(target: &mut String, text: &str) -> Result<(), Expected> {
+    if text.is_empty() {
+        return Err("a text that is not empty".to_owned());
+    }
+    text.clone_into(target);
+    Ok(())
+}
+
+/// A text that may be empty: the empty pattern denies everything.
+fn set_option(target: &mut Option<String>, text: &str) -> Result<(), Expected> {
+    *target = Some(text.to_owned());
+    Ok(())
+}
