@@ -162,6 +162,17 @@ impl<D: Clone + Eq + Hash> Bindings<D> {
         }
     }
 
+    /// Whether this very binding exists.
+    pub fn contains(&self, key: &str, arguments: &Table, dest: &D) -> bool {
+        self.made.get(dest).is_some_and(|specs| specs.get(&Spec::new(key, arguments)).is_some())
+    }
+
+    /// The bindings to one destination, in no particular order.
+    pub fn of_destination<'a>(&'a self, dest: &'a D) -> impl Iterator<Item = BindingRef<'a, D>> {
+        let specs = self.made.get(dest).into_iter().flat_map(Few::keys);
+        specs.map(move |spec| BindingRef { key: &spec.key, arguments: &spec.arguments, dest })
+    }
+
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }

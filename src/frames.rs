@@ -20,7 +20,7 @@ pub use content::{ContentHeader, Properties};
 pub use frame::{Frame, FrameError, FrameKind};
 pub use method::{Method, MethodId};
 pub use reader::{DecodeError, Reader};
-pub use reply::ReplyCode;
+pub use reply::{Refusal, ReplyCode};
 pub use table::{Table, Value};
 
 /// Smallest `frame_max` that a peer may negotiate (AMQP 0-9-1, section 4.2.2: frame-min-size).

@@ -1,2 +1,26 @@
+//! Leveret: an AMQP 0-9-1 broker that RabbitMQ's clients use unchanged.
+//!
+//! The house, from the ground up; a floor knows only those below it.
+//!
+//! - [`frames`]: bytes to AMQP frames, methods, properties and tables, and back. [`config`]: `rabbit.conf` to one typed
+//!   value. [`auth`]: users, passwords, permissions.
+//! - [`exchange`]: the matching of messages to bindings. [`queue`]: the queue engine and what runs it. [`persist`]: what
+//!   outlives the process.
+//! - [`vhost`]: names to exchanges and queues; the one place where metadata changes.
+//! - [`connection`]: one client, from handshake to close.
+//! - [`node`]: a running broker: listeners, clocks, stopping. [`perf`] is a load generator, good against any broker.
+//!
+//! A message's way: the connection's task reads a buffer, cuts frames in place, finds the queues of each publish in a
+//! route cache, and puts the whole batch into each queue under one lock. The queue's engine hands messages on to
+//! consumers there and then, by appending to their connections' outboxes, and wakes only those tasks that sleep.
+
+pub mod auth;
+pub mod config;
+pub mod connection;
+pub mod exchange;
 pub mod frames;
+pub mod node;
+pub mod perf;
+pub mod persist;
 pub mod queue;
+pub mod vhost;

@@ -50,6 +50,46 @@ reply_codes! {
     InternalError = 541 "INTERNAL_ERROR" connection,
 }
 
+/// What the broker refuses, with the explanation that the client gets to read. Whether it closes the channel or the
+/// connection follows from the code.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{} - {text}", code.name())]
+pub struct Refusal {
+    pub code: ReplyCode,
+    pub text: String,
+}
+
+impl Refusal {
+    pub fn new(code: ReplyCode, text: impl Into<String>) -> Self {
+        Self { code, text: text.into() }
+    }
+
+    pub fn precondition_failed(text: impl Into<String>) -> Self {
+        Self::new(ReplyCode::PreconditionFailed, text)
+    }
+
+    pub fn not_found(text: impl Into<String>) -> Self {
+        Self::new(ReplyCode::NotFound, text)
+    }
+
+    pub fn access_refused(text: impl Into<String>) -> Self {
+        Self::new(ReplyCode::AccessRefused, text)
+    }
+
+    pub fn not_allowed(text: impl Into<String>) -> Self {
+        Self::new(ReplyCode::NotAllowed, text)
+    }
+
+    pub fn not_implemented(text: impl Into<String>) -> Self {
+        Self::new(ReplyCode::NotImplemented, text)
+    }
+
+    /// The text as it goes over the wire.
+    pub fn reply_text(&self) -> String {
+        reply_text(self.code, &self.text)
+    }
+}
+
 /// `<CODE_NAME> - <explanation>`, cut to the 255 bytes of a shortstr at a character boundary.
 pub fn reply_text(code: ReplyCode, explanation: &str) -> String {
     let mut text = format!("{} - {explanation}", code.name());

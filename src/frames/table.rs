@@ -7,6 +7,7 @@
 
 use std::borrow::Cow;
 
+use amq_protocol::types::{AMQPValue, DecimalValue};
 use serde::{Deserialize, Serialize};
 
 use super::reader::{DecodeError, Reader};
@@ -242,6 +243,73 @@ impl Table {
                 value.encode(out);
             }
         });
+    }
+}
+
+/// From `amq-protocol`'s form, which has no order and no duplicates.
+impl From<&amq_protocol::types::FieldTable> for Table {
+    fn from(table: &amq_protocol::types::FieldTable) -> Self {
+        table.inner().iter().map(|(k, v)| (k.as_str(), Value::from(v))).collect()
+    }
+}
+
+/// To `amq-protocol`'s form, for the tables of methods that it writes.
+impl From<&Table> for amq_protocol::types::FieldTable {
+    fn from(table: &Table) -> Self {
+        let mut out = Self::default();
+        for (key, value) in table.iter() {
+            out.insert(key.into(), value.into());
+        }
+        out
+    }
+}
+
+impl From<&AMQPValue> for Value {
+    fn from(value: &AMQPValue) -> Self {
+        match value {
+            AMQPValue::Boolean(v) => Self::Bool(*v),
+            AMQPValue::ShortShortInt(v) => Self::I8(*v),
+            AMQPValue::ShortShortUInt(v) => Self::U8(*v),
+            AMQPValue::ShortInt(v) => Self::I16(*v),
+            AMQPValue::ShortUInt(v) => Self::U16(*v),
+            AMQPValue::LongInt(v) => Self::I32(*v),
+            AMQPValue::LongUInt(v) => Self::U32(*v),
+            AMQPValue::LongLongInt(v) => Self::I64(*v),
+            AMQPValue::Float(v) => Self::F32(*v),
+            AMQPValue::Double(v) => Self::F64(*v),
+            AMQPValue::DecimalValue(v) => Self::Decimal(v.scale, v.value),
+            AMQPValue::ShortString(v) => Self::text(v.as_str()),
+            AMQPValue::LongString(v) => Self::LongStr(v.as_bytes().to_vec()),
+            AMQPValue::FieldArray(v) => Self::Array(v.as_slice().iter().map(Self::from).collect()),
+            AMQPValue::Timestamp(v) => Self::Timestamp(*v),
+            AMQPValue::FieldTable(v) => Self::Table(v.into()),
+            AMQPValue::ByteArray(v) => Self::Bytes(v.as_slice().to_vec()),
+            AMQPValue::Void => Self::Void,
+        }
+    }
+}
+
+impl From<&Value> for AMQPValue {
+    fn from(value: &Value) -> Self {
+        match value {
+            Value::Bool(v) => Self::Boolean(*v),
+            Value::I8(v) => Self::ShortShortInt(*v),
+            Value::U8(v) => Self::ShortShortUInt(*v),
+            Value::I16(v) => Self::ShortInt(*v),
+            Value::U16(v) => Self::ShortUInt(*v),
+            Value::I32(v) => Self::LongInt(*v),
+            Value::U32(v) => Self::LongUInt(*v),
+            Value::I64(v) => Self::LongLongInt(*v),
+            Value::F32(v) => Self::Float(*v),
+            Value::F64(v) => Self::Double(*v),
+            Value::Decimal(scale, value) => Self::DecimalValue(DecimalValue { scale: *scale, value: *value }),
+            Value::LongStr(v) => Self::LongString(v.clone().into()),
+            Value::Array(v) => Self::FieldArray(v.iter().map(Self::from).collect::<Vec<_>>().into()),
+            Value::Timestamp(v) => Self::Timestamp(*v),
+            Value::Table(v) => Self::FieldTable(v.into()),
+            Value::Bytes(v) => Self::ByteArray(v.clone().into()),
+            Value::Void => Self::Void,
+        }
     }
 }
 

@@ -229,6 +229,18 @@ fn integer(value: &Value, _: &Table) -> Result<(), String> {
     int(value).map(drop)
 }
 
+/// The priority of a consumer, from its arguments; 0 when it has none.
+///
+/// # Errors
+/// The explanation of a 406, in RabbitMQ's words.
+pub fn consumer_priority(queue: &str, arguments: &Table) -> Result<i64, String> {
+    let key = "x-priority";
+    match arguments.get(key) {
+        None => Ok(0),
+        Some(value) => int(value).map_err(|term| format!("invalid arg '{key}' for {queue}: {term}")),
+    }
+}
+
 fn non_negative(value: &Value) -> Result<i64, String> {
     match int(value)? {
         n if n < 0 => Err(format!("{{value_negative,{n}}}")),

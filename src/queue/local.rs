@@ -8,7 +8,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::engine::{Accept, ConsumerKey, Delivery, Engine, Got, Outlets, Settlement, SubscribeError, Terms};
-use super::message::Incoming;
+use super::message::{Incoming, MessageView};
 use crate::frames::Table;
 
 /// What a queue was declared as.
@@ -27,6 +27,8 @@ pub struct QueueSpec {
 pub trait Outlet: Send + Sync {
     /// Writes a delivery. The flag says that the outlet was idle and has to be woken after the batch.
     fn deliver(&self, subscriber: &Subscriber, consumer: ConsumerKey, delivery: Delivery<'_>) -> (Accept, bool);
+    /// Writes a direct reply to a channel; false when nobody waits there any more.
+    fn deliver_reply(&self, channel: u16, consumer_tag: &[u8], message: MessageView<'_>) -> bool;
     /// The consumer is gone because its queue is.
     fn cancelled(&self, subscriber: &Subscriber);
     /// Gets what has been written on its way.

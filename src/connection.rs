@@ -1,0 +1,33 @@
+//! One client: bytes in, broker calls, bytes out.
+//!
+//! - [`handshake`] and [`channel`] are the protocol's state machines. They know no socket, clock or broker: frames go
+//!   in, inputs and errors come out. [`ledger`] (unacked delivery tags) and [`confirms`] (publisher confirms) are pure
+//!   too.
+//! - [`outbox`] is the write side of a connection: one bounded buffer that the connection's own task and every queue
+//!   with a consumer here write into, and the delivery state of the channels.
+//! - [`session`] carries out what a client asks for: [`publish`] routes and enqueues batch-wise, [`acks`] settles,
+//!   [`consume`], [`declare`] and [`tx`] do the rest.
+//! - [`driver`] is the task: it reads, feeds the machines, writes, keeps heartbeats, and ends things in order. [`login`]
+//!   is its first part, [`wire`] its socket.
+//! - [`registry`] knows all connections of the node.
+//!
+//! A read goes through all of this without an await unless a durable change has to reach the disk first.
+
+pub mod acks;
+pub mod channel;
+pub mod confirms;
+pub mod consume;
+pub mod declare;
+pub mod driver;
+pub mod error;
+pub mod handshake;
+pub mod ledger;
+pub mod login;
+pub mod outbox;
+pub mod publish;
+pub mod registry;
+pub mod session;
+pub mod tx;
+pub mod wire;
+
+pub use error::Failure;

@@ -1,0 +1,165 @@
+//! What the handshake needs of the broker: the greeting, credentials, virtual hosts and limits.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use amq_protocol::protocol::connection::{AMQPMethod, Start, StartOk, Tune};
+use amq_protocol::protocol::{AMQPClass, connection};
+
+use super::handshake::Tuning;
+use super::registry::{Limits, Registered};
+use crate::auth::{self, User, sasl};
+use crate::frames::{Refusal, ReplyCode, Table, Value};
+use crate::vhost::{Broker, Vhost};
+
+/// The RabbitMQ version whose behaviour clients may count on.
+const COMPATIBLE_VERSION: &str = "3.13.7";
+
+/// What a client can rely on, as RabbitMQ names it.
+const CAPABILITIES: [&str; 9] = [
+    "publisher_confirms",
+    "exchange_exchange_bindings",
+    "basic.nack",
+    "consumer_cancel_notify",
+    "connection.blocked",
+    "consumer_priorities",
+    "authentication_failure_close",
+    "per_consumer_qos",
+    "direct_reply_to",
+];
+
+/// The broker's first method.
+pub fn greeting(broker: &Broker) -> AMQPClass {
+    let config = &broker.config;
+    let capabilities: Table = CAPABILITIES.iter().map(|name| (*name, Value::Bool(true))).collect();
+    let properties: Table = [
+        ("capabilities", Value::Table(capabilities)),
+        ("cluster_name", Value::text(config.identity.cluster_name.as_deref().unwrap_or("leveret"))),
+        ("copyright", Value::text("Copyright (c) The Leveret Authors")),
+        ("information", Value::text("Licensed under MIT OR Apache-2.0")),
+        ("leveret_version", Value::text(env!("CARGO_PKG_VERSION"))),
+        ("platform", Value::text("Rust")),
+        ("product", Value::text(config.identity.product_name.as_deref().unwrap_or("Leveret"))),
+        ("version", Value::text(config.identity.product_version.as_deref().unwrap_or(COMPATIBLE_VERSION))),
+    ]
+    .into_iter()
+    .collect();
+    AMQPClass::Connection(AMQPMethod::Start(Start {
+        version_major: 0,
+        version_minor: 9,
+        server_properties: (&properties).into(),
+        mechanisms: sasl::offer(&mechanisms(broker)).into(),
+        locales: "en_US".into(),
+    }))
+}
+
+/// The mechanisms of the configuration that exist, or all.
+fn mechanisms(broker: &Broker) -> Vec<auth::Mechanism> {
+    let named: Vec<_> = broker.config.auth.mechanisms.iter().filter_map(|name| auth::Mechanism::parse(name)).collect();
+    if named.is_empty() { auth::Mechanism::ALL.to_vec() } else { named }
+}
+
+/// What is offered after a successful login.
+pub fn offer(broker: &Broker) -> Tuning {
+    let limits = &broker.config.limits;
+    Tuning { channel_max: limits.channel_max, frame_max: limits.frame_max, heartbeat: limits.heartbeat }
+}
+
+/// `connection.tune` for an offer.
+pub fn tune(offer: Tuning) -> AMQPClass {
+    let Tuning { channel_max, frame_max, heartbeat } = offer;
+    AMQPClass::Connection(AMQPMethod::Tune(Tune { channel_max, frame_max, heartbeat }))
+}
+
+/// What the client has said of itself.
+#[derive(Clone, Debug, Default)]
+pub struct ClientProperties {
+    pub cancel_notify: bool,
+    pub blocked: bool,
+    pub authentication_failure_close: bool,
+    pub connection_name: Option<String>,
+    pub product: Option<String>,
+}
+
+impl ClientProperties {
+    pub fn read(start_ok: &StartOk) -> Self {
+        let properties = Table::from(&start_ok.client_properties);
+        let text = |key| properties.get(key).and_then(Value::as_text).map(std::borrow::Cow::into_owned);
+        let can = |name| match properties.get("capabilities") {
+            Some(Value::Table(capabilities)) => capabilities.get(name) == Some(&Value::Bool(true)),
+            _ => false,
+        };
+        Self {
+            cancel_notify: can("consumer_cancel_notify"),
+            blocked: can("connection.blocked"),
+            authentication_failure_close: can("authentication_failure_close"),
+            connection_name: text("connection_name"),
+            product: text("product"),
+        }
+    }
+}
+
+/// Why a login has failed.
+pub enum LoginFailure {
+    /// Wrong name or password, or not from here.
+    Refused { reason: String, mechanism: String },
+    /// The mechanism or its response cannot be understood: the socket is closed without a word, after a while.
+    Unusable(String),
+}
+
+impl LoginFailure {
+    /// What a client that asked for it is told.
+    pub fn refusal(mechanism: &str) -> Refusal {
+        Refusal::access_refused(format!(
+            "Login was refused using authentication mechanism {mechanism}. For details see the broker logfile."
+        ))
+    }
+}
+
+/// Checks the credentials of `start-ok`.
+///
+/// # Errors
+/// Why they are not accepted.
+pub fn authenticate(broker: &Broker, start_ok: &StartOk, peer: SocketAddr) -> Result<Arc<User>, LoginFailure> {
+    let name = start_ok.mechanism.as_str();
+    let offered = |m: &auth::Mechanism| mechanisms(broker).contains(m);
+    let Some(mechanism) = auth::Mechanism::parse(name).filter(offered) else {
+        return Err(LoginFailure::Unusable(format!("unknown authentication mechanism '{name}'")));
+    };
+    let credentials = mechanism
+        .credentials(start_ok.response.as_bytes())
+        .map_err(|e| LoginFailure::Unusable(format!("{name} login: {e}")))?;
+    let refused = |reason: String| LoginFailure::Refused { reason, mechanism: name.to_owned() };
+    let user = broker
+        .directory
+        .authenticate(&credentials.username, &credentials.password)
+        .map_err(|e| refused(e.to_string()))?;
+    if broker.directory.is_loopback_only(&user.name) && !peer.ip().to_canonical().is_loopback() {
+        return Err(refused(format!("user '{}' can only connect via localhost", user.name)));
+    }
+    Ok(user)
+}
+
+/// Finds the virtual host of `connection.open` and checks that the user may enter.
+///
+/// # Errors
+/// 530, in RabbitMQ's words.
+pub fn enter(broker: &Broker, user: &User, open: &connection::Open) -> Result<Arc<Vhost>, Refusal> {
+    let name = open.virtual_host.as_str();
+    let vhost = broker.vhost(name).ok_or_else(|| Refusal::not_allowed(format!("vhost {name} not found")))?;
+    if broker.directory.rules(&user.name, name).is_none() {
+        let text = format!("access to vhost '{name}' refused for user '{}'", user.name);
+        return Err(Refusal::new(ReplyCode::NotAllowed, text));
+    }
+    Ok(vhost)
+}
+
+/// The limits that a new connection must keep.
+pub fn limits(broker: &Broker, connection: &Registered, user: &User) -> Limits {
+    let limits = &broker.config.limits;
+    Limits {
+        node: limits.connection_max,
+        vhost: broker.vhost(&connection.vhost).and_then(|v| v.max_connections),
+        user: user.max_connections.and_then(|n| u64::try_from(n).ok()),
+    }
+}

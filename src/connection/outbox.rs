@@ -1,0 +1,666 @@
+//! The write side of a connection, and the delivery state of its channels.
+//!
+//! Everyone who has something for the client appends to one buffer under one short lock: the connection's own task its
+//! answers, a publisher's task the deliveries to consumers here. The connection's task takes the buffer and writes it
+//! to the socket. The buffer is bounded: past [`HIGH_WATER`] deliveries are refused, their consumers are noted as
+//! stalled, and the task resumes them when the client has read enough. A consumer is therefore idle only when the
+//! outbox has room *and* its queue has nothing for it.
+//!
+//! The lock also guards what a delivery needs of its channel: the next tag, the unacked ledger, the channel's own
+//! prefetch. Queue locks are taken before it, never after.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use amq_protocol::protocol::basic::{self, AMQPMethod};
+use amq_protocol::protocol::{AMQPClass, connection};
+use atomic_waker::AtomicWaker;
+use parking_lot::{Mutex, MutexGuard};
+
+use super::ledger::{Ledger, Unacked, UnknownTag};
+use crate::frames::{Refusal, write};
+use crate::queue::engine::{Delivery, Got};
+use crate::queue::local::Subscriber;
+use crate::queue::memory::MemoryAccount;
+use crate::queue::message::MessageView;
+use crate::queue::{Accept, ConsumerKey, Message, Outlet, Queue};
+
+/// Bytes on their way to the client at which deliveries are refused.
+pub const HIGH_WATER: usize = 512 * 1024;
+/// Bytes at which stalled consumers are resumed.
+const LOW_WATER: usize = HIGH_WATER / 2;
+/// Bytes at which the client's own requests are not read any more: it does not read the answers.
+pub const READ_LIMIT: usize = 4 * HIGH_WATER;
+/// Bodies from this size on are referred to instead of copied.
+const BY_REFERENCE: usize = 16 * 1024;
+
+/// Bytes ready for the socket.
+pub enum Segment {
+    Bytes(Vec<u8>),
+    /// A slice of a message's body.
+    Body(Message, std::ops::Range<usize>),
+}
+
+impl Segment {
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Bytes(bytes) => bytes,
+            Self::Body(message, range) => message.view().body.get(range.clone()).unwrap_or_default(),
+        }
+    }
+}
+
+/// A channel's number for a consumer, or for a queue that it has got messages from.
+pub struct Slot {
+    pub queue: Arc<Queue>,
+    pub consumer: Option<ConsumerKey>,
+    /// Deliveries in the ledger that point here.
+    outstanding: usize,
+    /// The consumer is gone; the slot stays until its deliveries are settled.
+    ended: bool,
+}
+
+/// What deliveries need of a channel.
+#[derive(Default)]
+pub struct ChannelOut {
+    ledger: Ledger,
+    slots: Vec<Option<Slot>>,
+    /// Consumer tags, and the slots of the consumers.
+    consumers: HashMap<Box<[u8]>, u32>,
+    /// Shared limit of unacked messages of all consumers (`basic.qos` with global); 0 is none.
+    global_prefetch: u32,
+    /// Deliveries to consumers in the ledger (those of `basic.get` do not count towards the shared limit).
+    consumed: usize,
+    /// Consumers that the shared limit has stalled.
+    stalled: Vec<u32>,
+}
+
+/// Deliveries of one queue that are settled together.
+pub struct SettledGroup {
+    pub queue: Arc<Queue>,
+    pub positions: Vec<u64>,
+}
+
+/// Settled deliveries grouped by queue, in tag order within a run, and consumers that may go on.
+#[derive(Default)]
+pub struct Settled {
+    pub groups: Vec<SettledGroup>,
+    pub resumed: Vec<(Arc<Queue>, ConsumerKey)>,
+}
+
+impl Settled {
+    pub fn is_empty(&self) -> bool {
+        self.groups.is_empty() && self.resumed.is_empty()
+    }
+
+    /// Brings the groups of each queue together, so that a queue takes back all it is given before it delivers again.
+    pub fn merge(&mut self) {
+        self.groups.sort_by_key(|group| group.queue.id);
+        self.groups.dedup_by(|later, group| {
+            let same = Arc::ptr_eq(&later.queue, &group.queue);
+            if same {
+                group.positions.append(&mut later.positions);
+            }
+            same
+        });
+    }
+
+    fn add(&mut self, queue: &Arc<Queue>, position: u64) {
+        match self.groups.last_mut() {
+            Some(group) if Arc::ptr_eq(&group.queue, queue) => group.positions.push(position),
+            _ => self.groups.push(SettledGroup { queue: Arc::clone(queue), positions: vec![position] }),
+        }
+    }
+}
+
+impl ChannelOut {
+    fn slot_mut(&mut self, slot: u32) -> Option<&mut Slot> {
+        self.slots.get_mut(slot as usize)?.as_mut()
+    }
+
+    fn add_slot(&mut self, queue: &Arc<Queue>) -> u32 {
+        let slot = Slot { queue: Arc::clone(queue), consumer: None, outstanding: 0, ended: false };
+        let free = self.slots.iter().position(Option::is_none).unwrap_or(self.slots.len());
+        match self.slots.get_mut(free) {
+            Some(place) => *place = Some(slot),
+            None => self.slots.push(Some(slot)),
+        }
+        u32::try_from(free).unwrap_or(u32::MAX)
+    }
+
+    /// The slot for messages got from a queue.
+    fn get_slot(&mut self, queue: &Arc<Queue>) -> u32 {
+        let same = |s: &Option<Slot>| s.as_ref().is_some_and(|s| s.ended && Arc::ptr_eq(&s.queue, queue));
+        let found = self.slots.iter().position(same).and_then(|i| u32::try_from(i).ok());
+        found.unwrap_or_else(|| {
+            let slot = self.add_slot(queue);
+            if let Some(s) = self.slot_mut(slot) {
+                s.ended = true;
+            }
+            slot
+        })
+    }
+
+    fn note(&mut self, position: u64, slot: u32, at: u32, consumed: bool) {
+        self.ledger.note(position, slot, at);
+        self.consumed += usize::from(consumed);
+        if let Some(s) = self.slot_mut(slot) {
+            s.outstanding += 1;
+        }
+    }
+
+    /// Books one settled delivery.
+    fn release(&mut self, unacked: Unacked, settled: &mut Settled) {
+        let Some(slot) = self.slot_mut(unacked.slot) else { return };
+        settled.add(&slot.queue, unacked.position);
+        slot.outstanding -= 1;
+        let counted = slot.consumer.is_some();
+        if slot.ended && slot.outstanding == 0 {
+            self.free_slot(unacked.slot);
+        }
+        self.consumed -= usize::from(counted);
+    }
+
+    fn free_slot(&mut self, slot: u32) {
+        if let Some(place) = self.slots.get_mut(slot as usize) {
+            *place = None;
+        }
+    }
+
+    fn is_at_limit(&self) -> bool {
+        self.global_prefetch != 0 && self.consumed >= self.global_prefetch as usize
+    }
+
+    /// Consumers that the shared limit no longer holds back.
+    fn take_resumable(&mut self, resumed: &mut Vec<(Arc<Queue>, ConsumerKey)>) {
+        if self.stalled.is_empty() || self.is_at_limit() {
+            return;
+        }
+        for slot in std::mem::take(&mut self.stalled) {
+            if let Some(s) = self.slot_mut(slot)
+                && let Some(key) = s.consumer
+            {
+                resumed.push((Arc::clone(&s.queue), key));
+            }
+        }
+    }
+}
+
+/// What the lock guards.
+#[derive(Default)]
+pub struct Inner {
+    buffer: Vec<u8>,
+    /// What comes before `buffer`: only used when bodies are sent by reference.
+    before: VecDeque<Segment>,
+    /// Bytes in `before` and `buffer`.
+    queued: usize,
+    /// Bytes that the task has taken and not yet written.
+    in_flight: usize,
+    pub channels: HashMap<u16, Box<ChannelOut>>,
+    /// Consumers that were refused because the outbox was full.
+    stalled: Vec<(u16, u32)>,
+    /// The task is running and will look at the buffer before it sleeps.
+    awake: bool,
+    /// Nothing more is sent to consumers.
+    closed: bool,
+    frame_max: u32,
+    /// The client understands `basic.cancel` from the server.
+    pub cancel_notify: bool,
+}
+
+impl Inner {
+    /// The buffer, for answers. What is written to it counts from the next [`Outbox::lock`] guard's end.
+    pub fn buffer(&mut self) -> &mut Vec<u8> {
+        &mut self.buffer
+    }
+
+    pub fn channel(&mut self, channel: u16) -> Option<&mut ChannelOut> {
+        self.channels.get_mut(&channel).map(|c| &mut **c)
+    }
+
+    /// Appends a method that `amq-protocol` writes.
+    pub fn send(&mut self, channel: u16, method: &AMQPClass) {
+        write::cold(&mut self.buffer, channel, method);
+    }
+
+    fn content(&mut self, channel: u16, view: MessageView<'_>, held: Option<&Message>) {
+        write::header(&mut self.buffer, channel, view.body.len() as u64, view.properties);
+        match held {
+            Some(message) if view.body.len() >= BY_REFERENCE => self.body_by_reference(channel, message),
+            _ => write::body(&mut self.buffer, channel, view.body, self.frame_max),
+        }
+    }
+
+    fn body_by_reference(&mut self, channel: u16, message: &Message) {
+        let (length, most) = (message.view().body.len(), write::max_payload(self.frame_max));
+        let mut start = 0;
+        while start < length {
+            let end = length.min(start.saturating_add(most));
+            write::body_frame_start(&mut self.buffer, channel, end - start);
+            self.before.push_back(Segment::Bytes(std::mem::take(&mut self.buffer)));
+            self.before.push_back(Segment::Body(message.clone(), start..end));
+            self.buffer.extend_from_slice(&write::FRAME_END);
+            start = end;
+        }
+    }
+
+    fn recount(&mut self) {
+        self.queued = self.buffer.len() + self.before.iter().map(|s| s.bytes().len()).sum::<usize>();
+    }
+}
+
+/// The write side of one connection.
+pub struct Outbox {
+    pub connection: u64,
+    inner: Mutex<Inner>,
+    waker: AtomicWaker,
+    /// A request from outside to end the connection, with the reason.
+    close_request: Mutex<Option<Refusal>>,
+    has_close_request: AtomicBool,
+    clock: Arc<AtomicU32>,
+    memory: &'static MemoryAccount,
+}
+
+impl Outbox {
+    /// `clock` is the node's coarse clock in seconds.
+    pub fn new(connection: u64, clock: Arc<AtomicU32>, memory: &'static MemoryAccount) -> Arc<Self> {
+        Arc::new(Self {
+            connection,
+            inner: Mutex::new(Inner { awake: true, ..Inner::default() }),
+            waker: AtomicWaker::new(),
+            close_request: Mutex::new(None),
+            has_close_request: AtomicBool::new(false),
+            clock,
+            memory,
+        })
+    }
+
+    /// Locks the outbox to write answers. Only the connection's own task uses this, and it flushes before it sleeps.
+    pub fn lock(&self) -> Writing<'_> {
+        Writing { memory: self.memory, inner: self.inner.lock() }
+    }
+
+    pub fn set_negotiated(&self, frame_max: u32, cancel_notify: bool) {
+        let mut inner = self.inner.lock();
+        inner.frame_max = frame_max;
+        inner.cancel_notify = cancel_notify;
+    }
+
+    /// Takes everything that waits to be written.
+    pub fn take(&self, into: &mut VecDeque<Segment>) {
+        let mut inner = self.inner.lock();
+        if inner.queued == 0 {
+            return;
+        }
+        into.append(&mut inner.before);
+        if !inner.buffer.is_empty() {
+            into.push_back(Segment::Bytes(std::mem::take(&mut inner.buffer)));
+        }
+        inner.in_flight += inner.queued;
+        inner.queued = 0;
+    }
+
+    /// The socket has taken that many bytes. Gives back consumers that may go on.
+    pub fn written(&self, bytes: usize) -> Vec<(Arc<Queue>, ConsumerKey)> {
+        self.memory.sub(bytes);
+        let mut inner = self.inner.lock();
+        inner.in_flight = inner.in_flight.saturating_sub(bytes);
+        if inner.stalled.is_empty() || inner.in_flight + inner.queued > LOW_WATER {
+            return Vec::new();
+        }
+        let stalled = std::mem::take(&mut inner.stalled);
+        let resumable = stalled.into_iter().filter_map(|(channel, slot)| {
+            let slot = inner.channel(channel)?.slot_mut(slot)?;
+            Some((Arc::clone(&slot.queue), slot.consumer?))
+        });
+        resumable.collect()
+    }
+
+    /// Bytes on their way to the client.
+    pub fn backlog(&self) -> usize {
+        let inner = self.inner.lock();
+        inner.queued + inner.in_flight
+    }
+
+    /// Registers the task to be woken; false when there is something to write already.
+    pub fn sleep(&self, waker: &std::task::Waker) -> bool {
+        self.waker.register(waker);
+        let mut inner = self.inner.lock();
+        inner.awake = inner.queued > 0 || self.has_close_request.load(Ordering::Relaxed);
+        !inner.awake
+    }
+
+    /// The task runs: nobody needs to wake it for what it will see anyway.
+    pub fn awake(&self) {
+        self.inner.lock().awake = true;
+    }
+
+    /// Asks the connection to end, from outside.
+    pub fn request_close(&self, reason: Refusal) {
+        *self.close_request.lock() = Some(reason);
+        self.has_close_request.store(true, Ordering::Relaxed);
+        self.inner.lock().awake = true;
+        self.waker.wake();
+    }
+
+    /// True while a request to end has not been taken.
+    pub fn has_close_request(&self) -> bool {
+        self.has_close_request.load(Ordering::Relaxed)
+    }
+
+    /// The reason, once somebody has asked.
+    pub fn close_requested(&self) -> Option<Refusal> {
+        if !self.has_close_request.load(Ordering::Relaxed) {
+            return None;
+        }
+        self.has_close_request.store(false, Ordering::Relaxed);
+        self.close_request.lock().take()
+    }
+
+    /// No delivery is accepted any more.
+    pub fn close(&self) {
+        let mut inner = self.inner.lock();
+        inner.closed = true;
+        let bytes = inner.queued + inner.in_flight;
+        inner.before.clear();
+        inner.buffer = Vec::new();
+        inner.queued = 0;
+        inner.in_flight = 0;
+        drop(inner);
+        self.memory.sub(bytes);
+    }
+
+    /// Settles tags of a channel.
+    ///
+    /// # Errors
+    /// When the tag is not outstanding.
+    pub fn settle(&self, channel: u16, tag: u64, multiple: bool, settled: &mut Settled) -> Result<(), UnknownTag> {
+        let mut inner = self.inner.lock();
+        let Some(out) = inner.channel(channel) else { return Ok(()) };
+        let mut ledger = std::mem::take(&mut out.ledger);
+        let result = ledger.settle(tag, multiple, |unacked| out.release(unacked, settled));
+        out.ledger = ledger;
+        out.take_resumable(&mut settled.resumed);
+        result
+    }
+
+    /// Takes tags out of the ledger for a transaction; they keep their slots.
+    ///
+    /// # Errors
+    /// When the tag is not outstanding.
+    pub fn reserve(&self, channel: u16, tag: u64, multiple: bool) -> Result<Vec<Unacked>, UnknownTag> {
+        let mut inner = self.inner.lock();
+        let mut reserved = Vec::new();
+        if let Some(out) = inner.channel(channel) {
+            out.ledger.settle(tag, multiple, |unacked| reserved.push(unacked))?;
+        }
+        Ok(reserved)
+    }
+
+    /// Settles tags that were reserved.
+    pub fn settle_reserved(&self, channel: u16, reserved: Vec<Unacked>, settled: &mut Settled) {
+        let mut inner = self.inner.lock();
+        if let Some(out) = inner.channel(channel) {
+            reserved.into_iter().for_each(|unacked| out.release(unacked, settled));
+            out.take_resumable(&mut settled.resumed);
+        }
+    }
+
+    /// Puts reserved tags back.
+    pub fn restore(&self, channel: u16, reserved: Vec<Unacked>) {
+        let mut inner = self.inner.lock();
+        if let Some(out) = inner.channel(channel) {
+            out.ledger.restore(reserved);
+        }
+    }
+
+    /// Takes all unacked deliveries of a channel, to requeue them.
+    pub fn settle_all(&self, channel: u16) -> Settled {
+        let mut settled = Settled::default();
+        let mut inner = self.inner.lock();
+        if let Some(out) = inner.channel(channel) {
+            let mut ledger = std::mem::take(&mut out.ledger);
+            ledger.drain(|unacked| out.release(unacked, &mut settled));
+            out.ledger = ledger;
+            out.take_resumable(&mut settled.resumed);
+        }
+        settled
+    }
+
+    pub fn open_channel(&self, channel: u16) {
+        self.inner.lock().channels.insert(channel, Box::default());
+    }
+
+    /// Forgets a channel; gives back its consumers.
+    pub fn close_channel(&self, channel: u16) -> Vec<(Arc<Queue>, ConsumerKey)> {
+        let mut inner = self.inner.lock();
+        inner.stalled.retain(|(c, _)| *c != channel);
+        let Some(out) = inner.channels.remove(&channel) else { return Vec::new() };
+        let slots = out.slots.into_iter().flatten();
+        slots.filter(|s| !s.ended).filter_map(|s| Some((s.queue, s.consumer?))).collect()
+    }
+
+    /// Sets the limit that all consumers of a channel share; gives back those that may go on.
+    pub fn set_global_prefetch(&self, channel: u16, limit: u32) -> Vec<(Arc<Queue>, ConsumerKey)> {
+        let mut resumed = Vec::new();
+        if let Some(out) = self.inner.lock().channel(channel) {
+            out.global_prefetch = limit;
+            out.take_resumable(&mut resumed);
+        }
+        resumed
+    }
+
+    /// Number of consumers on a channel.
+    pub fn consumer_count(&self, channel: u16) -> usize {
+        self.inner.lock().channel(channel).map_or(0, |out| out.consumers.len())
+    }
+
+    /// Makes room for a consumer; `None` when the tag is in use on this channel.
+    pub fn add_consumer(&self, channel: u16, tag: &[u8], queue: &Arc<Queue>) -> Option<u32> {
+        let mut inner = self.inner.lock();
+        let out = inner.channel(channel)?;
+        if out.consumers.contains_key(tag) {
+            return None;
+        }
+        let slot = out.add_slot(queue);
+        out.consumers.insert(tag.into(), slot);
+        Some(slot)
+    }
+
+    /// The consumer has its key; answers `consume-ok` unless the client does not want it.
+    pub fn consumer_started(&self, channel: u16, slot: u32, key: ConsumerKey, consume_ok: Option<&AMQPClass>) {
+        let mut writing = self.lock();
+        if let Some(s) = writing.channel(channel).and_then(|out| out.slot_mut(slot)) {
+            s.consumer = Some(key);
+        }
+        if let Some(method) = consume_ok {
+            writing.send(channel, method);
+        }
+    }
+
+    /// A consumer that its queue did not take.
+    pub fn consumer_failed(&self, channel: u16, tag: &[u8], slot: u32) {
+        if let Some(out) = self.inner.lock().channel(channel) {
+            out.consumers.remove(tag);
+            out.free_slot(slot);
+        }
+    }
+
+    /// The queue and key of a consumer.
+    pub fn find_consumer(&self, channel: u16, tag: &[u8]) -> Option<(Arc<Queue>, ConsumerKey)> {
+        let mut inner = self.inner.lock();
+        let out = inner.channel(channel)?;
+        let slot = *out.consumers.get(tag)?;
+        let slot = out.slot_mut(slot)?;
+        Some((Arc::clone(&slot.queue), slot.consumer?))
+    }
+
+    /// Forgets a consumer; its deliveries stay in the ledger.
+    pub fn remove_consumer(&self, channel: u16, tag: &[u8]) {
+        if let Some(out) = self.inner.lock().channel(channel) {
+            end_consumer(out, tag);
+        }
+    }
+
+    /// Writes a message that was got.
+    pub fn got(&self, channel: u16, queue: &Arc<Queue>, got: &Got, no_ack: bool) {
+        let mut writing = self.lock();
+        let at = self.clock.load(Ordering::Relaxed);
+        let Some(out) = writing.channel(channel) else { return };
+        let tag = out.ledger.next_tag();
+        if !no_ack {
+            let slot = out.get_slot(queue);
+            out.note(got.position, slot, at, false);
+        }
+        let view = got.message.view();
+        let left = u32::try_from(got.left).unwrap_or(u32::MAX);
+        write::get_ok(writing.buffer(), channel, tag, got.redelivered, view.route, left);
+        writing.content(channel, view, Some(&got.message));
+    }
+
+    /// Writes an unroutable message back to its publisher.
+    pub fn returned(&self, channel: u16, refusal_code: u16, text: &str, view: MessageView<'_>) {
+        let mut writing = self.lock();
+        write::returned(writing.buffer(), channel, refusal_code, text, view.route);
+        writing.content(channel, view, None);
+    }
+
+    /// The delivery of this connection that has waited longest for its ack, per channel.
+    pub fn oldest_unacked(&self) -> Option<(u16, Unacked)> {
+        let inner = self.inner.lock();
+        let each = inner.channels.iter().filter_map(|(number, out)| Some((*number, out.ledger.oldest()?)));
+        each.min_by_key(|(_, unacked)| unacked.at)
+    }
+
+    /// Tells the client that its publishes wait, or no longer.
+    pub fn blocked(&self, reason: Option<&str>) {
+        let method = match reason {
+            Some(reason) => connection::AMQPMethod::Blocked(connection::Blocked { reason: reason.into() }),
+            None => connection::AMQPMethod::Unblocked(connection::Unblocked {}),
+        };
+        self.lock().send(0, &AMQPClass::Connection(method));
+    }
+}
+
+fn end_consumer(out: &mut ChannelOut, tag: &[u8]) {
+    let Some(slot) = out.consumers.remove(tag) else { return };
+    out.stalled.retain(|s| *s != slot);
+    if let Some(s) = out.slot_mut(slot) {
+        s.ended = true;
+        if s.outstanding == 0 {
+            out.free_slot(slot);
+        }
+    }
+}
+
+impl Outlet for Outbox {
+    #[inline]
+    fn deliver(&self, to: &Subscriber, consumer: ConsumerKey, delivery: Delivery<'_>) -> (Accept, bool) {
+        let mut guard = self.inner.lock();
+        let inner = &mut *guard;
+        if inner.closed {
+            return (Accept::Refused, false);
+        }
+        let full = inner.queued + inner.in_flight >= HIGH_WATER;
+        let Some(out) = inner.channels.get_mut(&to.channel) else { return (Accept::Refused, false) };
+        if full {
+            inner.stalled.push((to.channel, to.slot));
+            return (Accept::Refused, false);
+        }
+        if !delivery.no_ack && out.is_at_limit() {
+            out.stalled.push(to.slot);
+            return (Accept::Refused, false);
+        }
+        debug_assert!(
+            out.slots.get(to.slot as usize).is_some_and(|s| s.as_ref().is_some_and(|s| s.consumer == Some(consumer)))
+        );
+        let tag = out.ledger.next_tag();
+        if !delivery.no_ack {
+            out.note(delivery.position, to.slot, self.clock.load(Ordering::Relaxed), true);
+        }
+        let before = inner.queued;
+        let view = delivery.message;
+        if view.body.len() >= BY_REFERENCE {
+            write::deliver(&mut inner.buffer, to.channel, &to.tag, tag, delivery.redelivered, view.route);
+            inner.content(to.channel, view, delivery.held);
+            inner.recount();
+        } else {
+            let length = inner.buffer.len();
+            write::deliver(&mut inner.buffer, to.channel, &to.tag, tag, delivery.redelivered, view.route);
+            write::header(&mut inner.buffer, to.channel, view.body.len() as u64, view.properties);
+            write::body(&mut inner.buffer, to.channel, view.body, inner.frame_max);
+            inner.queued += inner.buffer.len() - length;
+        }
+        let added = inner.queued - before;
+        let wake = !std::mem::replace(&mut inner.awake, true);
+        drop(guard);
+        self.memory.add(added);
+        (Accept::Taken, wake)
+    }
+
+    fn cancelled(&self, subscriber: &Subscriber) {
+        let mut writing = self.lock();
+        let cancel_notify = writing.cancel_notify;
+        let Some(out) = writing.channel(subscriber.channel) else { return };
+        end_consumer(out, &subscriber.tag);
+        if cancel_notify {
+            let consumer_tag = String::from_utf8_lossy(&subscriber.tag).into_owned().into();
+            let cancel = AMQPMethod::Cancel(basic::Cancel { consumer_tag, nowait: true });
+            writing.send(subscriber.channel, &AMQPClass::Basic(cancel));
+        }
+        let wake = !std::mem::replace(&mut writing.awake, true);
+        drop(writing);
+        if wake {
+            self.waker.wake();
+        }
+    }
+
+    fn deliver_reply(&self, channel: u16, consumer_tag: &[u8], message: MessageView<'_>) -> bool {
+        let mut writing = self.lock();
+        if writing.closed {
+            return false;
+        }
+        let Some(out) = writing.channel(channel) else { return false };
+        let tag = out.ledger.next_tag();
+        write::deliver(writing.buffer(), channel, consumer_tag, tag, false, message.route);
+        writing.content(channel, message, None);
+        let wake = !std::mem::replace(&mut writing.awake, true);
+        drop(writing);
+        if wake {
+            self.waker.wake();
+        }
+        true
+    }
+
+    fn wake(&self) {
+        self.waker.wake();
+    }
+}
+
+/// The locked outbox. What was appended is counted when it goes out of scope.
+pub struct Writing<'a> {
+    memory: &'static MemoryAccount,
+    inner: MutexGuard<'a, Inner>,
+}
+
+impl Drop for Writing<'_> {
+    fn drop(&mut self) {
+        let before = self.inner.queued;
+        self.inner.recount();
+        self.memory.add(self.inner.queued.saturating_sub(before));
+    }
+}
+
+impl std::ops::Deref for Writing<'_> {
+    type Target = Inner;
+    fn deref(&self) -> &Inner {
+        &self.inner
+    }
+}
+
+impl std::ops::DerefMut for Writing<'_> {
+    fn deref_mut(&mut self) -> &mut Inner {
+        &mut self.inner
+    }
+}

@@ -1,0 +1,455 @@
+//! Publishing: checks, the route cache, and the batch of one read.
+//!
+//! A publish without special properties costs two epoch comparisons and one look into the route cache. What a read
+//! brought is enqueued by [`Session::finish`]: messages in a row with the same route go into each of its queues under
+//! one lock, then all confirms of a channel go out in one frame.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::channel::{Content, Publication};
+use super::error::Failure;
+use super::outbox::Settled;
+use super::session::{Mode, Session};
+use crate::auth::Access;
+use crate::exchange::ExchangeType;
+use crate::frames::method::split_route;
+use crate::frames::table::{self, ValueRef};
+use crate::frames::{DecodeError, MethodId, Properties, Refusal, content};
+use crate::queue::arguments::check_expiry;
+use crate::queue::message::MessageView;
+use crate::queue::{Incoming, Message, Queue, Settlement, Wakes};
+use crate::vhost::broker::ReplyAddress;
+use crate::vhost::names::exchange_text;
+
+/// The name that stands for direct replies, and the beginning of their addresses.
+pub const REPLY_TO: &str = "amq.rabbitmq.reply-to";
+const REPLY_PREFIX: &[u8] = b"amq.rabbitmq.reply-to.";
+
+/// Most routes that a connection remembers.
+const CACHED_ROUTES: usize = 1024;
+
+/// The queues of a message.
+pub type Route = Arc<[Arc<Queue>]>;
+
+/// Routes that were looked up before, by exchange and routing key as they lie on the wire.
+#[derive(Default)]
+pub struct RouteCache {
+    routes: HashMap<Box<[u8]>, Route, foldhash::fast::RandomState>,
+    /// The route used last: most publishers use one for long.
+    last: Option<(Box<[u8]>, Route)>,
+    topology_epoch: u64,
+    rules_epoch: u64,
+}
+
+impl RouteCache {
+    #[inline]
+    fn get(&mut self, key: &[u8], topology_epoch: u64, rules_epoch: u64) -> Option<Route> {
+        if (topology_epoch, rules_epoch) != (self.topology_epoch, self.rules_epoch) {
+            self.routes.clear();
+            self.last = None;
+            (self.topology_epoch, self.rules_epoch) = (topology_epoch, rules_epoch);
+            return None;
+        }
+        if let Some((last, route)) = &self.last
+            && **last == *key
+        {
+            return Some(Arc::clone(route));
+        }
+        let route = self.routes.get(key)?;
+        self.last = Some((key.into(), Arc::clone(route)));
+        Some(Arc::clone(route))
+    }
+
+    fn put(&mut self, key: &[u8], route: Route) {
+        if self.routes.len() >= CACHED_ROUTES {
+            self.routes.clear();
+        }
+        self.last = Some((key.into(), Arc::clone(&route)));
+        self.routes.insert(key.into(), route);
+    }
+}
+
+/// A message on its way, with where it goes.
+pub struct Outgoing<'b> {
+    pub incoming: Incoming<'b>,
+    pub route: Route,
+    pub reply: Option<ReplyAddress>,
+}
+
+/// What one read has brought and has not been carried out yet.
+#[derive(Default)]
+pub struct Work<'b> {
+    pub(super) publishes: Vec<Outgoing<'b>>,
+    pub(super) settled: Settled,
+    pub(super) how: Option<Settlement>,
+    /// Publishes to confirm: channel, first and last number.
+    confirms: Vec<(u16, u64, u64)>,
+    pub(super) wakes: Wakes,
+}
+
+impl Work<'_> {
+    fn confirm(&mut self, channel: u16, number: u64) {
+        match self.confirms.last_mut() {
+            Some((c, _, last)) if *c == channel && *last + 1 == number => *last = number,
+            _ => self.confirms.push((channel, number, number)),
+        }
+    }
+}
+
+/// Where a message goes once everything about it has been checked.
+struct Resolved {
+    route: Route,
+    reply: Option<ReplyAddress>,
+    /// Properties that a rule has changed.
+    properties: Option<Vec<u8>>,
+}
+
+impl Session {
+    /// Takes a publish: checks it, routes it, adds it to the batch (or to the channel's transaction).
+    ///
+    /// # Errors
+    /// The failure that closes the channel or the connection.
+    #[inline]
+    pub fn publish<'b>(
+        &mut self,
+        number: u16,
+        publication: Publication<'b>,
+        work: &mut Work<'b>,
+    ) -> Result<(), Failure> {
+        let failure = |refusal| Failure::new(refusal, MethodId::PUBLISH);
+        self.has_published = true;
+        if publication.immediate {
+            return Err(failure(Refusal::not_implemented("immediate=true")));
+        }
+        let most = self.broker.config.limits.max_message_size;
+        if publication.body_size > most {
+            let size = publication.body_size;
+            let text = format!("message size {size} is larger than configured max size {most}");
+            return Err(failure(Refusal::precondition_failed(text)));
+        }
+        let view = publication.content.view();
+        let properties = Properties::parse(view.properties).map_err(|e| Failure::undecodable(e, MethodId::PUBLISH))?;
+        let is_persistent = properties.is_persistent();
+        let resolved = if is_plain(&properties) {
+            self.plain_route(view.route, properties.headers)
+        } else {
+            self.careful_route(number, view, &properties)
+        };
+        let Resolved { route, reply, properties } = resolved.map_err(|e| e.into_failure())?;
+        if publication.mandatory && route.is_empty() && reply.is_none() {
+            self.outbox.returned(number, 312, "NO_ROUTE", view);
+        }
+        let memory = self.broker.memory;
+        let mut incoming = match (publication.content, properties) {
+            (content, Some(properties)) => {
+                let view = MessageView { properties: &properties, ..content.view() };
+                Incoming::Held(Message::from_parts(view, is_persistent, memory))
+            }
+            (Content::InPlace { bytes, mut layout }, None) => {
+                layout.persistent = is_persistent;
+                Incoming::Borrowed { bytes, layout, account: memory }
+            }
+            (content @ Content::Assembled { .. }, None) => {
+                Incoming::Held(Message::from_parts(content.view(), is_persistent, memory))
+            }
+        };
+        match self.channels.get_mut(&number).map(|state| &mut state.mode) {
+            Some(Mode::Transaction(transaction)) => {
+                transaction.publish(Outgoing { incoming: Incoming::Held(incoming.hold()), route, reply });
+                return Ok(());
+            }
+            Some(Mode::Confirm(confirms)) => work.confirm(number, confirms.publish()),
+            _ => {}
+        }
+        if !route.is_empty() || reply.is_some() {
+            work.publishes.push(Outgoing { incoming, route, reply });
+        }
+        Ok(())
+    }
+
+    /// The route of a message that has no property which the broker has to look at.
+    #[inline]
+    fn plain_route(&mut self, key: &[u8], headers: Option<&[u8]>) -> Result<Resolved, Unroutable> {
+        let (topology, rules) = (self.vhost.current_epoch(), self.broker.directory.epoch());
+        if let Some(route) = self.routes.get(key, topology, rules) {
+            return Ok(Resolved { route, reply: None, properties: None });
+        }
+        let (exchange, routing_key) = names(key)?;
+        if exchange.is_empty() && key_is_reply(routing_key) {
+            self.check_access(Access::Write, "exchange", exchange)?;
+            let reply = self.reply_address(routing_key);
+            return Ok(Resolved { route: Arc::new([]), reply, properties: None });
+        }
+        let (route, by_key_only) = self.checked_route(exchange, &[routing_key], headers, true)?;
+        if by_key_only {
+            self.routes.put(key, Arc::clone(&route));
+        }
+        Ok(Resolved { route, reply: None, properties: None })
+    }
+
+    /// Permission, existence, kind, topic permission; then the queues.
+    fn checked_route(
+        &mut self,
+        exchange: &str,
+        keys: &[&str],
+        headers: Option<&[u8]>,
+        check: bool,
+    ) -> Result<(Route, bool), Refusal> {
+        if check {
+            self.check_publish(exchange)?;
+            self.check_publish_topic(exchange, keys)?;
+        }
+        let found = if exchange.is_empty() { None } else { Some(self.existing_exchange(exchange)?) };
+        let keys: Vec<&[u8]> = keys.iter().map(|k| k.as_bytes()).collect();
+        let routed = self.vhost.route(found.as_ref(), &keys, headers);
+        Ok((routed.queues.into(), routed.by_key_only))
+    }
+
+    fn existing_exchange(&self, name: &str) -> Result<Arc<crate::vhost::Exchange>, Refusal> {
+        let missing = || Refusal::not_found(format!("no {}", exchange_text(&self.vhost.name, name)));
+        self.vhost.exchange(name).ok_or_else(missing)
+    }
+
+    fn check_publish(&mut self, exchange: &str) -> Result<(), Refusal> {
+        self.check_access(Access::Write, "exchange", exchange)?;
+        if exchange.is_empty() {
+            return Ok(());
+        }
+        if self.existing_exchange(exchange)?.record.internal {
+            let text = exchange_text(&self.vhost.name, exchange);
+            return Err(Refusal::access_refused(format!("cannot publish to internal {text}")));
+        }
+        Ok(())
+    }
+
+    fn check_publish_topic(&mut self, exchange: &str, keys: &[&str]) -> Result<(), Refusal> {
+        if exchange.is_empty() || self.existing_exchange(exchange)?.kind != ExchangeType::Topic {
+            return Ok(());
+        }
+        keys.iter().try_for_each(|key| self.check_topic(Access::Write, exchange, key))
+    }
+
+    /// A message with properties that matter, checked in RabbitMQ's order.
+    fn careful_route(
+        &mut self,
+        number: u16,
+        view: MessageView<'_>,
+        properties: &Properties<'_>,
+    ) -> Result<Resolved, Unroutable> {
+        let (exchange, routing_key) = names(view.route)?;
+        self.check_publish(exchange)?;
+        let mut rewritten = None;
+        if properties.reply_to == Some(REPLY_TO.as_bytes()) {
+            let reply = self.channels.get(&number).and_then(|state| state.reply.as_ref());
+            let missing = || Refusal::precondition_failed("fast reply consumer does not exist");
+            let address = &reply.ok_or_else(missing)?.address;
+            rewritten = Some(content::with_reply_to(view.properties, address.as_bytes()));
+        }
+        if let Some(expiration) = properties.expiration {
+            check_expiration(expiration)?;
+        }
+        let headers = properties.headers.unwrap_or_default();
+        let mut keys = vec![routing_key];
+        keys.extend(extra_keys(headers, "CC")?);
+        keys.extend(extra_keys(headers, "BCC")?);
+        if table::find(headers, b"BCC").is_some() {
+            let properties = rewritten.as_deref().unwrap_or(view.properties);
+            rewritten = Some(content::without_header(properties, b"BCC"));
+        }
+        self.check_publish_topic(exchange, &keys)?;
+        self.check_user_id(properties.user_id)?;
+        let reply = if exchange.is_empty() { keys.iter().find_map(|key| self.reply_address(key)) } else { None };
+        let (route, _) = self.checked_route(exchange, &keys, properties.headers, false)?;
+        Ok(Resolved { route, reply, properties: rewritten })
+    }
+
+    fn check_user_id(&self, user_id: Option<&[u8]>) -> Result<(), Refusal> {
+        let Some(user_id) = user_id else { return Ok(()) };
+        if user_id == self.user.name.as_bytes() || self.user.has_tag("impersonator") {
+            return Ok(());
+        }
+        let (claimed, user) = (String::from_utf8_lossy(user_id), &self.user.name);
+        let text = format!("user_id property set to '{claimed}' but authenticated user was '{user}'");
+        Err(Refusal::precondition_failed(text))
+    }
+
+    /// The channel that waits for replies at this address.
+    fn reply_address(&self, routing_key: &str) -> Option<ReplyAddress> {
+        if !key_is_reply(routing_key) {
+            return None;
+        }
+        self.broker.replies.get(routing_key).map(|address| address.clone())
+    }
+
+    /// Carries out what has gathered: publishes queue by queue, settlements, confirms; then wakes who has to write.
+    pub fn finish(&mut self, work: &mut Work<'_>) {
+        enqueue(&mut work.publishes, &mut work.wakes);
+        super::acks::apply(work);
+        if !work.confirms.is_empty() {
+            self.send_confirms(&mut work.confirms);
+        }
+        work.wakes.run();
+    }
+
+    fn send_confirms(&mut self, due: &mut Vec<(u16, u64, u64)>) {
+        let mut writing = self.outbox.lock();
+        for (number, first, last) in due.drain(..) {
+            let Some(Mode::Confirm(confirms)) = self.channels.get_mut(&number).map(|s| &mut s.mode) else { continue };
+            confirms.settle(first, last, true);
+            confirms.answers(|answer| {
+                let out = writing.buffer();
+                if answer.positive {
+                    crate::frames::write::ack(out, number, answer.tag, answer.multiple);
+                } else {
+                    crate::frames::write::nack(out, number, answer.tag, answer.multiple, false);
+                }
+            });
+        }
+    }
+}
+
+/// Puts messages into their queues, in order: those in a row with one route go together.
+pub fn enqueue(publishes: &mut Vec<Outgoing<'_>>, wakes: &mut Wakes) {
+    let mut rest = &mut publishes[..];
+    while let Some(first) = rest.first() {
+        let route = Arc::clone(&first.route);
+        let same = rest.iter().take_while(|next| Arc::ptr_eq(&next.route, &route)).count();
+        let (run, after) = rest.split_at_mut(same.max(1));
+        for queue in route.iter() {
+            queue.publish(run.iter_mut().map(|outgoing| &mut outgoing.incoming), wakes);
+        }
+        for outgoing in run.iter().filter(|outgoing| outgoing.reply.is_some()) {
+            deliver_reply(outgoing);
+        }
+        rest = after;
+    }
+    publishes.clear();
+}
+
+fn deliver_reply(outgoing: &Outgoing<'_>) {
+    let Some(ReplyAddress { outlet, channel, consumer_tag }) = &outgoing.reply else { return };
+    if let Some(outlet) = outlet.upgrade() {
+        // A requester that has gone meanwhile gets nothing, as with RabbitMQ.
+        let _ = outlet.deliver_reply(*channel, consumer_tag.as_bytes(), outgoing.incoming.view());
+    }
+}
+
+/// Why a message has no route: refused, or not even readable.
+enum Unroutable {
+    Refused(Refusal),
+    Undecodable(DecodeError),
+}
+
+impl From<Refusal> for Unroutable {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl Unroutable {
+    fn into_failure(self) -> Failure {
+        match self {
+            Self::Refused(refusal) => Failure::new(refusal, MethodId::PUBLISH),
+            Self::Undecodable(error) => Failure::undecodable(error, MethodId::PUBLISH),
+        }
+    }
+}
+
+/// Exchange and routing key, which must be UTF-8.
+fn names(route: &[u8]) -> Result<(&str, &str), Unroutable> {
+    let (exchange, key) = split_route(route);
+    match (std::str::from_utf8(exchange), std::str::from_utf8(key)) {
+        (Ok(exchange), Ok(key)) => Ok((exchange, key)),
+        _ => Err(Unroutable::Undecodable(DecodeError::MalformedUtf8)),
+    }
+}
+
+fn key_is_reply(routing_key: &str) -> bool {
+    routing_key.as_bytes().starts_with(REPLY_PREFIX)
+}
+
+/// True when the route cache may decide: no property needs a look.
+#[inline]
+fn is_plain(properties: &Properties<'_>) -> bool {
+    properties.expiration.is_none()
+        && properties.user_id.is_none()
+        && properties.reply_to != Some(REPLY_TO.as_bytes())
+        && properties.headers.is_none_or(|headers| !has_extra_keys(headers))
+}
+
+fn has_extra_keys(headers: &[u8]) -> bool {
+    table::entries(headers).map_while(Result::ok).any(|(key, _)| matches!(key, b"CC" | b"BCC"))
+}
+
+/// The routing keys of a CC or BCC header.
+fn extra_keys<'a>(headers: &'a [u8], name: &str) -> Result<Vec<&'a str>, Refusal> {
+    let of_type = |kind: &str| {
+        let text = format!("invalid message: {{unacceptable_type_in_header,<<\"{name}\">>,{kind}}}");
+        Refusal::precondition_failed(text)
+    };
+    match table::find(headers, name.as_bytes()) {
+        None => Ok(Vec::new()),
+        Some(ValueRef::Array(inside)) => {
+            let keys = table::items(inside).filter_map(|item| match item {
+                Ok(ValueRef::LongStr(key)) => std::str::from_utf8(key).ok(),
+                _ => None,
+            });
+            Ok(keys.collect())
+        }
+        Some(other) => Err(of_type(other.to_owned().map_or("undefined", |v| v.type_name()))),
+    }
+}
+
+/// The `expiration` property: a decimal number of milliseconds.
+fn check_expiration(text: &[u8]) -> Result<(), Refusal> {
+    let shown = String::from_utf8_lossy(text);
+    let refuse = |term: String| Refusal::precondition_failed(format!("invalid expiration '{shown}': {term}"));
+    let (sign, digits) = match text {
+        [b'-', rest @ ..] => (-1, rest),
+        [b'+', rest @ ..] => (1, rest),
+        rest => (1, rest),
+    };
+    let count = digits.iter().take_while(|d| d.is_ascii_digit()).count();
+    let (digits, left_over) = digits.split_at(count);
+    if digits.is_empty() {
+        return Err(refuse("no_integer".to_owned()));
+    }
+    if !left_over.is_empty() {
+        return Err(refuse(format!("{{leftover_string,\"{}\"}}", String::from_utf8_lossy(left_over))));
+    }
+    let value = digits.iter().fold(0_i64, |n, d| n.saturating_mul(10).saturating_add(i64::from(d - b'0')));
+    check_expiry(sign * value).map_err(refuse)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn expirations_are_read_as_erlang_reads_integers() {
+        assert!(check_expiration(b"0").is_ok() && check_expiration(b"315360000000").is_ok());
+        let cases = [
+            ("x", "no_integer"),
+            ("", "no_integer"),
+            ("10s", "{leftover_string,\"s\"}"),
+            ("-1", "{value_negative,-1}"),
+            ("315360000001", "{value_too_large,315360000001}"),
+        ];
+        for (text, term) in cases {
+            let refusal = check_expiration(text.as_bytes()).unwrap_err();
+            assert_eq!(refusal.text, format!("invalid expiration '{text}': {term}"));
+        }
+    }
+
+    #[test]
+    fn a_cached_route_is_gone_when_an_epoch_moves() {
+        let mut cache = RouteCache::default();
+        assert!(cache.get(b"k", 1, 1).is_none());
+        cache.put(b"k", Arc::new([]));
+        assert!(cache.get(b"k", 1, 1).is_some());
+        assert!(cache.get(b"k", 2, 1).is_none());
+        cache.put(b"k", Arc::new([]));
+        assert!(cache.get(b"k", 2, 2).is_none());
+    }
+}

@@ -1,0 +1,99 @@
+//! All connections of a node: how many each user and virtual host has, and how to reach them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::outbox::Outbox;
+use crate::frames::{Refusal, ReplyCode};
+
+/// A connection that is open.
+#[derive(Clone)]
+pub struct Registered {
+    pub outbox: Arc<Outbox>,
+    /// `127.0.0.1:40404 -> 127.0.0.1:5672`
+    pub name: Arc<str>,
+    pub user: Arc<str>,
+    pub vhost: Arc<str>,
+}
+
+/// Connections by number.
+#[derive(Default)]
+pub struct Registry {
+    open: Mutex<HashMap<u64, Registered>>,
+}
+
+/// Most connections, where there is a limit.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Limits {
+    pub node: Option<u64>,
+    pub vhost: Option<u64>,
+    pub user: Option<u64>,
+}
+
+impl Registry {
+    /// Adds a connection.
+    ///
+    /// # Errors
+    /// 530 when a limit is reached, in RabbitMQ's words.
+    pub fn add(&self, connection: Registered, limits: Limits) -> Result<(), Refusal> {
+        let mut open = self.open.lock();
+        check(&open, &connection, limits)?;
+        open.insert(connection.outbox.connection, connection);
+        Ok(())
+    }
+
+    /// Whether [`Registry::add`] would do now.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn check(&self, connection: &Registered, limits: Limits) -> Result<(), Refusal> {
+        check(&self.open.lock(), connection, limits)
+    }
+
+    pub fn remove(&self, number: u64) {
+        self.open.lock().remove(&number);
+    }
+
+    pub fn count(&self) -> usize {
+        self.open.lock().len()
+    }
+
+    /// All connections, in no particular order.
+    pub fn all(&self) -> Vec<Registered> {
+        self.open.lock().values().cloned().collect()
+    }
+
+    /// Asks connections to end with 320 and a reason.
+    pub fn close_where(&self, reason: &str, which: impl Fn(&Registered) -> bool) {
+        for connection in self.all().into_iter().filter(which) {
+            connection.outbox.request_close(Refusal::new(ReplyCode::ConnectionForced, reason));
+        }
+    }
+}
+
+fn check(open: &HashMap<u64, Registered>, connection: &Registered, limits: Limits) -> Result<(), Refusal> {
+    let (user, vhost) = (&connection.user, &connection.vhost);
+    let count = |of: &dyn Fn(&Registered) -> bool| open.values().filter(|c| of(c)).count() as u64;
+    if let Some(most) = limits.node
+        && open.len() as u64 >= most
+    {
+        return Err(Refusal::not_allowed(format!("connection refused: node connection limit ({most}) is reached")));
+    }
+    if let Some(most) = limits.vhost
+        && count(&|c| c.vhost == *vhost) >= most
+    {
+        return Err(Refusal::not_allowed(format!(
+            "access to vhost '{vhost}' refused for user '{user}': connection limit ({most}) is reached"
+        )));
+    }
+    if let Some(most) = limits.user
+        && count(&|c| c.user == *user) >= most
+    {
+        return Err(Refusal::not_allowed(format!(
+            "connection refused for user '{user}': user connection limit ({most}) is reached"
+        )));
+    }
+    Ok(())
+}

@@ -1,0 +1,388 @@
+//! What a connection does in its virtual host: the broker calls behind its channels' methods.
+//!
+//! [`Session::frame`] takes one frame, [`Session::publish`] a publish that came in one piece. Both put publishes
+//! and acks into the [`Work`] of the current read, which [`Session::finish`] carries out queue by queue; everything else
+//! happens at once, after what came before it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use amq_protocol::protocol::{AMQPClass, access, basic, channel, confirm, exchange, queue, tx};
+
+use super::channel::{Channel, Input};
+use super::confirms::Confirms;
+use super::error::Failure;
+use super::outbox::Outbox;
+use super::publish::RouteCache;
+use super::tx::Transaction;
+use crate::auth::{Access, Rules, User};
+use crate::frames::{Frame, Method, MethodId, Refusal};
+use crate::queue::{ConsumerKey, Queue};
+use crate::vhost::command::DeleteQueue;
+use crate::vhost::{Applied, Broker, Command, Vhost};
+
+pub use super::publish::Work;
+
+/// The broker's side of one channel.
+pub struct ChannelState {
+    pub protocol: Channel,
+    pub mode: Mode,
+    /// The queue that `""` stands for.
+    pub last_queue: Option<String>,
+    /// Prefetch of consumers that are still to come.
+    pub prefetch: u16,
+    /// The consumer of direct replies.
+    pub reply: Option<ReplyConsumer>,
+}
+
+/// How publishes and acks are treated.
+pub enum Mode {
+    Plain,
+    Confirm(Confirms),
+    Transaction(Transaction),
+}
+
+/// A consumer of `amq.rabbitmq.reply-to`.
+pub struct ReplyConsumer {
+    pub tag: String,
+    /// What requests carry as `reply-to`, and the key in the broker's table.
+    pub address: String,
+}
+
+/// How to go on after a frame.
+#[derive(Debug)]
+pub enum Step {
+    Continue,
+    /// Nothing more from this client until this change is on disk; then answer.
+    Wait {
+        durable_at: u64,
+        channel: u16,
+        reply: Option<Box<AMQPClass>>,
+    },
+}
+
+/// A client's state in its virtual host.
+pub struct Session {
+    pub broker: Arc<Broker>,
+    pub vhost: Arc<Vhost>,
+    pub user: Arc<User>,
+    pub outbox: Arc<Outbox>,
+    pub channels: HashMap<u16, ChannelState>,
+    /// Most open channels; 0 is no limit.
+    pub channel_max: u16,
+    /// The connection has published: it is blocked when memory runs short.
+    pub has_published: bool,
+    pub(super) routes: RouteCache,
+    pub(super) rules: Option<Arc<Rules>>,
+    pub(super) rules_epoch: u64,
+}
+
+impl Session {
+    pub fn new(broker: Arc<Broker>, vhost: Arc<Vhost>, user: Arc<User>, outbox: Arc<Outbox>, channel_max: u16) -> Self {
+        let rules_epoch = broker.directory.epoch();
+        let rules = broker.directory.rules(&user.name, &vhost.name);
+        Self {
+            broker,
+            vhost,
+            user,
+            outbox,
+            channels: HashMap::new(),
+            channel_max,
+            has_published: false,
+            routes: RouteCache::default(),
+            rules,
+            rules_epoch,
+        }
+    }
+
+    /// A number that names this connection to queues and commands.
+    pub fn id(&self) -> u64 {
+        self.outbox.connection
+    }
+
+    /// Takes one frame of a channel other than 0.
+    ///
+    /// # Errors
+    /// The failure that closes the channel or the connection.
+    pub fn frame<'b>(&mut self, frame: Frame<'b>, work: &mut Work<'b>) -> Result<Step, Failure> {
+        let number = frame.channel;
+        if !self.channels.contains_key(&number) {
+            self.check_channel_count()?;
+            let protocol = Channel::new(self.broker.config.limits.max_message_size, self.broker.memory);
+            let state = ChannelState { protocol, mode: Mode::Plain, last_queue: None, prefetch: 0, reply: None };
+            self.channels.insert(number, state);
+        }
+        let Some(state) = self.channels.get_mut(&number) else { return Ok(Step::Continue) };
+        match state.protocol.receive(frame)? {
+            Input::Nothing => Ok(Step::Continue),
+            Input::Publish(publication) => self.publish(number, publication, work).map(|()| Step::Continue),
+            Input::Method(_, Method::Ack { delivery_tag, multiple }) => {
+                self.ack(number, delivery_tag, multiple, work).map(|()| Step::Continue)
+            }
+            Input::Method(_, Method::Nack { delivery_tag, multiple, requeue }) => {
+                self.nack(number, delivery_tag, multiple, requeue, MethodId::NACK, work).map(|()| Step::Continue)
+            }
+            Input::Method(_, Method::Reject { delivery_tag, requeue }) => {
+                self.nack(number, delivery_tag, false, requeue, MethodId::REJECT, work).map(|()| Step::Continue)
+            }
+            input => {
+                // Anything else sees the effects of what came before it.
+                self.finish(work);
+                self.other(number, input)
+            }
+        }
+    }
+
+    /// Whether a publish that was found whole in the read buffer may go to [`Session::publish`] without its frames being
+    /// looked at one by one.
+    #[inline]
+    pub fn can_publish(&self, number: u16) -> bool {
+        self.channels.get(&number).is_some_and(|state| state.protocol.is_between_contents())
+    }
+
+    fn check_channel_count(&self) -> Result<(), Failure> {
+        let open = self.channels.len();
+        let too_many = |text: String| Err(Failure::new(Refusal::not_allowed(text), MethodId::new(20, 10)));
+        if self.channel_max != 0 && open >= usize::from(self.channel_max) {
+            let most = self.channel_max;
+            return too_many(format!(
+                "number of channels opened ({open}) has reached the negotiated channel_max ({most})"
+            ));
+        }
+        if let Some(most) = self.user.max_channels.filter(|most| *most >= 0)
+            && i64::try_from(open).unwrap_or(i64::MAX) >= most
+        {
+            let user = &self.user.name;
+            return too_many(format!(
+                "number of channels opened for user '{user}' has reached the maximum allowed limit of ({most})"
+            ));
+        }
+        Ok(())
+    }
+
+    fn other(&mut self, number: u16, input: Input<'_>) -> Result<Step, Failure> {
+        match input {
+            Input::Open => {
+                self.outbox.open_channel(number);
+                self.reply(number, AMQPClass::Channel(channel::AMQPMethod::OpenOk(channel::OpenOk {})))
+            }
+            Input::Close => {
+                self.end_channel(number);
+                self.channels.remove(&number);
+                self.reply(number, AMQPClass::Channel(channel::AMQPMethod::CloseOk(channel::CloseOk {})))
+            }
+            Input::CloseCrossed => {
+                self.reply(number, AMQPClass::Channel(channel::AMQPMethod::CloseOk(channel::CloseOk {})))
+            }
+            Input::CloseOk => {
+                self.channels.remove(&number);
+                Ok(Step::Continue)
+            }
+            Input::Method(id, Method::Get { queue, no_ack }) => {
+                self.get(number, queue, no_ack).map_err(|r| Failure::new(r, id))
+            }
+            Input::Method(id, Method::Cold(class)) => self.cold(number, *class).map_err(|r| Failure::new(r, id)),
+            Input::Method(id, _) => Err(not_for_servers(id)),
+            Input::Nothing | Input::Publish(_) => Ok(Step::Continue),
+        }
+    }
+
+    /// Carries out a cold method.
+    fn cold(&mut self, number: u16, class: AMQPClass) -> Result<Step, Refusal> {
+        let id = MethodId::of(&class);
+        match class {
+            AMQPClass::Basic(method) => match method {
+                basic::AMQPMethod::Qos(m) => self.qos(number, &m),
+                basic::AMQPMethod::Consume(m) => self.consume(number, m),
+                basic::AMQPMethod::Cancel(m) => self.cancel(number, m),
+                basic::AMQPMethod::Recover(m) => self.recover(number, m.requeue, true),
+                basic::AMQPMethod::RecoverAsync(m) => self.recover(number, m.requeue, false),
+                // The client confirms a cancel of ours.
+                basic::AMQPMethod::CancelOk(_) => Ok(Step::Continue),
+                _ => Err(not_for_servers(id).refusal),
+            },
+            AMQPClass::Queue(method) => match method {
+                queue::AMQPMethod::Declare(m) => self.declare_queue(number, m),
+                queue::AMQPMethod::Bind(m) => self.bind_queue(number, m),
+                queue::AMQPMethod::Unbind(m) => self.unbind_queue(number, m),
+                queue::AMQPMethod::Purge(m) => self.purge_queue(number, &m),
+                queue::AMQPMethod::Delete(m) => self.delete_queue(number, &m),
+                _ => Err(not_for_servers(id).refusal),
+            },
+            AMQPClass::Exchange(method) => match method {
+                exchange::AMQPMethod::Declare(m) => self.declare_exchange(number, m),
+                exchange::AMQPMethod::Delete(m) => self.delete_exchange(number, &m),
+                exchange::AMQPMethod::Bind(m) => self.bind_exchange(number, m),
+                exchange::AMQPMethod::Unbind(m) => self.unbind_exchange(number, m),
+                _ => Err(not_for_servers(id).refusal),
+            },
+            AMQPClass::Confirm(confirm::AMQPMethod::Select(m)) => self.select_confirms(number, m.nowait),
+            AMQPClass::Tx(method) => match method {
+                tx::AMQPMethod::Select(_) => self.select_tx(number),
+                tx::AMQPMethod::Commit(_) => self.commit(number),
+                tx::AMQPMethod::Rollback(_) => self.roll_back(number),
+                _ => Err(not_for_servers(id).refusal),
+            },
+            AMQPClass::Channel(channel::AMQPMethod::Flow(m)) if m.active => {
+                let ok = channel::AMQPMethod::FlowOk(channel::FlowOk { active: true });
+                Ok(self.answer(number, AMQPClass::Channel(ok)))
+            }
+            AMQPClass::Channel(channel::AMQPMethod::Flow(_)) => Err(Refusal::not_implemented("active=false")),
+            AMQPClass::Channel(channel::AMQPMethod::FlowOk(_)) => Ok(Step::Continue),
+            AMQPClass::Access(access::AMQPMethod::Request(_)) => {
+                // Deprecated; every client gets the same ticket, and nobody looks at it.
+                let ok = access::AMQPMethod::RequestOk(access::RequestOk {});
+                Ok(self.answer(number, AMQPClass::Access(ok)))
+            }
+            _ => Err(not_for_servers(id).refusal),
+        }
+    }
+
+    /// Writes an answer.
+    pub(super) fn answer(&self, number: u16, method: AMQPClass) -> Step {
+        self.outbox.lock().send(number, &method);
+        Step::Continue
+    }
+
+    fn reply(&self, number: u16, method: AMQPClass) -> Result<Step, Failure> {
+        Ok(self.answer(number, method))
+    }
+
+    /// Answers once a change is durable; `None` when the client wants no answer.
+    pub(super) fn answer_when_durable(&self, number: u16, applied: &Applied, method: Option<AMQPClass>) -> Step {
+        match (applied.durable_at, method) {
+            (Some(durable_at), method) if !self.broker.is_durable(durable_at) => {
+                Step::Wait { durable_at, channel: number, reply: method.map(Box::new) }
+            }
+            (_, Some(method)) => self.answer(number, method),
+            (_, None) => Step::Continue,
+        }
+    }
+
+    pub(super) fn state(&mut self, number: u16) -> Result<&mut ChannelState, Refusal> {
+        let missing = || Refusal::new(crate::frames::ReplyCode::ChannelError, "expected 'channel.open'");
+        self.channels.get_mut(&number).ok_or_else(missing)
+    }
+
+    /// The user's rules as they are now.
+    pub(super) fn refresh_rules(&mut self) {
+        let epoch = self.broker.directory.epoch();
+        if epoch != self.rules_epoch {
+            self.rules_epoch = epoch;
+            self.rules = self.broker.directory.rules(&self.user.name, &self.vhost.name);
+        }
+    }
+
+    /// Checks a permission; `what` is `queue` or `exchange`, and the default exchange has an empty name.
+    ///
+    /// # Errors
+    /// 403, in RabbitMQ's words.
+    pub(super) fn check_access(&mut self, access: Access, what: &str, name: &str) -> Result<(), Refusal> {
+        self.refresh_rules();
+        let name = if what == "exchange" && name.is_empty() { "amq.default" } else { name };
+        if self.rules.as_ref().is_some_and(|rules| rules.allows(access, name)) {
+            return Ok(());
+        }
+        let (vhost, user) = (&self.vhost.name, &self.user.name);
+        Err(Refusal::access_refused(format!(
+            "{access} access to {what} '{name}' in vhost '{vhost}' refused for user '{user}'"
+        )))
+    }
+
+    /// Checks a topic permission.
+    ///
+    /// # Errors
+    /// 403, in RabbitMQ's words.
+    pub(super) fn check_topic(&mut self, access: Access, exchange: &str, key: &str) -> Result<(), Refusal> {
+        self.refresh_rules();
+        if self.rules.as_ref().is_some_and(|rules| rules.topic_allows(access, exchange, key)) {
+            return Ok(());
+        }
+        let (vhost, user) = (&self.vhost.name, &self.user.name);
+        Err(Refusal::access_refused(format!(
+            "{access} access to topic '{key}' in exchange '{exchange}' in vhost '{vhost}' refused for user '{user}'"
+        )))
+    }
+
+    /// Consumers that may go on: their queues deliver.
+    pub fn resume(&self, consumers: Vec<(Arc<Queue>, ConsumerKey)>) {
+        let mut wakes = crate::queue::Wakes::default();
+        for (queue, consumer) in consumers {
+            queue.resume(consumer, &mut wakes);
+        }
+        wakes.run();
+    }
+
+    /// Takes a channel's consumers away and its unacked messages back to their queues.
+    pub fn end_channel(&mut self, number: u16) {
+        if let Some(ReplyConsumer { address, .. }) = self.channels.get_mut(&number).and_then(|s| s.reply.take()) {
+            self.broker.replies.remove(&address);
+        }
+        self.abandon_transaction(number);
+        let settled = self.outbox.settle_all(number);
+        let consumers = self.outbox.close_channel(number);
+        let mut wakes = crate::queue::Wakes::default();
+        for (queue, consumer) in &consumers {
+            queue.cancel(*consumer, || {}, &mut wakes);
+        }
+        super::acks::requeue(settled, &mut wakes);
+        wakes.run();
+        for (queue, _) in consumers {
+            self.delete_if_abandoned(&queue);
+        }
+    }
+
+    /// The broker closes a channel because of an error.
+    pub fn fail_channel(&mut self, number: u16) {
+        self.end_channel(number);
+        if let Some(state) = self.channels.get_mut(&number) {
+            state.protocol.closing();
+            state.mode = Mode::Plain;
+        }
+    }
+
+    pub(super) fn delete_if_abandoned(&self, queue: &Arc<Queue>) {
+        if !queue.is_abandoned() {
+            return;
+        }
+        let delete = DeleteQueue {
+            vhost: queue.spec.vhost.to_string(),
+            name: queue.spec.name.to_string(),
+            if_unused: false,
+            if_empty: false,
+            connection: None,
+            if_abandoned: Some(queue.id),
+        };
+        if let Err(error) = self.broker.apply(Command::DeleteQueue(delete)) {
+            tracing::error!(target: "leveret::queue", "auto-delete queue '{}' stays: {error}", queue.spec.name);
+        }
+    }
+
+    /// Ends everything that belongs to the connection: channels, then its exclusive queues.
+    pub fn end(&mut self) {
+        let numbers: Vec<u16> = self.channels.keys().copied().collect();
+        for number in numbers {
+            self.end_channel(number);
+        }
+        self.channels.clear();
+        for name in self.broker.take_exclusive(self.id()) {
+            let delete = DeleteQueue {
+                vhost: self.vhost.name.to_string(),
+                name: name.to_string(),
+                if_unused: false,
+                if_empty: false,
+                connection: Some(self.id()),
+                if_abandoned: None,
+            };
+            if let Err(error) = self.broker.apply(Command::DeleteQueue(delete)) {
+                tracing::error!(target: "leveret::queue", "an exclusive queue stays: {error}");
+            }
+        }
+    }
+}
+
+/// A method that only a server sends.
+fn not_for_servers(id: MethodId) -> Failure {
+    let text = format!("unimplemented method {}.{}", id.class, id.method);
+    Failure::new(Refusal::new(crate::frames::ReplyCode::CommandInvalid, text), id)
+}

@@ -1,0 +1,93 @@
+//! Transactions, and the choice between them and confirms.
+//!
+//! A transaction keeps publishes and acks until they are committed: publishes first, then acks, as RabbitMQ does.
+
+use amq_protocol::protocol::{AMQPClass, confirm, tx};
+
+use super::acks::settle_now;
+use super::confirms::Confirms;
+use super::ledger::Unacked;
+use super::outbox::Settled;
+use super::publish::{Outgoing, enqueue};
+use super::session::{Mode, Session, Step};
+use crate::frames::Refusal;
+use crate::queue::{Settlement, Wakes};
+
+/// What a channel has gathered since the last commit.
+#[derive(Default)]
+pub struct Transaction {
+    publishes: Vec<Outgoing<'static>>,
+    settlements: Vec<(Vec<Unacked>, Settlement)>,
+}
+
+impl Transaction {
+    pub fn publish(&mut self, outgoing: Outgoing<'static>) {
+        self.publishes.push(outgoing);
+    }
+
+    pub fn settle(&mut self, reserved: Vec<Unacked>, how: Settlement) {
+        self.settlements.push((reserved, how));
+    }
+}
+
+impl Session {
+    pub(super) fn select_confirms(&mut self, number: u16, nowait: bool) -> Result<Step, Refusal> {
+        let mode = &mut self.state(number)?.mode;
+        match mode {
+            Mode::Transaction(_) => return Err(Refusal::precondition_failed("cannot switch from tx to confirm mode")),
+            Mode::Confirm(_) => {}
+            Mode::Plain => *mode = Mode::Confirm(Confirms::default()),
+        }
+        if nowait {
+            return Ok(Step::Continue);
+        }
+        Ok(self.answer(number, AMQPClass::Confirm(confirm::AMQPMethod::SelectOk(confirm::SelectOk {}))))
+    }
+
+    pub(super) fn select_tx(&mut self, number: u16) -> Result<Step, Refusal> {
+        let mode = &mut self.state(number)?.mode;
+        match mode {
+            Mode::Confirm(_) => return Err(Refusal::precondition_failed("cannot switch from confirm to tx mode")),
+            Mode::Transaction(_) => {}
+            Mode::Plain => *mode = Mode::Transaction(Transaction::default()),
+        }
+        Ok(self.answer(number, AMQPClass::Tx(tx::AMQPMethod::SelectOk(tx::SelectOk {}))))
+    }
+
+    fn take_transaction(&mut self, number: u16) -> Result<Transaction, Refusal> {
+        match &mut self.state(number)?.mode {
+            Mode::Transaction(transaction) => Ok(std::mem::take(transaction)),
+            _ => Err(Refusal::precondition_failed("channel is not transactional")),
+        }
+    }
+
+    pub(super) fn commit(&mut self, number: u16) -> Result<Step, Refusal> {
+        let mut transaction = self.take_transaction(number)?;
+        let mut wakes = Wakes::default();
+        enqueue(&mut transaction.publishes, &mut wakes);
+        for (reserved, how) in transaction.settlements {
+            let mut settled = Settled::default();
+            self.outbox.settle_reserved(number, reserved, &mut settled);
+            settle_now(settled, how, &mut wakes);
+        }
+        wakes.run();
+        Ok(self.answer(number, AMQPClass::Tx(tx::AMQPMethod::CommitOk(tx::CommitOk {}))))
+    }
+
+    pub(super) fn roll_back(&mut self, number: u16) -> Result<Step, Refusal> {
+        let transaction = self.take_transaction(number)?;
+        for (reserved, _) in transaction.settlements {
+            self.outbox.restore(number, reserved);
+        }
+        Ok(self.answer(number, AMQPClass::Tx(tx::AMQPMethod::RollbackOk(tx::RollbackOk {}))))
+    }
+
+    /// Acks of an open transaction count for nothing when its channel goes.
+    pub(super) fn abandon_transaction(&mut self, number: u16) {
+        if let Ok(transaction) = self.take_transaction(number) {
+            for (reserved, _) in transaction.settlements {
+                self.outbox.restore(number, reserved);
+            }
+        }
+    }
+}

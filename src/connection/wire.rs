@@ -1,0 +1,203 @@
+//! A connection's socket: reading into a thread's own buffer, writing what the outbox holds, waiting for either.
+//!
+//! Bytes are read into a buffer that belongs to the thread, so a silent connection holds none. What is left of an
+//! unfinished frame is kept in `tail` and put before the next read.
+
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+use std::task::Poll;
+
+use tokio::net::TcpStream;
+
+use super::outbox::{Outbox, Segment};
+
+/// Bytes that one read can bring.
+const READ_SIZE: usize = 256 * 1024;
+/// Most slices that one write is given.
+const MOST_SLICES: usize = 64;
+
+thread_local! {
+    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// What a read came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Read {
+    /// So many bytes were there.
+    Some(usize),
+    /// Nothing now.
+    Nothing,
+    /// The client has closed its side.
+    End,
+}
+
+/// The socket and what is on its way.
+pub struct Wire {
+    stream: TcpStream,
+    pub outbox: Arc<Outbox>,
+    /// Bytes of an unfinished frame, or bytes that must wait.
+    pub tail: Vec<u8>,
+    /// Taken from the outbox and not written yet; of the first segment, `offset` bytes are out.
+    pending: VecDeque<Segment>,
+    offset: usize,
+    /// Bytes written so far, to tell whether the connection has been silent.
+    pub sent: u64,
+}
+
+impl Wire {
+    pub fn new(stream: TcpStream, outbox: Arc<Outbox>) -> Self {
+        Self { stream, outbox, tail: Vec::new(), pending: VecDeque::new(), offset: 0, sent: 0 }
+    }
+
+    /// Reads once and hands `process` everything that has not been consumed: the tail and what came. `process` says how
+    /// much of it is done.
+    ///
+    /// # Errors
+    /// When the socket fails.
+    pub fn read(&mut self, process: impl FnOnce(&[u8]) -> usize) -> io::Result<Read> {
+        let mut scratch = SCRATCH.take();
+        let kept = self.tail.len();
+        let size = READ_SIZE.max(kept * 2);
+        if scratch.len() < size {
+            scratch.resize(size, 0);
+        }
+        let result = self.read_into(&mut scratch, kept, process);
+        if scratch.len() > READ_SIZE {
+            scratch.truncate(READ_SIZE);
+            scratch.shrink_to_fit();
+        }
+        SCRATCH.set(scratch);
+        result
+    }
+
+    fn read_into(&mut self, scratch: &mut [u8], kept: usize, process: impl FnOnce(&[u8]) -> usize) -> io::Result<Read> {
+        let Some((front, room)) = scratch.split_at_mut_checked(kept) else { return Ok(Read::Nothing) };
+        let count = match self.stream.try_read(room) {
+            Ok(0) => return Ok(Read::End),
+            Ok(count) => count,
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(Read::Nothing),
+            Err(e) => return Err(e),
+        };
+        front.copy_from_slice(&self.tail);
+        let bytes = scratch.get(..kept + count).unwrap_or_default();
+        let consumed = process(bytes);
+        self.keep(bytes.get(consumed..).unwrap_or_default());
+        Ok(Read::Some(count))
+    }
+
+    /// Hands the tail over again, without reading.
+    pub fn reprocess(&mut self, process: impl FnOnce(&[u8]) -> usize) {
+        let bytes = std::mem::take(&mut self.tail);
+        let consumed = process(&bytes);
+        self.keep(bytes.get(consumed..).unwrap_or_default());
+    }
+
+    fn keep(&mut self, rest: &[u8]) {
+        if rest.is_empty() {
+            self.tail = Vec::new();
+        } else {
+            self.tail.clear();
+            self.tail.extend_from_slice(rest);
+        }
+    }
+
+    /// Writes what the socket takes. True when nothing is left.
+    ///
+    /// # Errors
+    /// When the socket fails.
+    pub fn flush(&mut self) -> io::Result<bool> {
+        loop {
+            if self.pending.is_empty() {
+                self.outbox.take(&mut self.pending);
+                if self.pending.is_empty() {
+                    return Ok(true);
+                }
+            }
+            match self.write_some() {
+                Ok(count) => self.advance(count),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(e) => return Err(e),
+            }
+        }
+    }
+
+    fn write_some(&self) -> io::Result<usize> {
+        let first = self.pending.front().map(|s| s.bytes().get(self.offset..).unwrap_or_default()).unwrap_or_default();
+        if self.pending.len() == 1 {
+            return self.stream.try_write(first);
+        }
+        let others = self.pending.iter().skip(1).take(MOST_SLICES - 1).map(|s| IoSlice::new(s.bytes()));
+        let slices: Vec<IoSlice<'_>> = std::iter::once(IoSlice::new(first)).chain(others).collect();
+        self.stream.try_write_vectored(&slices)
+    }
+
+    /// Drops what has been written and lets stalled consumers go on.
+    fn advance(&mut self, mut count: usize) {
+        let written = count;
+        while let Some(first) = self.pending.front() {
+            let left = first.bytes().len().saturating_sub(self.offset);
+            if count < left {
+                self.offset += count;
+                break;
+            }
+            count -= left;
+            self.offset = 0;
+            self.pending.pop_front();
+        }
+        if self.pending.is_empty() && self.pending.capacity() > 256 {
+            self.pending = VecDeque::new();
+        }
+        self.sent += written as u64;
+        let resumed = self.outbox.written(written);
+        if !resumed.is_empty() {
+            let mut wakes = crate::queue::Wakes::default();
+            for (queue, consumer) in resumed {
+                queue.resume(consumer, &mut wakes);
+            }
+            wakes.run();
+        }
+    }
+
+    /// Waits until there is something to write, the socket can be read (when `may_read`), it can be written again (when
+    /// `must_write`), or `other` is done.
+    pub async fn wait<T>(
+        &self,
+        may_read: bool,
+        must_write: bool,
+        mut other: impl FnMut(&mut std::task::Context<'_>) -> Poll<T>,
+    ) -> io::Result<Event<T>> {
+        poll_fn(|cx| {
+            if let Poll::Ready(done) = other(cx) {
+                return Poll::Ready(Ok(Event::Other(done)));
+            }
+            if must_write {
+                if let Poll::Ready(ready) = self.stream.poll_write_ready(cx) {
+                    return Poll::Ready(ready.map(|()| Event::Write));
+                }
+                // New output has to wait for the old: only requests from outside count.
+                if !self.outbox.sleep(cx.waker()) && self.outbox.has_close_request() {
+                    return Poll::Ready(Ok(Event::Write));
+                }
+            } else if !self.outbox.sleep(cx.waker()) {
+                return Poll::Ready(Ok(Event::Write));
+            }
+            if may_read && let Poll::Ready(ready) = self.stream.poll_read_ready(cx) {
+                return Poll::Ready(ready.map(|()| Event::Read));
+            }
+            Poll::Pending
+        })
+        .await
+        .inspect(|_| self.outbox.awake())
+    }
+}
+
+/// Why a wait has ended.
+#[derive(Debug)]
+pub enum Event<T> {
+    Read,
+    Write,
+    Other(T),
+}

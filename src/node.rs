@@ -1,0 +1,229 @@
+//! A running broker: it opens the catalog, listens, accepts, keeps the coarse clock, and stops in order.
+
+use std::io;
+use std::net::{Ipv6Addr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::config::{Config, ListenAddress, Listener, Tcp, Watermark};
+use crate::connection::driver::{self, Shared};
+use crate::connection::registry::Registry;
+use crate::persist::CatalogError;
+use crate::persist::sled_store::SledCatalog;
+use crate::queue::memory::MemoryAccount;
+use crate::vhost::Broker;
+use crate::vhost::broker::StartError;
+
+/// How long connections get to answer the broker's close when it stops.
+const STOP_WAIT: Duration = Duration::from_secs(5);
+/// Share of the machine's memory that is assumed when the system does not say how much there is: 4 GiB.
+const UNKNOWN_MEMORY: u64 = 4 << 30;
+
+/// Why a node does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    #[error("the data directory {path} cannot be used: {error}")]
+    DataDir { path: String, error: io::Error },
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error("cannot listen on {address}: {error}")]
+    Listen { address: String, error: io::Error },
+}
+
+/// A broker that is running.
+pub struct Node {
+    shared: Arc<Shared>,
+    addresses: Vec<SocketAddr>,
+    stop: watch::Sender<bool>,
+    tasks: JoinSet<()>,
+}
+
+impl Node {
+    /// Opens the data directory and starts to serve.
+    ///
+    /// # Errors
+    /// When the data cannot be used or an address not be listened on.
+    pub async fn start(config: Config) -> Result<Self, NodeError> {
+        let data_dir = config.data_dir.clone();
+        let catalog = open_catalog(&data_dir)?;
+        let memory = MemoryAccount::new(memory_limit(&config));
+        let tcp = config.tcp.clone();
+        let broker = Arc::new(Broker::start(config, Box::new(catalog), memory)?);
+        let clock = Arc::new(AtomicU32::new(0));
+        let shared = Arc::new(Shared { broker, registry: Registry::default(), clock: Arc::clone(&clock) });
+        let (stop, stopping) = watch::channel(false);
+        let mut node = Self { shared, addresses: Vec::new(), stop, tasks: JoinSet::new() };
+        for listener in &tcp.listeners {
+            node.listen(listener, &tcp, &stopping)?;
+        }
+        node.tasks.spawn(keep_clock(clock, stopping));
+        Ok(node)
+    }
+
+    fn listen(&mut self, listener: &Listener, tcp: &Tcp, stopping: &watch::Receiver<bool>) -> Result<(), NodeError> {
+        let socket = bind(listener.address, tcp).map_err(|error| {
+            let address = match listener.address {
+                ListenAddress::AnyInterface(port) => format!("port {port}"),
+                ListenAddress::Socket(address) => address.to_string(),
+            };
+            NodeError::Listen { address, error }
+        })?;
+        let address = socket.local_addr().map_err(|error| NodeError::Listen { address: String::new(), error })?;
+        self.addresses.push(address);
+        let shared = Arc::clone(&self.shared);
+        self.tasks.spawn(accept(socket, shared, tcp.clone(), stopping.clone()));
+        Ok(())
+    }
+
+    /// Where AMQP is served.
+    pub fn amqp_addrs(&self) -> Vec<SocketAddr> {
+        self.addresses.clone()
+    }
+
+    /// The broker behind the listeners.
+    pub fn broker(&self) -> &Arc<Broker> {
+        &self.shared.broker
+    }
+
+    /// The connections that are open.
+    pub fn connections(&self) -> &Registry {
+        &self.shared.registry
+    }
+
+    /// Stops listening, tells every client, and waits until they are gone or have had time enough.
+    pub async fn stop(mut self) {
+        // Without receivers there is nobody left to tell.
+        let _ = self.stop.send(true);
+        let reason = "broker forced connection closure with reason 'shutdown'";
+        self.shared.registry.close_where(reason, |_| true);
+        let all_gone = async { while self.tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(STOP_WAIT, all_gone).await.is_err() {
+            tracing::warn!(target: "leveret", "some clients did not confirm the close in time");
+            self.tasks.shutdown().await;
+        }
+    }
+}
+
+fn open_catalog(data_dir: &Path) -> Result<SledCatalog, NodeError> {
+    let unusable = |error| NodeError::DataDir { path: data_dir.display().to_string(), error };
+    std::fs::create_dir_all(data_dir).map_err(unusable)?;
+    Ok(SledCatalog::open(&data_dir.join("catalog"))?)
+}
+
+/// Bytes of messages and buffers at which publishers wait.
+fn memory_limit(config: &Config) -> u64 {
+    match config.memory.watermark {
+        Watermark::Absolute(bytes) => bytes,
+        Watermark::Relative(share) => {
+            let total = config.memory.total_override.unwrap_or_else(machine_memory);
+            #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+            let limit = (total as f64 * share) as u64;
+            limit
+        }
+    }
+}
+
+/// Memory of the machine or, where it is smaller, of the container, in bytes.
+fn machine_memory() -> u64 {
+    let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let total = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:")).and_then(|rest| {
+        let kib: u64 = rest.trim().trim_end_matches("kB").trim().parse().ok()?;
+        Some(kib * 1024)
+    });
+    let of_container = std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok().and_then(|s| s.trim().parse().ok());
+    let total = total.unwrap_or(UNKNOWN_MEMORY);
+    of_container.map_or(total, |limit: u64| limit.min(total))
+}
+
+fn bind(address: ListenAddress, tcp: &Tcp) -> io::Result<TcpListener> {
+    let (address, domain) = match address {
+        ListenAddress::AnyInterface(port) => (SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)), Domain::IPV6),
+        ListenAddress::Socket(address) => (address, Domain::for_address(address)),
+    };
+    let socket = match Socket::new(domain, Type::STREAM, Some(Protocol::TCP)) {
+        Ok(socket) => socket,
+        // A machine without IPv6 still has interfaces.
+        Err(_) if address.ip().is_unspecified() => {
+            let address = SocketAddr::from((std::net::Ipv4Addr::UNSPECIFIED, address.port()));
+            return bind(ListenAddress::Socket(address), tcp);
+        }
+        Err(error) => return Err(error),
+    };
+    if address.is_ipv6() {
+        socket.set_only_v6(!address.ip().is_unspecified())?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(i32::try_from(tcp.backlog).unwrap_or(i32::MAX))?;
+    TcpListener::from_std(socket.into())
+}
+
+async fn accept(listener: TcpListener, shared: Arc<Shared>, tcp: Tcp, mut stopping: watch::Receiver<bool>) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            _ = stopping.changed() => break,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, peer)) => serve(&mut connections, stream, peer, &shared, &tcp),
+                Err(error) => {
+                    // Out of file descriptors, most likely: clients wait in the backlog meanwhile.
+                    tracing::error!(target: "leveret::connection", "cannot accept a connection: {error}");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            },
+            Some(_) = connections.join_next() => {}
+        }
+    }
+    drop(listener);
+    while connections.join_next().await.is_some() {}
+}
+
+fn serve(connections: &mut JoinSet<()>, stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared>, tcp: &Tcp) {
+    let options = set_options(&stream, tcp);
+    match options.and_then(|()| stream.local_addr()) {
+        Ok(local) => {
+            connections.spawn(driver::serve(stream, peer, local, Arc::clone(shared)));
+        }
+        Err(error) => tracing::debug!(target: "leveret::connection", "{peer} left at once: {error}"),
+    }
+}
+
+fn set_options(stream: &TcpStream, tcp: &Tcp) -> io::Result<()> {
+    stream.set_nodelay(tcp.nodelay)?;
+    let socket = SockRef::from(stream);
+    if tcp.keepalive {
+        socket.set_tcp_keepalive(&TcpKeepalive::new())?;
+    }
+    if let Some(bytes) = tcp.sndbuf {
+        socket.set_send_buffer_size(bytes)?;
+    }
+    if let Some(bytes) = tcp.recbuf {
+        socket.set_recv_buffer_size(bytes)?;
+    }
+    if tcp.linger.is_some() {
+        socket.set_linger(tcp.linger)?;
+    }
+    Ok(())
+}
+
+/// Moves the coarse clock on: seconds, as ages of deliveries are measured.
+async fn keep_clock(clock: Arc<AtomicU32>, mut stopping: watch::Receiver<bool>) {
+    let mut ticks = tokio::time::interval(Duration::from_secs(1));
+    ticks.tick().await;
+    loop {
+        tokio::select! {
+            _ = stopping.changed() => return,
+            _ = ticks.tick() => clock.fetch_add(1, Ordering::Relaxed),
+        };
+    }
+}

@@ -1,0 +1,19 @@
+//! Virtual hosts: names to exchanges and queues, and every change of them.
+//!
+//! [`broker::Broker`] holds what a node has: virtual hosts, users, the catalog, the memory account. Every change of
+//! metadata is one [`command::Command`]; [`Broker::apply`](broker::Broker::apply) is the one place where it is checked,
+//! written to the catalog and published. A [`topology::Vhost`] answers lookups, and [`route`] turns an exchange and
+//! routing keys into queues. Each change moves the virtual host's epoch on, which makes cached routes stale.
+
+pub mod apply;
+pub mod bindings;
+pub mod broker;
+pub mod command;
+pub mod declare;
+pub mod names;
+pub mod route;
+pub mod topology;
+
+pub use broker::Broker;
+pub use command::{Applied, Command};
+pub use topology::{Destination, Exchange, Vhost};

@@ -1,0 +1,196 @@
+//! Commands carried out: check, write to the catalog, publish.
+
+use std::sync::Arc;
+
+use super::broker::{Broker, StartError, internal};
+use super::command::{Applied, Command};
+use super::topology::{Exchange, Vhost};
+use super::{bindings, declare};
+use crate::auth::Pattern;
+use crate::exchange::ExchangeType;
+use crate::frames::{Refusal, Table};
+use crate::persist::record::{ExchangeRecord, PermissionRecord, TopicPermissionRecord, VhostRecord};
+use crate::persist::{Change, Record};
+
+/// The exchanges that every virtual host has.
+const PREDECLARED: [(&str, ExchangeType, bool); 6] = [
+    ("amq.direct", ExchangeType::Direct, false),
+    ("amq.fanout", ExchangeType::Fanout, false),
+    ("amq.topic", ExchangeType::Topic, false),
+    ("amq.headers", ExchangeType::Headers, false),
+    ("amq.match", ExchangeType::Headers, false),
+    ("amq.rabbitmq.trace", ExchangeType::Topic, true),
+];
+
+/// Carries out one command. The caller holds the lock that makes changes one at a time.
+pub(super) fn apply(broker: &Broker, command: Command) -> Result<Applied, Refusal> {
+    match command {
+        Command::PutVhost(record) => put_vhost(broker, record),
+        Command::DeleteVhost { name } => delete_vhost(broker, &name),
+        Command::PutUser(user) => {
+            let applied = persist(broker, &[Change::Put(Record::User(user.clone()))])?;
+            broker.directory.put_user(user);
+            Ok(applied)
+        }
+        Command::DeleteUser { name } => delete_user(broker, &name),
+        Command::SetPermissions(record) => set_permissions(broker, record),
+        Command::ClearPermissions { user, vhost } => clear_permissions(broker, &user, &vhost),
+        Command::SetTopicPermissions(record) => set_topic_permissions(broker, record),
+        Command::ClearTopicPermissions { user, vhost } => clear_topic_permissions(broker, &user, &vhost),
+        Command::DeclareExchange(record) => declare::exchange(broker, record),
+        Command::DeleteExchange { vhost, name, if_unused } => {
+            declare::delete_exchange(broker, &vhost, &name, if_unused)
+        }
+        Command::DeclareQueue { record, exclusive_owner } => declare::queue(broker, record, exclusive_owner),
+        Command::DeleteQueue(delete) => declare::delete_queue(broker, &delete),
+        Command::Bind { record, connection } => bindings::bind(broker, record, connection),
+        Command::Unbind { record, connection } => bindings::unbind(broker, &record, connection),
+    }
+}
+
+/// Writes changes; no change, no number.
+pub(super) fn persist(broker: &Broker, changes: &[Change]) -> Result<Applied, Refusal> {
+    let durable_at = match changes {
+        [] => None,
+        _ => Some(broker.catalog.write(changes).map_err(|e| internal(&e))?),
+    };
+    Ok(Applied { durable_at, ..Applied::default() })
+}
+
+/// What a command about an existing durable object must wait for: an earlier change may still be on its way to disk.
+pub(super) fn settled(broker: &Broker, durable: bool) -> Option<u64> {
+    durable.then(|| broker.catalog.last_written()).filter(|n| !broker.catalog.is_flushed(*n))
+}
+
+/// The virtual host of a command.
+pub(super) fn vhost_of(broker: &Broker, name: &str) -> Result<Arc<Vhost>, Refusal> {
+    broker.vhost(name).ok_or_else(|| Refusal::not_allowed(format!("vhost {name} not found")))
+}
+
+fn put_vhost(broker: &Broker, record: VhostRecord) -> Result<Applied, Refusal> {
+    let applied = persist(broker, &[Change::Put(Record::Vhost(record.clone()))])?;
+    if broker.vhost(&record.name).is_none() {
+        add_vhost(broker, record);
+    }
+    Ok(applied)
+}
+
+fn add_vhost(broker: &Broker, record: VhostRecord) {
+    let name = record.name.clone();
+    let limits = broker.config.defaults.vhost_limits.iter().filter(|limits| match &limits.pattern {
+        None => true,
+        Some(pattern) => Pattern::new(pattern).is_ok_and(|p| p.matches(&name)),
+    });
+    let vhost = Vhost::new(record, limits);
+    {
+        let mut topology = vhost.topology.write();
+        for (exchange, kind, internal) in PREDECLARED {
+            let record = ExchangeRecord {
+                vhost: name.clone(),
+                name: exchange.to_owned(),
+                kind: kind.name().to_owned(),
+                durable: true,
+                auto_delete: false,
+                internal,
+                arguments: Table::default(),
+            };
+            topology.exchanges.insert(exchange.into(), Arc::new(Exchange::new(broker.new_id(), kind, record)));
+        }
+    }
+    broker.vhosts.write().insert(name, Arc::new(vhost));
+}
+
+fn delete_vhost(broker: &Broker, name: &str) -> Result<Applied, Refusal> {
+    let Some(vhost) = broker.vhost(name) else { return Ok(Applied::default()) };
+    let of_vhost = |record: &Record| match record {
+        Record::Vhost(v) => v.name == name,
+        Record::User(_) => false,
+        Record::Permission(p) => p.vhost == name,
+        Record::TopicPermission(p) => p.vhost == name,
+        Record::Exchange(e) => e.vhost == name,
+        Record::Queue(q) => q.vhost == name,
+        Record::Binding(b) => b.vhost == name,
+    };
+    let applied = delete_where(broker, of_vhost)?;
+    broker.vhosts.write().remove(name);
+    broker.directory.remove_vhost(name);
+    let queues: Vec<_> = vhost.topology.write().queues.drain().map(|(_, queue)| queue).collect();
+    for queue in queues {
+        // Nothing objects, so there is nothing to learn from the answer.
+        let _ = queue.delete(|_| false);
+    }
+    vhost.move_epoch();
+    Ok(applied)
+}
+
+/// Deletes every stored record that a rare command takes along.
+fn delete_where(broker: &Broker, matches: impl Fn(&Record) -> bool) -> Result<Applied, Refusal> {
+    let stored = broker.catalog.load().map_err(|e| internal(&e))?;
+    let changes: Vec<_> = stored.into_iter().filter(matches).map(Change::Delete).collect();
+    persist(broker, &changes)
+}
+
+fn delete_user(broker: &Broker, name: &str) -> Result<Applied, Refusal> {
+    let applied = delete_where(broker, |record| match record {
+        Record::User(u) => u.name == name,
+        Record::Permission(p) => p.user == name,
+        Record::TopicPermission(p) => p.user == name,
+        _ => false,
+    })?;
+    broker.directory.delete_user(name);
+    Ok(applied)
+}
+
+fn set_permissions(broker: &Broker, record: PermissionRecord) -> Result<Applied, Refusal> {
+    vhost_of(broker, &record.vhost)?;
+    let PermissionRecord { user, vhost, permissions } = record.clone();
+    broker
+        .directory
+        .set_permissions(&user, &vhost, permissions)
+        .map_err(|e| Refusal::precondition_failed(e.to_string()))?;
+    persist(broker, &[Change::Put(Record::Permission(record))])
+}
+
+fn clear_permissions(broker: &Broker, user: &str, vhost: &str) -> Result<Applied, Refusal> {
+    let applied = delete_where(broker, |r| matches!(r, Record::Permission(p) if p.user == user && p.vhost == vhost))?;
+    broker.directory.clear_permissions(user, vhost);
+    Ok(applied)
+}
+
+fn set_topic_permissions(broker: &Broker, record: TopicPermissionRecord) -> Result<Applied, Refusal> {
+    vhost_of(broker, &record.vhost)?;
+    let TopicPermissionRecord { user, vhost, permission } = record.clone();
+    broker
+        .directory
+        .set_topic_permission(&user, &vhost, permission)
+        .map_err(|e| Refusal::precondition_failed(e.to_string()))?;
+    persist(broker, &[Change::Put(Record::TopicPermission(record))])
+}
+
+fn clear_topic_permissions(broker: &Broker, user: &str, vhost: &str) -> Result<Applied, Refusal> {
+    let of_user = |r: &Record| matches!(r, Record::TopicPermission(p) if p.user == user && p.vhost == vhost);
+    let applied = delete_where(broker, of_user)?;
+    broker.directory.clear_topic_permissions(user, vhost, None);
+    Ok(applied)
+}
+
+/// Takes a stored record over at start-up.
+pub(super) fn restore(broker: &Broker, record: Record) -> Result<(), StartError> {
+    let bad = |what: String| move |reason: String| StartError::Record { what, reason };
+    match record {
+        Record::Vhost(v) => add_vhost(broker, v),
+        Record::User(u) => broker.directory.put_user(u),
+        Record::Permission(PermissionRecord { user, vhost, permissions }) => broker
+            .directory
+            .set_permissions(&user, &vhost, permissions)
+            .map_err(|e| bad(format!("permissions of user '{user}' in vhost '{vhost}'"))(e.to_string()))?,
+        Record::TopicPermission(TopicPermissionRecord { user, vhost, permission }) => broker
+            .directory
+            .set_topic_permission(&user, &vhost, permission)
+            .map_err(|e| bad(format!("topic permission of user '{user}' in vhost '{vhost}'"))(e.to_string()))?,
+        Record::Exchange(e) => declare::restore_exchange(broker, e).map_err(|(what, why)| bad(what)(why))?,
+        Record::Queue(q) => declare::restore_queue(broker, q).map_err(|(what, why)| bad(what)(why))?,
+        Record::Binding(b) => bindings::restore(broker, &b).map_err(|(what, why)| bad(what)(why))?,
+    }
+    Ok(())
+}

@@ -1,0 +1,109 @@
+//! Binding and unbinding.
+
+use std::sync::Arc;
+
+use super::apply::{persist, settled, vhost_of};
+use super::broker::Broker;
+use super::command::Applied;
+use super::declare::check_exclusive_access;
+use super::names::{exchange_text, queue_text};
+use super::topology::{Destination, Exchange, Vhost};
+use crate::exchange::{BindingRef, Bindings};
+use crate::frames::Refusal;
+use crate::persist::record::BindingRecord;
+use crate::persist::{Change, Record};
+
+/// A binding survives a restart when both of its ends do.
+pub fn is_durable(source: &Exchange, destination: &Destination) -> bool {
+    source.record.durable
+        && match destination {
+            Destination::Queue(queue) => queue.spec.durable,
+            Destination::Exchange(exchange) => exchange.record.durable,
+        }
+}
+
+/// The catalog's record of a binding.
+pub fn record_of(source: &Exchange, binding: &BindingRef<'_, Destination>) -> BindingRecord {
+    let (to_exchange, destination) = match binding.dest {
+        Destination::Queue(queue) => (false, queue.spec.name.to_string()),
+        Destination::Exchange(exchange) => (true, exchange.record.name.clone()),
+    };
+    BindingRecord {
+        vhost: source.record.vhost.clone(),
+        source: source.record.name.clone(),
+        destination,
+        to_exchange,
+        key: binding.key.to_owned(),
+        arguments: binding.arguments.clone(),
+    }
+}
+
+/// Both ends of a binding, or the text of the one that is missing. RabbitMQ names the source first.
+fn ends(vhost: &Vhost, record: &BindingRecord) -> Result<(Arc<Exchange>, Destination), Refusal> {
+    let no_exchange = |name: &str| Refusal::not_found(format!("no {}", exchange_text(&vhost.name, name)));
+    let source = vhost.exchange(&record.source).ok_or_else(|| no_exchange(&record.source))?;
+    let destination = if record.to_exchange {
+        let exchange = vhost.exchange(&record.destination).ok_or_else(|| no_exchange(&record.destination))?;
+        Destination::Exchange(exchange)
+    } else {
+        let missing = || Refusal::not_found(format!("no {}", queue_text(&vhost.name, &record.destination)));
+        Destination::Queue(vhost.queue(&record.destination).ok_or_else(missing)?)
+    };
+    Ok((source, destination))
+}
+
+fn check_owner(destination: &Destination, connection: Option<u64>) -> Result<(), Refusal> {
+    match destination {
+        Destination::Queue(queue) => check_exclusive_access(queue, connection, false),
+        Destination::Exchange(_) => Ok(()),
+    }
+}
+
+pub(super) fn bind(broker: &Broker, record: BindingRecord, connection: Option<u64>) -> Result<Applied, Refusal> {
+    let vhost = vhost_of(broker, &record.vhost)?;
+    let (source, destination) = ends(&vhost, &record)?;
+    check_owner(&destination, connection)?;
+    Bindings::<Destination>::check(source.kind, &record.arguments)
+        .map_err(|e| Refusal::precondition_failed(e.to_string()))?;
+    let durable = is_durable(&source, &destination);
+    if source.bindings.read().contains(&record.key, &record.arguments, &destination) {
+        return Ok(Applied { durable_at: settled(broker, durable), ..Applied::default() });
+    }
+    let changes = if durable { vec![Change::Put(Record::Binding(record.clone()))] } else { Vec::new() };
+    let applied = persist(broker, &changes)?;
+    vhost.topology.write().bind(&source, &destination, &record);
+    vhost.move_epoch();
+    Ok(applied)
+}
+
+/// Removing what is not there is no error, whatever is missing of it.
+pub(super) fn unbind(broker: &Broker, record: &BindingRecord, connection: Option<u64>) -> Result<Applied, Refusal> {
+    let vhost = vhost_of(broker, &record.vhost)?;
+    let Ok((source, destination)) = ends(&vhost, record) else { return Ok(Applied::default()) };
+    check_owner(&destination, connection)?;
+    if !vhost.topology.write().unbind(&source, &destination, record) {
+        return Ok(Applied::default());
+    }
+    vhost.move_epoch();
+    let mut changes = Vec::new();
+    if is_durable(&source, &destination) {
+        changes.push(Change::Delete(Record::Binding(record.clone())));
+    }
+    if source.is_abandoned() {
+        let applied = persist(broker, &changes)?;
+        let deleted = super::declare::delete_exchange(broker, &record.vhost, &record.source, false)?;
+        return Ok(Applied { durable_at: deleted.durable_at.or(applied.durable_at), ..deleted });
+    }
+    persist(broker, &changes)
+}
+
+pub(super) fn restore(broker: &Broker, record: &BindingRecord) -> Result<(), (String, String)> {
+    let what = format!(
+        "binding of '{}' to '{}' with key '{}' in vhost '{}'",
+        record.destination, record.source, record.key, record.vhost
+    );
+    let vhost = vhost_of(broker, &record.vhost).map_err(|e| (what.clone(), e.text))?;
+    let (source, destination) = ends(&vhost, record).map_err(|e| (what, e.text))?;
+    vhost.topology.write().bind(&source, &destination, record);
+    Ok(())
+}

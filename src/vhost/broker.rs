@@ -1,0 +1,184 @@
+//! What a node has: virtual hosts, users, the catalog, the account of memory.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+
+use dashmap::DashMap;
+use parking_lot::{Mutex, RwLock};
+
+use super::apply;
+use super::command::{Applied, Command};
+use super::topology::Vhost;
+use crate::auth::{Directory, Hashing, Permissions, User, password};
+use crate::config::Config;
+use crate::frames::Refusal;
+use crate::persist::record::{PermissionRecord, VhostRecord};
+use crate::persist::{Catalog, CatalogError, CatalogWriter, Record};
+use crate::queue::Outlet;
+use crate::queue::memory::MemoryAccount;
+
+/// A channel that waits for direct replies (`amq.rabbitmq.reply-to`).
+#[derive(Clone)]
+pub struct ReplyAddress {
+    pub outlet: Weak<dyn Outlet>,
+    pub channel: u16,
+    pub consumer_tag: Arc<str>,
+}
+
+/// Why a node cannot start with what it has stored.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    #[error("the stored {what} cannot be used: {reason}")]
+    Record { what: String, reason: String },
+    #[error("the default user cannot be made: {0}")]
+    DefaultUser(String),
+    #[error("no thread can be started: {0}")]
+    Thread(#[from] std::io::Error),
+}
+
+/// The state of a node that all connections share.
+pub struct Broker {
+    pub config: Config,
+    pub memory: &'static MemoryAccount,
+    pub directory: Directory,
+    pub replies: DashMap<String, ReplyAddress>,
+    pub(super) vhosts: RwLock<HashMap<String, Arc<Vhost>>>,
+    pub(super) catalog: CatalogWriter,
+    /// Names of exclusive queues by the connection that owns them.
+    exclusive: DashMap<u64, HashSet<Arc<str>>>,
+    /// One change of metadata at a time.
+    changing: Mutex<()>,
+    next_id: AtomicU64,
+}
+
+impl Broker {
+    /// Loads the catalog; an empty one gets the default virtual host, user and permissions.
+    ///
+    /// # Errors
+    /// When the catalog cannot be read whole, or holds what this version cannot use.
+    pub fn start(
+        config: Config,
+        catalog: Box<dyn Catalog>,
+        memory: &'static MemoryAccount,
+    ) -> Result<Self, StartError> {
+        let catalog = CatalogWriter::new(catalog)?;
+        let records = catalog.load()?;
+        let directory = Directory::new(config.auth.loopback_users.clone());
+        let broker = Self {
+            config,
+            memory,
+            directory,
+            replies: DashMap::new(),
+            vhosts: RwLock::default(),
+            catalog,
+            exclusive: DashMap::new(),
+            changing: Mutex::new(()),
+            next_id: AtomicU64::new(1),
+        };
+        if records.is_empty() {
+            broker.make_defaults()?;
+        }
+        for record in records {
+            apply::restore(&broker, record)?;
+        }
+        Ok(broker)
+    }
+
+    fn make_defaults(&self) -> Result<(), StartError> {
+        let failed = |e: Refusal| StartError::DefaultUser(e.to_string());
+        let d = &self.config.defaults;
+        self.apply(Command::PutVhost(default_vhost(&d.vhost))).map_err(failed)?;
+        self.put_user(&d.user, &d.pass, &d.user_tags)?;
+        let permissions = Permissions { configure: d.configure.clone(), write: d.write.clone(), read: d.read.clone() };
+        let record = PermissionRecord { user: d.user.clone(), vhost: d.vhost.clone(), permissions };
+        self.apply(Command::SetPermissions(record)).map_err(failed)?;
+        Ok(())
+    }
+
+    fn put_user(&self, name: &str, password: &str, tags: &[String]) -> Result<(), StartError> {
+        let failed = |e: &dyn std::fmt::Display| StartError::DefaultUser(e.to_string());
+        let hashing = Hashing::parse(&self.config.auth.password_hashing).unwrap_or_default();
+        let hash = password::hash(password.as_bytes(), hashing).map_err(|e| failed(&e))?;
+        let user = User { password_hash: Some(hash), hashing, tags: tags.to_vec(), ..User::new(name) };
+        self.apply(Command::PutUser(user)).map(drop).map_err(|e| failed(&e))
+    }
+
+    /// Checks a change, writes it to the catalog, makes it visible. The one place for all changes of metadata.
+    ///
+    /// A durable change is visible at once but may be answered only when it is on disk:
+    /// see [`Applied::durable_at`] and [`Broker::durable`].
+    ///
+    /// # Errors
+    /// The refusal that the client gets.
+    pub fn apply(&self, command: Command) -> Result<Applied, Refusal> {
+        let _one_at_a_time = self.changing.lock();
+        apply::apply(self, command)
+    }
+
+    /// Waits until a change is on disk.
+    ///
+    /// # Errors
+    /// 541 when it cannot be said that it is.
+    pub async fn durable(&self, number: u64) -> Result<(), Refusal> {
+        self.catalog.flushed(number).await.map_err(|e| internal(&e))
+    }
+
+    /// True when that change is on disk already.
+    pub fn is_durable(&self, number: u64) -> bool {
+        self.catalog.is_flushed(number)
+    }
+
+    pub fn vhost(&self, name: &str) -> Option<Arc<Vhost>> {
+        self.vhosts.read().get(name).cloned()
+    }
+
+    /// All virtual hosts, by name.
+    pub fn vhosts(&self) -> Vec<Arc<Vhost>> {
+        let mut all: Vec<_> = self.vhosts.read().values().cloned().collect();
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        all
+    }
+
+    /// Notes an exclusive queue.
+    pub(super) fn own(&self, connection: u64, queue: &Arc<str>) {
+        self.exclusive.entry(connection).or_default().insert(Arc::clone(queue));
+    }
+
+    /// Forgets an exclusive queue that has been deleted.
+    pub(super) fn disown(&self, connection: u64, queue: &Arc<str>) {
+        if let Some(mut names) = self.exclusive.get_mut(&connection) {
+            names.remove(queue);
+        }
+    }
+
+    /// The exclusive queues of a connection that ends.
+    pub fn take_exclusive(&self, connection: u64) -> Vec<Arc<str>> {
+        self.exclusive.remove(&connection).map(|(_, names)| names.into_iter().collect()).unwrap_or_default()
+    }
+
+    /// A number that nothing else in this process has.
+    pub fn new_id(&self) -> u64 {
+        self.next_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// All catalog objects of kinds that are always durable, for tests and definitions.
+    ///
+    /// # Errors
+    /// When the catalog cannot be read.
+    pub fn stored(&self) -> Result<Vec<Record>, CatalogError> {
+        self.catalog.load()
+    }
+}
+
+/// A virtual host without anything special.
+pub fn default_vhost(name: &str) -> VhostRecord {
+    VhostRecord { name: name.to_owned(), description: String::new(), tags: Vec::new(), default_queue_type: None }
+}
+
+/// What a client hears when the disk fails it.
+pub(super) fn internal(error: &CatalogError) -> Refusal {
+    Refusal::new(crate::frames::ReplyCode::InternalError, error.to_string())
+}

@@ -1,0 +1,53 @@
+//! Every change of metadata, as a value.
+
+use std::sync::Arc;
+
+use crate::auth::User;
+use crate::persist::record::{
+    BindingRecord, ExchangeRecord, PermissionRecord, QueueRecord, TopicPermissionRecord, VhostRecord,
+};
+use crate::queue::Queue;
+
+/// One change of the catalog. All ways to change metadata end here: AMQP methods, definitions, the operator.
+#[derive(Clone, Debug)]
+pub enum Command {
+    PutVhost(VhostRecord),
+    DeleteVhost { name: String },
+    PutUser(User),
+    DeleteUser { name: String },
+    SetPermissions(PermissionRecord),
+    ClearPermissions { user: String, vhost: String },
+    SetTopicPermissions(TopicPermissionRecord),
+    ClearTopicPermissions { user: String, vhost: String },
+    DeclareExchange(ExchangeRecord),
+    DeleteExchange { vhost: String, name: String, if_unused: bool },
+    DeclareQueue { record: QueueRecord, exclusive_owner: Option<u64> },
+    DeleteQueue(DeleteQueue),
+    Bind { record: BindingRecord, connection: Option<u64> },
+    Unbind { record: BindingRecord, connection: Option<u64> },
+}
+
+/// Deletes a queue, under conditions.
+#[derive(Clone, Debug)]
+pub struct DeleteQueue {
+    pub vhost: String,
+    pub name: String,
+    pub if_unused: bool,
+    pub if_empty: bool,
+    /// The connection that asks; another one's exclusive queue is refused.
+    pub connection: Option<u64>,
+    /// Only this very queue, and only while it is abandoned: an auto-delete queue whose last consumer has gone.
+    pub if_abandoned: Option<u64>,
+}
+
+/// What a command has done.
+#[derive(Clone, Debug, Default)]
+pub struct Applied {
+    /// The catalog's number of the change. It is durable when the catalog has flushed that number; nothing may be
+    /// answered before. `None` when nothing durable is involved.
+    pub durable_at: Option<u64>,
+    /// The queue that was declared.
+    pub queue: Option<Arc<Queue>>,
+    /// Ready messages that were deleted.
+    pub messages: usize,
+}

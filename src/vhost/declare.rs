@@ -1,0 +1,343 @@
+//! Declaring and deleting exchanges and queues, with RabbitMQ's rules and texts.
+
+use std::sync::Arc;
+
+use super::apply::{persist, settled, vhost_of};
+use super::broker::Broker;
+use super::command::{Applied, DeleteQueue};
+use super::names::{check_not_reserved, exchange_text, queue_text};
+use super::topology::{Destination, Exchange, Topology, Vhost};
+use crate::exchange::ExchangeType;
+use crate::frames::{Refusal, ReplyCode};
+use crate::persist::record::{ExchangeRecord, QueueRecord};
+use crate::persist::{Change, Record};
+use crate::queue::arguments::{self, check_argument_equivalent};
+use crate::queue::{Queue, QueueSpec};
+
+/// The type of a declared exchange.
+///
+/// # Errors
+/// 503 for a type that does not exist, as RabbitMQ 3.13.
+pub fn exchange_type(name: &str) -> Result<ExchangeType, Refusal> {
+    ExchangeType::parse(name)
+        .ok_or_else(|| Refusal::new(ReplyCode::CommandInvalid, format!("unknown exchange type '{name}'")))
+}
+
+pub(super) fn exchange(broker: &Broker, record: ExchangeRecord) -> Result<Applied, Refusal> {
+    let kind = exchange_type(&record.kind)?;
+    let vhost = vhost_of(broker, &record.vhost)?;
+    if let Some(existing) = vhost.exchange(&record.name) {
+        check_exchange_equivalent(&existing.record, &record)?;
+        return Ok(Applied { durable_at: settled(broker, record.durable), ..Applied::default() });
+    }
+    check_not_reserved("exchange", &record.name)?;
+    check_exchange_limit(broker, &vhost, &record)?;
+    let changes = if record.durable { vec![Change::Put(Record::Exchange(record.clone()))] } else { Vec::new() };
+    let applied = persist(broker, &changes)?;
+    add_exchange(broker, &vhost, kind, record);
+    Ok(applied)
+}
+
+fn check_exchange_limit(broker: &Broker, vhost: &Vhost, record: &ExchangeRecord) -> Result<(), Refusal> {
+    let Some(limit) = broker.config.limits.exchange_max else { return Ok(()) };
+    let count: usize = broker.vhosts().iter().map(|v| v.topology.read().exchanges.len()).sum();
+    if count < usize::try_from(limit).unwrap_or(usize::MAX) {
+        return Ok(());
+    }
+    let text = exchange_text(&vhost.name, &record.name);
+    Err(Refusal::precondition_failed(format!("cannot declare {text}: exchange limit of {limit} is reached")))
+}
+
+fn add_exchange(broker: &Broker, vhost: &Vhost, kind: ExchangeType, record: ExchangeRecord) {
+    let name: Arc<str> = record.name.as_str().into();
+    let exchange = Arc::new(Exchange::new(broker.new_id(), kind, record));
+    vhost.topology.write().exchanges.insert(name, exchange);
+    vhost.move_epoch();
+}
+
+fn check_exchange_equivalent(current: &ExchangeRecord, received: &ExchangeRecord) -> Result<(), Refusal> {
+    let text = exchange_text(&current.vhost, &current.name);
+    let differs = |key: &str, current: &dyn std::fmt::Display, received: &dyn std::fmt::Display| {
+        Err(Refusal::precondition_failed(format!(
+            "inequivalent arg '{key}' for {text}: received '{received}' but current is '{current}'"
+        )))
+    };
+    if current.kind != received.kind {
+        return differs("type", &current.kind, &received.kind);
+    }
+    let flags = [
+        ("durable", current.durable, received.durable),
+        ("auto_delete", current.auto_delete, received.auto_delete),
+        ("internal", current.internal, received.internal),
+    ];
+    for (key, current, received) in flags {
+        if current != received {
+            return differs(key, &current, &received);
+        }
+    }
+    let key = "alternate-exchange";
+    check_argument_equivalent(&text, key, current.arguments.get(key), received.arguments.get(key))
+        .map_err(Refusal::precondition_failed)
+}
+
+pub(super) fn delete_exchange(broker: &Broker, vhost: &str, name: &str, if_unused: bool) -> Result<Applied, Refusal> {
+    let vhost = vhost_of(broker, vhost)?;
+    let Some(exchange) = vhost.exchange(name) else { return Ok(Applied::default()) };
+    if name.starts_with("amq.") {
+        let text = exchange_text(&vhost.name, name);
+        return Err(Refusal::access_refused(format!("deletion of system {text} not allowed")));
+    }
+    if if_unused && !exchange.bindings.read().is_empty() {
+        return Err(Refusal::precondition_failed(format!("{} in use", exchange_text(&vhost.name, name))));
+    }
+    let mut topology = vhost.topology.write();
+    let mut changes = Vec::new();
+    remove_exchange(&mut topology, &exchange, &mut changes);
+    drop(topology);
+    vhost.move_epoch();
+    persist(broker, &changes)
+}
+
+/// Takes an exchange and its bindings out, and with them auto-delete exchanges that lose their last binding.
+fn remove_exchange(topology: &mut Topology, exchange: &Arc<Exchange>, changes: &mut Vec<Change>) {
+    let mut leaving = vec![Arc::clone(exchange)];
+    while let Some(exchange) = leaving.pop() {
+        if topology.exchanges.remove(exchange.record.name.as_str()).is_none() {
+            continue;
+        }
+        let destination = Destination::Exchange(Arc::clone(&exchange));
+        note_bindings_of(&exchange, changes);
+        topology.unbind_source(&exchange);
+        leaving.extend(drop_destination(topology, &destination, changes));
+        if exchange.record.durable {
+            changes.push(Change::Delete(Record::Exchange(exchange.record.clone())));
+        }
+    }
+}
+
+fn note_bindings_of(exchange: &Exchange, changes: &mut Vec<Change>) {
+    for binding in exchange.bindings.read().iter() {
+        let record = super::bindings::record_of(exchange, &binding);
+        if super::bindings::is_durable(exchange, binding.dest) {
+            changes.push(Change::Delete(Record::Binding(record)));
+        }
+    }
+}
+
+/// Removes all bindings to something that goes away; gives back the auto-delete exchanges that must follow it.
+fn drop_destination(topology: &mut Topology, leaving: &Destination, changes: &mut Vec<Change>) -> Vec<Arc<Exchange>> {
+    for source in topology.sources_of(leaving.id()) {
+        if !super::bindings::is_durable(&source, leaving) {
+            continue;
+        }
+        let bindings = source.bindings.read();
+        let stored = bindings.of_destination(leaving).map(|b| super::bindings::record_of(&source, &b));
+        changes.extend(stored.map(|record| Change::Delete(Record::Binding(record))));
+    }
+    let mut sources = topology.unbind_destination(leaving);
+    sources.retain(|source| source.is_abandoned());
+    sources
+}
+
+/// An exclusive queue may be used only by the connection that declared it.
+///
+/// # Errors
+/// 405 for everyone else. With `strict`, also when the owner is not declared as such.
+pub fn check_exclusive_access(queue: &Queue, connection: Option<u64>, strict: bool) -> Result<(), Refusal> {
+    let allowed = match queue.spec.exclusive_owner {
+        None => !strict || connection.is_none(),
+        owner => owner == connection,
+    };
+    if allowed {
+        return Ok(());
+    }
+    let text = queue_text(&queue.spec.vhost, &queue.spec.name);
+    let text = format!(
+        "cannot obtain exclusive access to locked {text}. It could be originally declared on another connection or \
+         the exclusive property value does not match that of the original declaration."
+    );
+    Err(Refusal::new(ReplyCode::ResourceLocked, text))
+}
+
+pub(super) fn queue(broker: &Broker, record: QueueRecord, exclusive_owner: Option<u64>) -> Result<Applied, Refusal> {
+    let vhost = vhost_of(broker, &record.vhost)?;
+    let text = queue_text(&record.vhost, &record.name);
+    let kind = arguments::check(&text, &record.arguments).map_err(Refusal::precondition_failed)?;
+    if let Some(existing) = vhost.queue(&record.name) {
+        check_queue_equivalent(&existing, kind, &record, exclusive_owner)?;
+        let durable_at = settled(broker, existing.spec.durable);
+        return Ok(Applied { durable_at, queue: Some(existing), ..Applied::default() });
+    }
+    check_type_properties(&text, kind, &record, exclusive_owner)?;
+    check_queue_limit(broker, &vhost, &record.name)?;
+    let without_effect = arguments::without_effect(&record.arguments);
+    if !without_effect.is_empty() {
+        tracing::warn!(target: "leveret::queue", "{text}: {} accepted, without effect yet", without_effect.join(", "));
+    }
+    let durable = record.durable && exclusive_owner.is_none();
+    let changes = if durable { vec![Change::Put(Record::Queue(record.clone()))] } else { Vec::new() };
+    let applied = persist(broker, &changes)?;
+    let queue = add_queue(broker, &vhost, record, exclusive_owner);
+    Ok(Applied { queue: Some(queue), ..applied })
+}
+
+/// Quorum queues and streams are durable, shared and permanent.
+fn check_type_properties(
+    text: &str,
+    kind: arguments::QueueType,
+    record: &QueueRecord,
+    exclusive_owner: Option<u64>,
+) -> Result<(), Refusal> {
+    if kind == arguments::QueueType::Classic {
+        return Ok(());
+    }
+    let invalid =
+        |property: &str| Err(Refusal::precondition_failed(format!("invalid property '{property}' for {text}")));
+    if record.name.starts_with("amq.gen-") {
+        let text = format!("Cannot declare a server-named queue for type rabbit_{}_queue", kind.name());
+        return Err(Refusal::precondition_failed(text));
+    }
+    if exclusive_owner.is_some() {
+        return invalid("exclusive-owner");
+    }
+    if !record.durable {
+        return invalid("non-durable");
+    }
+    if record.auto_delete {
+        return invalid("auto-delete");
+    }
+    if kind == arguments::QueueType::Stream {
+        return Err(Refusal::not_implemented("queue type 'stream' is not available"));
+    }
+    Ok(())
+}
+
+fn check_queue_limit(broker: &Broker, vhost: &Vhost, name: &str) -> Result<(), Refusal> {
+    let reached = |what: &str, limit: u64| {
+        let text = format!("cannot declare queue '{name}': queue limit in {what} ({limit}) is reached");
+        Err(Refusal::precondition_failed(text))
+    };
+    if let Some(limit) = vhost.max_queues
+        && vhost.topology.read().queues.len() as u64 >= limit
+    {
+        return reached(&format!("vhost '{}'", vhost.name), limit);
+    }
+    if let Some(limit) = broker.config.limits.queue_max {
+        let count: usize = broker.vhosts().iter().map(|v| v.topology.read().queues.len()).sum();
+        if count as u64 >= limit {
+            return reached("cluster", limit);
+        }
+    }
+    Ok(())
+}
+
+fn add_queue(broker: &Broker, vhost: &Vhost, record: QueueRecord, exclusive_owner: Option<u64>) -> Arc<Queue> {
+    let name: Arc<str> = record.name.as_str().into();
+    let spec = QueueSpec {
+        vhost: Arc::clone(&vhost.name),
+        name: Arc::clone(&name),
+        durable: record.durable && exclusive_owner.is_none(),
+        auto_delete: record.auto_delete,
+        exclusive_owner,
+        arguments: record.arguments,
+    };
+    let queue = Arc::new(Queue::new(broker.new_id(), spec));
+    if let Some(owner) = exclusive_owner {
+        broker.own(owner, &name);
+    }
+    vhost.topology.write().queues.insert(name, Arc::clone(&queue));
+    vhost.move_epoch();
+    queue
+}
+
+fn check_queue_equivalent(
+    existing: &Queue,
+    kind: arguments::QueueType,
+    received: &QueueRecord,
+    exclusive_owner: Option<u64>,
+) -> Result<(), Refusal> {
+    check_exclusive_access(existing, exclusive_owner, true)?;
+    let spec = &existing.spec;
+    let text = queue_text(&spec.vhost, &spec.name);
+    // An exclusive queue goes with its connection: whether it is durable makes no difference.
+    let durable = received.durable && exclusive_owner.is_none();
+    let flags = [("durable", spec.durable, durable), ("auto_delete", spec.auto_delete, received.auto_delete)];
+    for (key, current, received) in flags {
+        if current != received {
+            let text = format!("inequivalent arg '{key}' for {text}: received '{received}' but current is '{current}'");
+            return Err(Refusal::precondition_failed(text));
+        }
+    }
+    arguments::check_equivalent(&text, kind, &spec.arguments, &received.arguments).map_err(Refusal::precondition_failed)
+}
+
+pub(super) fn delete_queue(broker: &Broker, delete: &DeleteQueue) -> Result<Applied, Refusal> {
+    let vhost = vhost_of(broker, &delete.vhost)?;
+    let Some(queue) = vhost.queue(&delete.name) else { return Ok(Applied::default()) };
+    if let Some(id) = delete.if_abandoned {
+        if queue.id != id || !queue.is_abandoned() {
+            return Ok(Applied::default());
+        }
+    } else {
+        check_exclusive_access(&queue, delete.connection, false)?;
+    }
+    let text = queue_text(&vhost.name, &delete.name);
+    let mut objection = None;
+    let deleted = queue.delete(|counts| {
+        if delete.if_unused && counts.consumers > 0 {
+            objection = Some(format!("{text} in use"));
+        } else if delete.if_empty && counts.ready > 0 {
+            objection = Some(format!("{text} not empty"));
+        }
+        objection.is_some()
+    });
+    if let Some(objection) = objection {
+        return Err(Refusal::precondition_failed(objection));
+    }
+    let mut changes = Vec::new();
+    {
+        let mut topology = vhost.topology.write();
+        topology.queues.remove(&*queue.spec.name);
+        let destination = Destination::Queue(Arc::clone(&queue));
+        for exchange in drop_destination(&mut topology, &destination, &mut changes) {
+            remove_exchange(&mut topology, &exchange, &mut changes);
+        }
+    }
+    vhost.move_epoch();
+    if let Some(owner) = queue.spec.exclusive_owner {
+        broker.disown(owner, &queue.spec.name);
+    }
+    if queue.spec.durable {
+        changes.push(Change::Delete(Record::Queue(record_of(&queue))));
+    }
+    let applied = persist(broker, &changes)?;
+    Ok(Applied { messages: deleted.map_or(0, |counts| counts.ready), ..applied })
+}
+
+/// The catalog's record of a queue.
+pub fn record_of(queue: &Queue) -> QueueRecord {
+    let spec = &queue.spec;
+    QueueRecord {
+        vhost: spec.vhost.to_string(),
+        name: spec.name.to_string(),
+        durable: spec.durable,
+        auto_delete: spec.auto_delete,
+        arguments: spec.arguments.clone(),
+    }
+}
+
+pub(super) fn restore_exchange(broker: &Broker, record: ExchangeRecord) -> Result<(), (String, String)> {
+    let what = exchange_text(&record.vhost, &record.name);
+    let bad = |e: Refusal| (what.clone(), e.text);
+    let kind = exchange_type(&record.kind).map_err(bad)?;
+    let vhost = vhost_of(broker, &record.vhost).map_err(bad)?;
+    add_exchange(broker, &vhost, kind, record);
+    Ok(())
+}
+
+pub(super) fn restore_queue(broker: &Broker, record: QueueRecord) -> Result<(), (String, String)> {
+    let what = queue_text(&record.vhost, &record.name);
+    let vhost = vhost_of(broker, &record.vhost).map_err(|e| (what, e.text))?;
+    add_queue(broker, &vhost, record, None);
+    Ok(())
+}

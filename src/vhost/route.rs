@@ -1,0 +1,74 @@
+//! From an exchange and routing keys to the set of queues.
+//!
+//! Exchange-to-exchange bindings are followed with a set of exchanges already seen, so each counts once and cycles end.
+//! An exchange's alternate exchange is consulted only when the exchange itself yields nothing.
+
+use std::sync::Arc;
+
+use super::topology::{Destination, Exchange, Topology, Vhost};
+use crate::exchange::ExchangeType;
+use crate::queue::Queue;
+
+/// The queues of one message, each once.
+#[derive(Debug, Default)]
+pub struct Routed {
+    pub queues: Vec<Arc<Queue>>,
+    /// True when only exchange and routing key decided, so that the next such message goes the same way.
+    pub by_key_only: bool,
+}
+
+impl Vhost {
+    /// Routes by a list of routing keys (the message's own, then CC and BCC) and the inside of its headers table.
+    /// `exchange` is `None` for the default exchange.
+    pub fn route(&self, exchange: Option<&Arc<Exchange>>, keys: &[&[u8]], headers: Option<&[u8]>) -> Routed {
+        let topology = self.topology.read();
+        let mut routed = Routed { queues: Vec::new(), by_key_only: true };
+        match exchange {
+            None => routed.queues.extend(keys.iter().filter_map(|key| named_queue(&topology, key))),
+            Some(exchange) => walk(&topology, exchange, keys, headers, &mut routed),
+        }
+        if routed.queues.len() > 1 {
+            routed.queues.sort_unstable_by_key(|q| q.id);
+            routed.queues.dedup_by_key(|q| q.id);
+        }
+        routed
+    }
+}
+
+fn named_queue(topology: &Topology, key: &[u8]) -> Option<Arc<Queue>> {
+    topology.queues.get(std::str::from_utf8(key).ok()?).cloned()
+}
+
+fn walk(topology: &Topology, exchange: &Arc<Exchange>, keys: &[&[u8]], headers: Option<&[u8]>, routed: &mut Routed) {
+    let mut to_do = vec![Arc::clone(exchange)];
+    let mut seen = vec![exchange.id];
+    let mut found = Vec::new();
+    while let Some(exchange) = to_do.pop() {
+        routed.by_key_only &= exchange.kind != ExchangeType::Headers;
+        {
+            let bindings = exchange.bindings.read();
+            for key in keys {
+                bindings.route(key, headers, &mut found);
+            }
+        }
+        if found.is_empty()
+            && let Some(alternate) = exchange.alternate()
+        {
+            if alternate.is_empty() {
+                found.extend(keys.iter().filter_map(|key| named_queue(topology, key)).map(Destination::Queue));
+            } else {
+                found.extend(topology.exchanges.get(alternate).cloned().map(Destination::Exchange));
+            }
+        }
+        for destination in found.drain(..) {
+            match destination {
+                Destination::Queue(queue) => routed.queues.push(queue),
+                Destination::Exchange(next) if !seen.contains(&next.id) => {
+                    seen.push(next.id);
+                    to_do.push(next);
+                }
+                Destination::Exchange(_) => {}
+            }
+        }
+    }
+}

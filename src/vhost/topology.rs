@@ -1,0 +1,200 @@
+//! One virtual host: its exchanges and queues by name, and who is bound to whom.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use parking_lot::RwLock;
+
+use crate::config::VhostLimits;
+use crate::exchange::{Bindings, ExchangeType};
+use crate::frames::Value;
+use crate::persist::record::{BindingRecord, ExchangeRecord, VhostRecord};
+use crate::queue::Queue;
+
+/// Where a binding leads.
+#[derive(Clone, Debug)]
+pub enum Destination {
+    Queue(Arc<Queue>),
+    Exchange(Arc<Exchange>),
+}
+
+impl Destination {
+    /// Unique among all queues and exchanges of the process.
+    pub fn id(&self) -> u64 {
+        match self {
+            Self::Queue(q) => q.id,
+            Self::Exchange(e) => e.id,
+        }
+    }
+}
+
+impl PartialEq for Destination {
+    fn eq(&self, other: &Self) -> bool {
+        self.id() == other.id()
+    }
+}
+
+impl Eq for Destination {}
+
+impl Hash for Destination {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.id().hash(state);
+    }
+}
+
+/// An exchange with its bindings.
+pub struct Exchange {
+    pub id: u64,
+    pub record: ExchangeRecord,
+    pub kind: ExchangeType,
+    pub bindings: RwLock<Bindings<Destination>>,
+    /// An auto-delete exchange goes with its last binding, not before its first.
+    pub had_binding: AtomicBool,
+}
+
+impl Exchange {
+    pub fn new(id: u64, kind: ExchangeType, record: ExchangeRecord) -> Self {
+        let bindings = RwLock::new(Bindings::new(kind));
+        Self { id, record, kind, bindings, had_binding: AtomicBool::new(false) }
+    }
+
+    /// The exchange that gets what this one cannot route.
+    pub fn alternate(&self) -> Option<&str> {
+        match self.record.arguments.get("alternate-exchange") {
+            Some(Value::LongStr(name)) => std::str::from_utf8(name).ok(),
+            _ => None,
+        }
+    }
+
+    /// True for an auto-delete exchange that has lost its last binding.
+    pub fn is_abandoned(&self) -> bool {
+        self.record.auto_delete && self.had_binding.load(Ordering::Relaxed) && self.bindings.read().is_empty()
+    }
+}
+
+impl std::fmt::Debug for Exchange {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Exchange({} '{}')", self.id, self.record.name)
+    }
+}
+
+/// Names and bindings. Changed only by the broker's `apply`, under its lock.
+#[derive(Default)]
+pub struct Topology {
+    pub exchanges: HashMap<Arc<str>, Arc<Exchange>>,
+    pub queues: HashMap<Arc<str>, Arc<Queue>>,
+    /// For each destination that has bindings: the exchanges they come from, with their number.
+    sources: HashMap<u64, HashMap<u64, (Arc<Exchange>, usize)>>,
+}
+
+impl Topology {
+    /// Adds a binding; false when it exists.
+    pub fn bind(&mut self, source: &Arc<Exchange>, destination: &Destination, record: &BindingRecord) -> bool {
+        if !source.bindings.write().bind(&record.key, &record.arguments, destination.clone()) {
+            return false;
+        }
+        source.had_binding.store(true, Ordering::Relaxed);
+        let sources = self.sources.entry(destination.id()).or_default();
+        sources.entry(source.id).or_insert_with(|| (Arc::clone(source), 0)).1 += 1;
+        true
+    }
+
+    /// Removes a binding; false when there is none.
+    pub fn unbind(&mut self, source: &Arc<Exchange>, destination: &Destination, record: &BindingRecord) -> bool {
+        if !source.bindings.write().unbind(&record.key, &record.arguments, destination) {
+            return false;
+        }
+        self.forget(destination.id(), source.id);
+        true
+    }
+
+    fn forget(&mut self, destination: u64, source: u64) {
+        if let Entry::Occupied(mut sources) = self.sources.entry(destination) {
+            if let Entry::Occupied(mut count) = sources.get_mut().entry(source) {
+                count.get_mut().1 -= 1;
+                if count.get().1 == 0 {
+                    count.remove();
+                }
+            }
+            if sources.get().is_empty() {
+                sources.remove();
+            }
+        }
+    }
+
+    /// The exchanges that have bindings to a destination.
+    pub fn sources_of(&self, destination: u64) -> Vec<Arc<Exchange>> {
+        let sources = self.sources.get(&destination);
+        sources.into_iter().flat_map(|s| s.values().map(|(exchange, _)| Arc::clone(exchange))).collect()
+    }
+
+    /// Removes all bindings to a destination; gives back the exchanges they came from.
+    pub fn unbind_destination(&mut self, destination: &Destination) -> Vec<Arc<Exchange>> {
+        let sources = self.sources.remove(&destination.id()).unwrap_or_default();
+        let sources: Vec<_> = sources.into_values().map(|(exchange, _)| exchange).collect();
+        for source in &sources {
+            source.bindings.write().remove_destination(destination);
+        }
+        sources
+    }
+
+    /// Removes all bindings of an exchange that is going away.
+    pub fn unbind_source(&mut self, source: &Arc<Exchange>) {
+        let bindings = std::mem::replace(&mut *source.bindings.write(), Bindings::new(source.kind));
+        for binding in bindings.iter() {
+            self.forget(binding.dest.id(), source.id);
+        }
+    }
+}
+
+/// A virtual host.
+pub struct Vhost {
+    pub name: Arc<str>,
+    pub record: VhostRecord,
+    pub max_queues: Option<u64>,
+    pub max_connections: Option<u64>,
+    pub topology: RwLock<Topology>,
+    /// Moves on with every change that can alter a route.
+    pub epoch: AtomicU64,
+}
+
+impl Vhost {
+    /// `limits` are those of the configuration whose patterns match the name; the first that sets one counts.
+    pub fn new<'a>(record: VhostRecord, limits: impl Iterator<Item = &'a VhostLimits> + Clone) -> Self {
+        Self {
+            name: record.name.as_str().into(),
+            record,
+            max_queues: limits.clone().find_map(|l| l.max_queues),
+            max_connections: limits.clone().find_map(|l| l.max_connections),
+            topology: RwLock::default(),
+            epoch: AtomicU64::new(1),
+        }
+    }
+
+    pub fn queue(&self, name: &str) -> Option<Arc<Queue>> {
+        self.topology.read().queues.get(name).cloned()
+    }
+
+    pub fn exchange(&self, name: &str) -> Option<Arc<Exchange>> {
+        self.topology.read().exchanges.get(name).cloned()
+    }
+
+    /// Makes every cached route stale.
+    pub fn move_epoch(&self) {
+        self.epoch.fetch_add(1, Ordering::Release);
+    }
+
+    #[inline]
+    pub fn current_epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
+    }
+}
+
+impl std::fmt::Debug for Vhost {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Vhost('{}')", self.name)
+    }
+}
