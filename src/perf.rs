@@ -6,6 +6,7 @@
 //! what one read brought into runs of numbers and hand these to their queue's ledger ([`check`]). The clock is read once
 //! a turn, and latencies are counted by batch ([`confirms`], [`consumer`], [`histogram`]). The thread that called
 //! [`run`] sets everything up ([`setup`]), prints a line a second, and judges at the end ([`load`], [`report`]).
+//! [`idle`] and [`declare`] measure what connections and queues cost.
 //!
 //! Of the rest of the program only `frames` is used: what is measured with is no part of what is measured.
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
@@ -15,8 +16,10 @@ mod check;
 mod clock;
 mod confirms;
 mod consumer;
+mod declare;
 mod failure;
 mod histogram;
+mod idle;
 mod inbox;
 mod lane;
 mod load;
@@ -32,10 +35,10 @@ mod sampler;
 mod seqset;
 mod session;
 mod setup;
+mod system;
 mod template;
 mod topology;
 mod uri;
-mod wait;
 
 use std::process::ExitCode;
 
@@ -57,13 +60,27 @@ pub fn run(options: Options) -> ExitCode {
     }
 }
 
+/// Runs what the options ask for, and prints what it found; false when a check has failed.
 fn measure(options: &Options) -> Result<bool, Failure> {
     options.check().map_err(Failure::Options)?;
-    let summary = load::run(options)?;
+    let (sound, json, text) = match (options.idle_connections, options.declare_queues) {
+        (Some(connections), _) => {
+            let idle = idle::run(options, connections)?;
+            (idle.is_sound(), idle.json(), idle.text())
+        }
+        (_, Some(queues)) => {
+            let declared = declare::run(options, queues)?;
+            (declared.is_sound(), declared.json(), declared.text())
+        }
+        _ => {
+            let summary = load::run(options)?;
+            (summary.is_sound(), summary.json(), summary.text())
+        }
+    };
     if options.json {
-        println!("{}", summary.json());
+        println!("{json}");
     } else {
-        print!("{}", summary.text());
+        print!("{text}");
     }
-    Ok(summary.is_sound())
+    Ok(sound)
 }

@@ -34,14 +34,18 @@ pub fn run(options: &Options) -> Result<Summary, Failure> {
         setup::declare(&mut control, options, &topology)?;
         0
     };
-    let run = Run::start(options, &topology, waiting)?;
-    let outcome = run.watch();
+    let outcome = on_queues(options, &topology, waiting);
     // Also after a failure, so that nothing is left behind; the failure is what is told.
     let cleaned = if options.keep_queues { Ok(()) } else { setup::clean_up(&mut control, &topology) };
     let summary = outcome?;
     cleaned?;
     control.close();
     Ok(summary)
+}
+
+/// Load on queues that exist, with so many messages waiting in them.
+pub fn on_queues(options: &Options, topology: &Topology, waiting: u64) -> Result<Summary, Failure> {
+    Run::start(options, topology, waiting)?.watch()
 }
 
 struct Run<'a> {
@@ -119,6 +123,7 @@ impl<'a> Run<'a> {
             deliveries: if self.options.publish_only { published } else { deliveries },
             memory,
             faults,
+            consumed: !self.options.publish_only,
         })
     }
 

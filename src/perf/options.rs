@@ -145,6 +145,7 @@ impl Options {
             (self.publish_only || self.consumers > 0, "--consumers must be at least 1, unless with --publish-only"),
             (self.connections != Some(0) && self.channels != Some(0), "--connections and --channels start at 1"),
             (self.matches > 0 && self.ack_every > 0, "--matches and --ack-every start at 1"),
+            (self.declare_queues != Some(0), "--declare-queues starts at 1"),
             (positive(self.rate) && positive(self.time), "--rate and --time must be positive numbers"),
             (self.stall.is_finite() && self.stall > 0.0, "--stall must be a positive number"),
             (self.warmup.is_none_or(|n| n.is_finite() && n >= 0.0), "--warmup must not be negative"),

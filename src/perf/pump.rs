@@ -26,11 +26,11 @@ use super::lane::Lane;
 use super::meter::{Meter, Orders, Waits};
 use super::producer::Producer;
 use super::session::{channel_closed, connection_closed};
-use super::wait::{precise_timers, wait};
+use super::system::{precise_timers, wait};
 use super::{body, methods};
 
-/// Producers stop filling the output buffer here: it stays in the processor's second-level cache.
-const OUT_FULL: usize = 128 * 1024;
+/// Producers stop filling the output buffer here: what a socket takes at once, and small enough to stay in the cache.
+const OUT_FULL: usize = 64 * 1024;
 /// The longest wait: how soon a stopped run is noticed.
 const TICK: Duration = Duration::from_millis(20);
 /// Nanoseconds without a delivery after which fewer than --ack-every messages are acknowledged.

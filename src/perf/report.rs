@@ -31,6 +31,8 @@ pub struct Summary {
     pub deliveries: u64,
     pub memory: Option<Memory>,
     pub faults: Faults,
+    /// Whether there were consumers, so that the check says something.
+    pub consumed: bool,
 }
 
 /// The live line. With --json it goes to the standard error, so that the output stays one object.
@@ -116,6 +118,7 @@ impl Summary {
         ];
         let told: Vec<String> = found.iter().filter(|f| f.1 > 0).map(|(name, n)| format!("{n} {name}")).collect();
         match (told.is_empty(), self.is_sound()) {
+            (true, _) if !self.consumed => "nothing was consumed".into(),
             (true, _) => "every message once and in order".into(),
             (_, true) => format!("sound; {}", told.join(", ")),
             _ => format!("FAILED: {}", told.join(", ")),
@@ -162,8 +165,15 @@ pub fn per_second(count: u64, seconds: f64) -> f64 {
     count as f64 / seconds
 }
 
+/// A share of memory.
+#[allow(clippy::cast_precision_loss)]
+pub fn per_item(bytes: u64, items: usize) -> f64 {
+    bytes as f64 / items.max(1) as f64
+}
+
+#[allow(clippy::cast_precision_loss)]
 fn micros(seconds: f64, count: u64) -> f64 {
-    1e6 / per_second(count.max(1), seconds.max(1e-12))
+    seconds * 1e6 / count.max(1) as f64
 }
 
 fn row(out: &mut String, name: &str, value: &str) {

@@ -12,6 +12,8 @@ use super::options::{ExchangeType, Options};
 #[derive(Clone, Debug)]
 pub struct Topology {
     prefix: String,
+    /// Number of the first queue.
+    first: u32,
     pub kind: ExchangeType,
     pub queues: u32,
     producers: u32,
@@ -39,6 +41,7 @@ impl Topology {
         let (producers, matches) = (u32::from(options.producers).max(1), u32::from(options.matches));
         Self {
             prefix: options.queue_prefix.clone(),
+            first: 0,
             kind: options.exchange(),
             queues: options.queues,
             producers,
@@ -48,8 +51,13 @@ impl Topology {
         }
     }
 
+    /// The queues of the same prefix that begin with another number.
+    pub fn starting_with(self, first: u32) -> Self {
+        Self { first, ..self }
+    }
+
     pub fn queue_name(&self, queue: u32) -> String {
-        format!("{}-{queue}", self.prefix)
+        format!("{}-{}", self.prefix, self.first + queue)
     }
 
     /// Empty for the default exchange.
