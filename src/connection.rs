@@ -7,8 +7,8 @@
 //!   with a consumer here write into, and the delivery state of the channels.
 //! - [`session`] carries out what a client asks for: [`publish`] routes and enqueues batch-wise, [`acks`] settles,
 //!   [`consume`], [`declare`] and [`tx`] do the rest.
-//! - [`driver`] is the task: it reads, feeds the machines, writes, keeps heartbeats, and ends things in order. [`login`]
-//!   is its first part, [`wire`] its socket.
+//! - [`machine`] is a whole connection without its socket: login ([`login`]), frames to their channels, errors to closes,
+//!   heartbeats. [`driver`] is the task around it, [`wire`] its socket.
 //! - [`registry`] knows all connections of the node.
 //!
 //! A read goes through all of this without an await unless a durable change has to reach the disk first.
@@ -23,6 +23,7 @@ pub mod error;
 pub mod handshake;
 pub mod ledger;
 pub mod login;
+pub mod machine;
 pub mod outbox;
 pub mod publish;
 pub mod registry;

@@ -13,7 +13,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::config::{Config, ListenAddress, Listener, Tcp, Watermark};
-use crate::connection::driver::{self, Shared};
+use crate::connection::driver;
+use crate::connection::machine::Shared;
 use crate::connection::registry::Registry;
 use crate::persist::CatalogError;
 use crate::persist::sled_store::SledCatalog;

@@ -52,7 +52,7 @@ impl Session {
         Ok(self.answer(number, AMQPClass::Basic(AMQPMethod::QosOk(QosOk {}))))
     }
 
-    pub(super) fn consume(&mut self, number: u16, consume: Consume) -> Result<Step, Refusal> {
+    pub(super) fn consume(&mut self, number: u16, consume: &Consume) -> Result<Step, Refusal> {
         let tag = match consume.consumer_tag.as_str() {
             "" => random_name("amq.ctag-"),
             tag => tag.to_owned(),
@@ -60,7 +60,7 @@ impl Session {
         let reply_tag = self.state(number)?.reply.as_ref().map(|reply| reply.tag.clone());
         let in_use = self.outbox.find_consumer(number, tag.as_bytes()).is_some() || reply_tag.as_deref() == Some(&*tag);
         if consume.queue.as_str() == REPLY_TO {
-            return self.consume_replies(number, &consume, tag, in_use);
+            return self.consume_replies(number, consume, tag, in_use);
         }
         if in_use {
             return Err(Refusal::not_allowed(format!("attempt to reuse consumer tag '{tag}'")));
@@ -77,7 +77,7 @@ impl Session {
         }
         let prefetch = u32::from(self.state(number)?.prefetch);
         let terms = Terms { no_ack: consume.no_ack, prefetch, priority, exclusive: consume.exclusive };
-        self.subscribe(number, &queue, tag, terms, consume.nowait).map_err(|error| match error {
+        self.subscribe(number, &queue, &tag, terms, consume.nowait).map_err(|error| match error {
             ConsumeError::InExclusiveUse => Refusal::access_refused(format!("{text} in exclusive use")),
             ConsumeError::Deleted => Refusal::not_found(format!("no {text}")),
         })?;
@@ -88,7 +88,7 @@ impl Session {
         &self,
         number: u16,
         queue: &Arc<Queue>,
-        tag: String,
+        tag: &str,
         terms: Terms,
         nowait: bool,
     ) -> Result<(), ConsumeError> {
@@ -96,8 +96,8 @@ impl Session {
         let Some(slot) = self.outbox.add_consumer(number, tag.as_bytes(), queue) else { return Ok(()) };
         let outlet: Arc<Outbox> = Arc::clone(&self.outbox);
         let subscriber = Subscriber { outlet, channel: number, slot, tag: tag.as_bytes().into() };
-        let consumer_tag = tag.as_str().into();
-        let ok = (!nowait).then(|| AMQPClass::Basic(AMQPMethod::ConsumeOk(ConsumeOk { consumer_tag })));
+        let consumer_tag = tag.into();
+        let ok = (!nowait).then_some(AMQPClass::Basic(AMQPMethod::ConsumeOk(ConsumeOk { consumer_tag })));
         let mut wakes = Wakes::default();
         let announce = |key| self.outbox.consumer_started(number, slot, key, ok.as_ref());
         let subscribed = queue.subscribe(subscriber, terms, announce, &mut wakes);

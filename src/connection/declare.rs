@@ -36,7 +36,7 @@ impl Session {
         self.broker.apply(command)
     }
 
-    pub(super) fn declare_exchange(&mut self, number: u16, declare: exchange::Declare) -> Result<Step, Refusal> {
+    pub(super) fn declare_exchange(&mut self, number: u16, declare: &exchange::Declare) -> Result<Step, Refusal> {
         let name = without_line_breaks(declare.exchange.as_str());
         let ok = exchange_answer(exchange::AMQPMethod::DeclareOk(exchange::DeclareOk {}), declare.nowait);
         if declare.passive {
@@ -83,7 +83,7 @@ impl Session {
         Ok(self.answer_when_durable(number, &applied, ok))
     }
 
-    pub(super) fn declare_queue(&mut self, number: u16, declare: queue::Declare) -> Result<Step, Refusal> {
+    pub(super) fn declare_queue(&mut self, number: u16, declare: &queue::Declare) -> Result<Step, Refusal> {
         let name = without_line_breaks(declare.queue.as_str());
         if name.starts_with(REPLY_TO) && name.len() > REPLY_TO.len() {
             return self.declare_reply_queue(number, &name, declare.nowait);
@@ -215,7 +215,7 @@ impl Session {
         }
     }
 
-    pub(super) fn bind_queue(&mut self, number: u16, bind: queue::Bind) -> Result<Step, Refusal> {
+    pub(super) fn bind_queue(&mut self, number: u16, bind: &queue::Bind) -> Result<Step, Refusal> {
         let (name, key) = self.queue_and_key(number, bind.queue.as_str(), bind.routing_key.as_str())?;
         let record = self.binding(bind.exchange.as_str(), name, key, false, Table::from(&bind.arguments));
         self.check_binding("queue", &record)?;
@@ -224,7 +224,7 @@ impl Session {
         Ok(self.answer_when_durable(number, &applied, ok))
     }
 
-    pub(super) fn unbind_queue(&mut self, number: u16, unbind: queue::Unbind) -> Result<Step, Refusal> {
+    pub(super) fn unbind_queue(&mut self, number: u16, unbind: &queue::Unbind) -> Result<Step, Refusal> {
         let (name, key) = self.queue_and_key(number, unbind.queue.as_str(), unbind.routing_key.as_str())?;
         let record = self.binding(unbind.exchange.as_str(), name, key, false, Table::from(&unbind.arguments));
         self.check_binding("queue", &record)?;
@@ -233,7 +233,7 @@ impl Session {
         Ok(self.answer_when_durable(number, &applied, ok))
     }
 
-    pub(super) fn bind_exchange(&mut self, number: u16, bind: exchange::Bind) -> Result<Step, Refusal> {
+    pub(super) fn bind_exchange(&mut self, number: u16, bind: &exchange::Bind) -> Result<Step, Refusal> {
         let (destination, key) = (bind.destination.as_str().to_owned(), bind.routing_key.as_str().to_owned());
         let record = self.binding(bind.source.as_str(), destination, key, true, Table::from(&bind.arguments));
         self.check_binding("exchange", &record)?;
@@ -242,7 +242,7 @@ impl Session {
         Ok(self.answer_when_durable(number, &applied, ok))
     }
 
-    pub(super) fn unbind_exchange(&mut self, number: u16, unbind: exchange::Unbind) -> Result<Step, Refusal> {
+    pub(super) fn unbind_exchange(&mut self, number: u16, unbind: &exchange::Unbind) -> Result<Step, Refusal> {
         let (destination, key) = (unbind.destination.as_str().to_owned(), unbind.routing_key.as_str().to_owned());
         let record = self.binding(unbind.source.as_str(), destination, key, true, Table::from(&unbind.arguments));
         self.check_binding("exchange", &record)?;

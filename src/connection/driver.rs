@@ -1,81 +1,27 @@
-//! The task of one connection.
+//! The task of one connection: its machine, its socket, its timer.
 //!
-//! Three phases: logging in, running, closing. Each turn writes what is to be written, then waits for input, output
-//! room, a timer, or a change that must reach the disk; input is taken apart and carried out in one go. When the task
-//! ends, for whatever reason, everything that belonged to the connection is given back.
+//! Each turn writes what is to be written, then waits for input, for room to write, for the timer, or for a change that
+//! must reach the disk. When the task ends, for whatever reason, everything that belonged to the connection is given back.
 
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll};
-use std::time::Duration;
 
-use amq_protocol::protocol::{AMQPClass, channel, connection};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
-use super::channel::whole_publish;
 use super::error::Failure;
-use super::handshake::{Handshake, Next, Preface, Tuning, preface};
-use super::login::{self, ClientProperties, LoginFailure};
-use super::outbox::{Outbox, READ_LIMIT};
-use super::registry::{Registered, Registry};
-use super::session::{Session, Step, Work};
+use super::machine::{Machine, Shared};
 use super::wire::{Event, Read, Wire};
-use crate::auth::User;
-use crate::frames::{FRAME_MIN_SIZE, Frame, FrameKind, Method, MethodId, Refusal, frame, method, write};
-use crate::vhost::Broker;
+use crate::frames::{MethodId, Refusal};
 
-/// How long a client that gets no answer is kept waiting, so that guessing passwords is slow.
-const SILENT_CLOSE: Duration = Duration::from_secs(3);
-/// Longest wait for `close-ok`.
-const CLOSE_WAIT: Duration = Duration::from_secs(30);
-/// How often the time is looked at when nothing asks for it sooner.
-const LONGEST_TICK: Duration = Duration::from_secs(60);
-/// How often a blocked connection looks whether there is memory again.
-const BLOCKED_TICK: Duration = Duration::from_millis(20);
-/// What stands for an unlimited handshake.
-const NO_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 3600);
 /// Reads of this size are followed by letting other tasks run.
 const LARGE_READ: usize = 16 * 1024;
 
-/// What all connections of a node share.
-pub struct Shared {
-    pub broker: Arc<Broker>,
-    pub registry: Registry,
-    /// Seconds since the node started; moved on by the node.
-    pub clock: Arc<AtomicU32>,
-}
-
-enum Phase {
-    /// Waiting for the eight bytes that begin a connection.
-    Preface,
-    LoggingIn(Box<LoggingIn>),
-    Running(Box<Session>),
-    /// `connection.close` sent, `close-ok` expected.
-    Closing,
-    /// Nothing more is understood; bytes are dropped until the client goes or time is up.
-    Draining,
-    /// Only what is in the outbox is still written.
-    Ended,
-}
-
-struct LoggingIn {
-    handshake: Handshake,
-    user: Option<Arc<User>>,
-}
-
 type Durable = Pin<Box<dyn Future<Output = Result<(), Refusal>> + Send>>;
-
-/// A change on its way to disk, and the answer that waits for it.
-struct Waiting {
-    durable: Durable,
-    channel: u16,
-    reply: Option<Box<AMQPClass>>,
-}
 
 /// Timed or awaited things that happen beside the socket.
 enum Other {
@@ -87,81 +33,44 @@ enum Other {
 struct Connection {
     wire: Wire,
     timer: Pin<Box<Sleep>>,
-    core: Core,
-}
-
-struct Core {
+    /// The disk, while the machine waits for it.
+    durable: Option<Durable>,
     shared: Arc<Shared>,
-    outbox: Arc<Outbox>,
-    peer: SocketAddr,
-    name: Arc<str>,
-    phase: Phase,
-    client: ClientProperties,
-    tuning: Tuning,
-    /// Frames up to this size are taken; before tuning, the smallest.
-    frame_max: u32,
-    waiting: Option<Waiting>,
-    /// When a phase that must not last is over.
-    deadline: Option<Instant>,
-    last_received: Instant,
-    /// Bytes sent when it was last looked at, and when that was.
-    last_sent: (u64, Instant),
-    registered: bool,
-    /// Publishes wait for memory: nothing is read.
-    blocked: bool,
-    /// Why the connection has ended, when that was not in order.
-    trouble: Option<String>,
+    machine: Machine,
 }
 
 /// Serves one client until it goes.
 pub async fn serve(stream: TcpStream, peer: SocketAddr, local: SocketAddr, shared: Arc<Shared>) {
-    let number = shared.broker.new_id();
-    let outbox = Outbox::new(number, Arc::clone(&shared.clock), shared.broker.memory);
-    let now = Instant::now();
-    let handshake_end = now + shared.broker.config.tcp.handshake_timeout.unwrap_or(NO_TIMEOUT);
-    let core = Core {
-        outbox: Arc::clone(&outbox),
-        peer,
-        name: format!("{peer} -> {local}").into(),
-        phase: Phase::Preface,
-        client: ClientProperties::default(),
-        tuning: Tuning { channel_max: 0, frame_max: 0, heartbeat: 0 },
-        frame_max: FRAME_MIN_SIZE,
-        waiting: None,
-        deadline: Some(handshake_end),
-        last_received: now,
-        last_sent: (0, now),
-        registered: false,
-        blocked: false,
-        trouble: None,
-        shared,
-    };
-    let timer = Box::pin(tokio::time::sleep_until(handshake_end));
-    let mut connection = Connection { wire: Wire::new(stream, outbox), timer, core };
+    let name = format!("{peer} -> {local}").into();
+    let machine = Machine::new(Arc::clone(&shared), peer, name, Instant::now());
+    let wire = Wire::new(stream, Arc::clone(&machine.outbox));
+    let timer = Box::pin(tokio::time::sleep_until(machine.next_tick()));
+    let mut connection = Connection { wire, timer, durable: None, shared, machine };
     if let Err(error) = connection.run().await {
-        connection.core.trouble.get_or_insert_with(|| error.to_string());
+        connection.machine.trouble.get_or_insert_with(|| error.to_string());
     }
-    connection.core.release();
+    connection.machine.release();
 }
 
 impl Connection {
     async fn run(&mut self) -> io::Result<()> {
         loop {
-            self.core.update_blocked();
+            self.machine.update_blocked();
             let all_written = self.wire.flush()?;
-            if matches!(self.core.phase, Phase::Ended) && all_written {
+            if self.machine.has_ended() && (all_written || self.machine.abandoned) {
                 return Ok(());
             }
-            if let Some(reason) = self.core.outbox.close_requested() {
-                self.core.close(&Failure::new(reason, MethodId::NONE));
+            if let Some(reason) = self.machine.outbox.close_requested() {
+                self.machine.close(&Failure::new(reason, MethodId::NONE));
                 continue;
             }
             self.schedule();
-            let may_read = self.core.may_read();
-            let (timer, waiting) = (&mut self.timer, &mut self.core.waiting);
+            let may_read = self.machine.may_read();
+            self.await_disk();
+            let (timer, durable) = (&mut self.timer, &mut self.durable);
             let other = |cx: &mut Context<'_>| {
-                if let Some(waiting) = waiting
-                    && let Poll::Ready(result) = waiting.durable.as_mut().poll(cx)
+                if let Some(durable) = durable
+                    && let Poll::Ready(result) = durable.as_mut().poll(cx)
                 {
                     return Poll::Ready(Other::Durable(result));
                 }
@@ -170,498 +79,47 @@ impl Connection {
             match self.wire.wait(may_read, !all_written, other).await? {
                 Event::Write => {}
                 Event::Read => self.read().await?,
-                Event::Other(Other::Timer) => self.core.tick(self.wire.sent),
+                Event::Other(Other::Timer) => {
+                    self.machine.now = Instant::now();
+                    self.machine.tick(self.wire.sent);
+                }
                 Event::Other(Other::Durable(result)) => {
-                    self.core.durable(result);
-                    self.wire.reprocess(|bytes| self.core.process(bytes));
+                    self.durable = None;
+                    self.machine.now = Instant::now();
+                    self.machine.durable(result);
+                    self.wire.reprocess(|bytes| self.machine.process(bytes));
                 }
             }
         }
     }
 
     async fn read(&mut self) -> io::Result<()> {
-        self.core.last_received = Instant::now();
-        match self.wire.read(|bytes| self.core.process(bytes))? {
+        self.machine.now = Instant::now();
+        match self.wire.read(|bytes| self.machine.process(bytes))? {
             Read::Some(count) if count >= LARGE_READ => {
                 // Whoever was given something to write gets a turn before the next large read.
                 self.wire.flush()?;
                 tokio::task::yield_now().await;
             }
             Read::Some(_) | Read::Nothing => {}
-            Read::End => self.core.client_is_gone(),
+            Read::End => self.machine.client_is_gone(),
         }
         Ok(())
+    }
+
+    /// Has the task woken when the change is on disk that the machine waits for.
+    fn await_disk(&mut self) {
+        if let (None, Some(waiting)) = (&self.durable, &self.machine.waiting) {
+            let (broker, durable_at) = (Arc::clone(&self.shared.broker), waiting.durable_at);
+            self.durable = Some(Box::pin(async move { broker.durable(durable_at).await }));
+        }
     }
 
     /// Sets the timer to the next thing that has to happen, unless it will ring before.
     fn schedule(&mut self) {
-        let next = self.core.next_tick();
+        let next = self.machine.next_tick();
         if next < self.timer.deadline() || self.timer.is_elapsed() {
             self.timer.as_mut().reset(next);
         }
-    }
-}
-
-impl Core {
-    fn may_read(&self) -> bool {
-        let ended = matches!(self.phase, Phase::Ended);
-        !ended && !self.blocked && self.waiting.is_none() && self.outbox.backlog() < READ_LIMIT
-    }
-
-    /// A connection that publishes is not read while messages take more memory than they may.
-    fn update_blocked(&mut self) {
-        let Phase::Running(session) = &self.phase else { return };
-        if !session.has_published {
-            return;
-        }
-        let over = self.shared.broker.memory.is_over();
-        if over != self.blocked {
-            self.blocked = over;
-            // Silence during the wait is ours, not the client's.
-            self.last_received = Instant::now();
-            if self.client.blocked {
-                self.outbox.blocked(over.then_some("low on memory"));
-            }
-        }
-    }
-
-    /// Takes what has arrived; says how much is done with.
-    fn process(&mut self, bytes: &[u8]) -> usize {
-        let mut done = 0;
-        while let Some(rest) = bytes.get(done..).filter(|rest| !rest.is_empty()) {
-            let used = match &mut self.phase {
-                Phase::Preface => self.preface(rest),
-                Phase::LoggingIn(_) | Phase::Closing => self.control_frame(rest),
-                Phase::Running(_) => self.run_frames(rest),
-                Phase::Draining | Phase::Ended => Some(rest.len()),
-            };
-            match used {
-                Some(used) => done += used,
-                None => break,
-            }
-            if self.waiting.is_some() {
-                break;
-            }
-        }
-        done
-    }
-
-    fn preface(&mut self, bytes: &[u8]) -> Option<usize> {
-        let first = bytes.first_chunk::<8>()?;
-        match preface(*first) {
-            Preface::Amqp091 => {
-                self.outbox.lock().send(0, &login::greeting(&self.shared.broker));
-                let handshake = Handshake::new(login::offer(&self.shared.broker));
-                self.phase = Phase::LoggingIn(Box::new(LoggingIn { handshake, user: None }));
-                return Some(8);
-            }
-            Preface::OtherVersion(answer) => {
-                self.outbox.lock().buffer().extend_from_slice(&answer);
-                self.trouble = Some(format!("unsupported protocol header {first:?}"));
-            }
-            Preface::Http => self.trouble = Some("an HTTP request was sent to the AMQP port".to_owned()),
-            Preface::Tls => self.trouble = Some("a TLS client hello was sent to the plain AMQP port".to_owned()),
-        }
-        self.phase = Phase::Ended;
-        Some(bytes.len())
-    }
-
-    /// Takes one frame outside of the running phase: only channel 0 counts.
-    fn control_frame(&mut self, bytes: &[u8]) -> Option<usize> {
-        let (frame, used) = match frame::split(bytes, self.frame_max) {
-            Ok(found) => found?,
-            Err(error) => {
-                self.broken(&Failure::broken_stream(&error));
-                return Some(bytes.len());
-            }
-        };
-        if frame.kind == FrameKind::Heartbeat {
-            return Some(used);
-        }
-        if matches!(self.phase, Phase::Closing) {
-            self.while_closing(frame);
-        } else if let Err(failure) = self.log_in(frame) {
-            self.close(&failure);
-        }
-        Some(used)
-    }
-
-    fn while_closing(&mut self, frame: Frame<'_>) {
-        if frame.channel != 0 || frame.kind != FrameKind::Method {
-            return;
-        }
-        match method::id(frame.payload) {
-            Ok(MethodId { class: 10, method: 51 }) => self.phase = Phase::Ended,
-            Ok(MethodId { class: 10, method: 50 }) => self.outbox.lock().send(0, &close_ok()),
-            _ => {}
-        }
-    }
-
-    fn log_in(&mut self, frame: Frame<'_>) -> Result<(), Failure> {
-        let method = control_method(frame)?;
-        let Phase::LoggingIn(logging_in) = &mut self.phase else { return Ok(()) };
-        match logging_in.handshake.receive(method)? {
-            Next::Authenticate(start_ok) => self.authenticate(&start_ok),
-            Next::Tuned(tuning) => {
-                self.tuning = tuning;
-                self.frame_max = tuning.frame_max;
-                self.outbox.set_negotiated(tuning.frame_max, self.client.cancel_notify);
-            }
-            Next::Open(open) => self.enter(&open)?,
-            Next::Close => {
-                self.outbox.lock().send(0, &close_ok());
-                self.phase = Phase::Ended;
-            }
-            Next::CloseOk => self.phase = Phase::Ended,
-        }
-        Ok(())
-    }
-
-    fn authenticate(&mut self, start_ok: &connection::StartOk) {
-        self.client = ClientProperties::read(start_ok);
-        match login::authenticate(&self.shared.broker, start_ok, self.peer) {
-            Ok(user) => {
-                self.outbox.lock().send(0, &login::tune(login::offer(&self.shared.broker)));
-                if let Phase::LoggingIn(logging_in) = &mut self.phase {
-                    logging_in.user = Some(user);
-                    logging_in.handshake.authenticated();
-                }
-            }
-            Err(LoginFailure::Refused { reason, mechanism }) => {
-                tracing::warn!(target: "leveret::connection", "{}: login refused: {reason}", self.name);
-                if self.client.authentication_failure_close {
-                    self.close(&Failure::new(LoginFailure::refusal(&mechanism), MethodId::NONE));
-                } else {
-                    self.end_after(SILENT_CLOSE);
-                }
-            }
-            Err(LoginFailure::Unusable(reason)) => {
-                tracing::warn!(target: "leveret::connection", "{}: login refused: {reason}", self.name);
-                self.end_after(SILENT_CLOSE);
-            }
-        }
-    }
-
-    fn enter(&mut self, open: &connection::Open) -> Result<(), Failure> {
-        let Phase::LoggingIn(logging_in) = &mut self.phase else { return Ok(()) };
-        let Some(user) = logging_in.user.clone() else { return Ok(()) };
-        let (broker, outbox) = (Arc::clone(&self.shared.broker), Arc::clone(&self.outbox));
-        let registered = Registered {
-            outbox: Arc::clone(&outbox),
-            name: Arc::clone(&self.name),
-            user: user.name.as_str().into(),
-            vhost: open.virtual_host.as_str().into(),
-        };
-        let limits = login::limits(&broker, &registered, &user);
-        let failure = |refusal| Failure::new(refusal, MethodId::new(10, 40));
-        self.shared.registry.check(&registered, limits).map_err(failure)?;
-        let vhost = login::enter(&broker, &user, open).map_err(failure)?;
-        self.shared.registry.add(registered, limits).map_err(failure)?;
-        self.registered = true;
-        self.outbox.lock().send(0, &AMQPClass::Connection(connection::AMQPMethod::OpenOk(connection::OpenOk {})));
-        let (user_name, vhost_name) = (&user.name, &vhost.name);
-        tracing::info!(
-            target: "leveret::connection",
-            "{}{}: user '{user_name}' entered vhost '{vhost_name}'",
-            self.name,
-            self.client.connection_name.as_ref().map(|n| format!(" ({n})")).unwrap_or_default()
-        );
-        self.deadline = None;
-        let session = Session::new(broker, vhost, user, outbox, self.tuning.channel_max);
-        self.phase = Phase::Running(Box::new(session));
-        Ok(())
-    }
-
-    /// Takes all whole frames of a running connection. `None` when there is none.
-    fn run_frames(&mut self, bytes: &[u8]) -> Option<usize> {
-        let mut work = Work::default();
-        let mut done = 0;
-        while let Phase::Running(session) = &mut self.phase
-            && self.waiting.is_none()
-        {
-            let rest = bytes.get(done..).unwrap_or_default();
-            let most = session.broker.config.limits.max_message_size;
-            if let Some((number, publication, used)) = whole_publish(rest, self.frame_max, most)
-                && session.can_publish(number)
-            {
-                done += used;
-                if let Err(failure) = session.publish(number, publication, &mut work) {
-                    self.failed(number, &failure, &mut work);
-                }
-                continue;
-            }
-            match frame::split(rest, self.frame_max) {
-                Ok(None) => break,
-                Ok(Some((frame, used))) => {
-                    done += used;
-                    self.run_frame(frame, &mut work);
-                }
-                Err(error) => {
-                    session.finish(&mut work);
-                    self.broken(&Failure::broken_stream(&error));
-                    return Some(bytes.len());
-                }
-            }
-        }
-        if let Phase::Running(session) = &mut self.phase {
-            session.finish(&mut work);
-        }
-        (done > 0).then_some(done)
-    }
-
-    fn run_frame<'b>(&mut self, frame: Frame<'b>, work: &mut Work<'b>) {
-        let Phase::Running(session) = &mut self.phase else { return };
-        let result = match (frame.kind, frame.channel) {
-            (FrameKind::Heartbeat, 0) => return,
-            (FrameKind::Heartbeat, _) => Err(Failure::unexpected_frame("heartbeat on a channel", MethodId::NONE)),
-            (_, 0) => {
-                session.finish(work);
-                return self.control(frame);
-            }
-            _ => session.frame(frame, work),
-        };
-        match result {
-            Ok(Step::Continue) => {}
-            Ok(Step::Wait { durable_at, channel, reply }) => {
-                let broker = Arc::clone(&self.shared.broker);
-                let durable: Durable = Box::pin(async move { broker.durable(durable_at).await });
-                self.waiting = Some(Waiting { durable, channel, reply });
-            }
-            Err(failure) => self.failed(frame.channel, &failure, work),
-        }
-    }
-
-    /// Takes a frame of channel 0 of a running connection.
-    fn control(&mut self, frame: Frame<'_>) {
-        let method = match control_method(frame) {
-            Ok(method) => method,
-            Err(failure) => return self.close(&failure),
-        };
-        let id = MethodId::of(&method);
-        match method {
-            AMQPClass::Connection(connection::AMQPMethod::Close(_)) => {
-                if let Phase::Running(session) = &mut self.phase {
-                    session.end();
-                }
-                self.outbox.lock().send(0, &close_ok());
-                self.phase = Phase::Ended;
-            }
-            AMQPClass::Connection(connection::AMQPMethod::CloseOk(_)) => {}
-            AMQPClass::Connection(connection::AMQPMethod::UpdateSecret(_)) => {
-                // Names and passwords of the internal directory do not expire: any new secret is as good.
-                let ok = connection::AMQPMethod::UpdateSecretOk(connection::UpdateSecretOk {});
-                self.outbox.lock().send(0, &AMQPClass::Connection(ok));
-            }
-            AMQPClass::Connection(_) => {
-                self.close(&Failure::channel_error("unexpected method in connection state running", id));
-            }
-            _ => self.close(&Failure::channel_error("unexpected method in connection state running", id)),
-        }
-    }
-
-    /// Closes the channel or the connection for a failure, after everything that came before it.
-    fn failed(&mut self, number: u16, failure: &Failure, work: &mut Work<'_>) {
-        let Phase::Running(session) = &mut self.phase else { return };
-        session.finish(work);
-        if failure.refusal.code.is_hard() {
-            return self.close(failure);
-        }
-        tracing::warn!(
-            target: "leveret::channel",
-            "{} channel {number}: {} (method {}.{})",
-            self.name, failure.refusal, failure.method.class, failure.method.method
-        );
-        session.fail_channel(number);
-        let close = channel::AMQPMethod::Close(channel::Close {
-            reply_code: failure.refusal.code.code(),
-            reply_text: failure.refusal.reply_text().into(),
-            class_id: failure.method.class,
-            method_id: failure.method.method,
-        });
-        self.outbox.lock().send(number, &AMQPClass::Channel(close));
-    }
-
-    /// Sends `connection.close` and waits for its answer, unless the connection is closing already.
-    fn close(&mut self, failure: &Failure) {
-        if self.send_close(failure) {
-            let heartbeat = Duration::from_secs(self.tuning.heartbeat.into());
-            let wait = if heartbeat.is_zero() { CLOSE_WAIT } else { CLOSE_WAIT.min(heartbeat) };
-            self.deadline = Some(Instant::now() + wait);
-            self.phase = Phase::Closing;
-        }
-    }
-
-    /// Sends `connection.close`; what the client sends from then on makes no sense any more.
-    fn broken(&mut self, failure: &Failure) {
-        self.send_close(failure);
-        self.end_after(SILENT_CLOSE);
-    }
-
-    fn send_close(&mut self, failure: &Failure) -> bool {
-        match &mut self.phase {
-            Phase::Running(session) => session.end(),
-            Phase::Preface | Phase::LoggingIn(_) => {}
-            Phase::Closing | Phase::Draining | Phase::Ended => return false,
-        }
-        let MethodId { class, method } = failure.method;
-        self.trouble = Some(format!("closed with {} (method {class}.{method})", failure.refusal));
-        let close = connection::AMQPMethod::Close(connection::Close {
-            reply_code: failure.refusal.code.code(),
-            reply_text: failure.refusal.reply_text().into(),
-            class_id: class,
-            method_id: method,
-        });
-        self.waiting = None;
-        self.blocked = false;
-        self.outbox.lock().send(0, &AMQPClass::Connection(close));
-        true
-    }
-
-    fn end_after(&mut self, wait: Duration) {
-        self.phase = Phase::Draining;
-        self.deadline = Some(Instant::now() + wait);
-    }
-
-    /// The change that a client waits for is on disk, or will never be.
-    fn durable(&mut self, result: Result<(), Refusal>) {
-        let Some(waiting) = self.waiting.take() else { return };
-        match (result, waiting.reply) {
-            (Ok(()), Some(reply)) => self.outbox.lock().send(waiting.channel, &reply),
-            (Ok(()), None) => {}
-            (Err(refusal), _) => self.close(&Failure::new(refusal, MethodId::NONE)),
-        }
-    }
-
-    fn client_is_gone(&mut self) {
-        match self.phase {
-            // Health checks connect and leave.
-            Phase::Preface | Phase::Closing | Phase::Draining | Phase::Ended => {}
-            Phase::LoggingIn(_) | Phase::Running(_) => {
-                self.trouble
-                    .get_or_insert_with(|| "client closed its socket without closing the connection".to_owned());
-            }
-        }
-        self.outbox.close();
-        self.end_session();
-        self.phase = Phase::Ended;
-    }
-
-    fn end_session(&mut self) {
-        if let Phase::Running(session) = &mut self.phase {
-            session.end();
-        }
-    }
-
-    /// When the task has to look at the time again.
-    fn next_tick(&self) -> Instant {
-        let now = Instant::now();
-        let mut next = now + LONGEST_TICK;
-        if let Some(deadline) = self.deadline {
-            next = next.min(deadline);
-        }
-        if self.blocked {
-            next = next.min(now + BLOCKED_TICK);
-        }
-        if self.tuning.heartbeat > 0 {
-            next = next.min(now + self.half_heartbeat());
-        }
-        if let Some(timeout) = self.shared.broker.config.limits.consumer_timeout {
-            next = next.min(now + (timeout / 4).max(Duration::from_secs(1)));
-        }
-        next
-    }
-
-    fn half_heartbeat(&self) -> Duration {
-        Duration::from_millis(u64::from(self.tuning.heartbeat) * 500)
-    }
-
-    fn tick(&mut self, sent: u64) {
-        let now = Instant::now();
-        if self.deadline.is_some_and(|deadline| deadline <= now) {
-            if matches!(self.phase, Phase::LoggingIn(_)) {
-                self.trouble = Some("the handshake took too long".to_owned());
-            }
-            self.outbox.close();
-            self.phase = Phase::Ended;
-            return;
-        }
-        self.keep_alive(now, sent);
-        self.check_consumers();
-    }
-
-    fn keep_alive(&mut self, now: Instant, sent: u64) {
-        if self.tuning.heartbeat == 0 || !matches!(self.phase, Phase::Running(_)) {
-            return;
-        }
-        let (before, since) = self.last_sent;
-        if before != sent {
-            self.last_sent = (sent, now);
-        } else if now - since >= self.half_heartbeat() {
-            self.outbox.lock().buffer().extend_from_slice(&write::HEARTBEAT);
-            self.last_sent = (sent + write::HEARTBEAT.len() as u64, now);
-        }
-        let silence = now - self.last_received;
-        if !self.blocked && silence > self.half_heartbeat() * 4 {
-            let heartbeat = self.tuning.heartbeat;
-            self.trouble = Some(format!("missed heartbeats from client, timeout: {heartbeat}s"));
-            self.outbox.close();
-            self.end_session();
-            self.phase = Phase::Ended;
-        }
-    }
-
-    /// Closes channels whose oldest delivery has waited too long for its ack.
-    fn check_consumers(&mut self) {
-        let Some(timeout) = self.shared.broker.config.limits.consumer_timeout else { return };
-        if !matches!(self.phase, Phase::Running(_)) {
-            return;
-        }
-        while let Some((number, unacked)) = self.outbox.oldest_unacked() {
-            let waited = self.shared.clock.load(Ordering::Relaxed).saturating_sub(unacked.at);
-            if Duration::from_secs(waited.into()) <= timeout {
-                return;
-            }
-            let ms = timeout.as_millis();
-            let text = format!(
-                "delivery acknowledgement on channel {number} timed out. Timeout value used: {ms} ms. This timeout \
-                 value can be configured, see consumers doc guide to learn more"
-            );
-            let failure = Failure::new(Refusal::precondition_failed(text), MethodId::NONE);
-            self.failed(number, &failure, &mut Work::default());
-        }
-    }
-
-    /// Gives back everything that belonged to the connection.
-    fn release(&mut self) {
-        self.outbox.close();
-        self.end_session();
-        if self.registered {
-            self.shared.registry.remove(self.outbox.connection);
-        }
-        match (&self.trouble, self.registered) {
-            (Some(trouble), _) => tracing::warn!(target: "leveret::connection", "{}: {trouble}", self.name),
-            (None, true) => tracing::info!(target: "leveret::connection", "{}: closed", self.name),
-            (None, false) => tracing::debug!(target: "leveret::connection", "{}: left before logging in", self.name),
-        }
-    }
-}
-
-fn close_ok() -> AMQPClass {
-    AMQPClass::Connection(connection::AMQPMethod::CloseOk(connection::CloseOk {}))
-}
-
-/// The method in a frame of channel 0.
-fn control_method(frame: Frame<'_>) -> Result<AMQPClass, Failure> {
-    if frame.channel != 0 {
-        return Err(Failure::channel_error("unexpected frame before the connection is open", MethodId::NONE));
-    }
-    if frame.kind != FrameKind::Method {
-        let text = "expected method frame, got non method frame instead";
-        return Err(Failure::unexpected_frame(text, MethodId::NONE));
-    }
-    let id = method::id(frame.payload).map_err(|e| Failure::undecodable(e, MethodId::NONE))?;
-    match method::decode(frame.payload).map_err(|e| Failure::undecodable(e, id))? {
-        Method::Cold(class) => Ok(*class),
-        _ => Err(Failure::channel_error("unexpected method on channel 0", id)),
     }
 }

@@ -136,7 +136,7 @@ impl Session {
         } else {
             self.careful_route(number, view, &properties)
         };
-        let Resolved { route, reply, properties } = resolved.map_err(|e| e.into_failure())?;
+        let Resolved { route, reply, properties } = resolved.map_err(Unroutable::into_failure)?;
         if publication.mandatory && route.is_empty() && reply.is_none() {
             self.outbox.returned(number, 312, "NO_ROUTE", view);
         }

@@ -193,7 +193,7 @@ impl Session {
         match class {
             AMQPClass::Basic(method) => match method {
                 basic::AMQPMethod::Qos(m) => self.qos(number, &m),
-                basic::AMQPMethod::Consume(m) => self.consume(number, m),
+                basic::AMQPMethod::Consume(m) => self.consume(number, &m),
                 basic::AMQPMethod::Cancel(m) => self.cancel(number, m),
                 basic::AMQPMethod::Recover(m) => self.recover(number, m.requeue, true),
                 basic::AMQPMethod::RecoverAsync(m) => self.recover(number, m.requeue, false),
@@ -202,18 +202,18 @@ impl Session {
                 _ => Err(not_for_servers(id).refusal),
             },
             AMQPClass::Queue(method) => match method {
-                queue::AMQPMethod::Declare(m) => self.declare_queue(number, m),
-                queue::AMQPMethod::Bind(m) => self.bind_queue(number, m),
-                queue::AMQPMethod::Unbind(m) => self.unbind_queue(number, m),
+                queue::AMQPMethod::Declare(m) => self.declare_queue(number, &m),
+                queue::AMQPMethod::Bind(m) => self.bind_queue(number, &m),
+                queue::AMQPMethod::Unbind(m) => self.unbind_queue(number, &m),
                 queue::AMQPMethod::Purge(m) => self.purge_queue(number, &m),
                 queue::AMQPMethod::Delete(m) => self.delete_queue(number, &m),
                 _ => Err(not_for_servers(id).refusal),
             },
             AMQPClass::Exchange(method) => match method {
-                exchange::AMQPMethod::Declare(m) => self.declare_exchange(number, m),
+                exchange::AMQPMethod::Declare(m) => self.declare_exchange(number, &m),
                 exchange::AMQPMethod::Delete(m) => self.delete_exchange(number, &m),
-                exchange::AMQPMethod::Bind(m) => self.bind_exchange(number, m),
-                exchange::AMQPMethod::Unbind(m) => self.unbind_exchange(number, m),
+                exchange::AMQPMethod::Bind(m) => self.bind_exchange(number, &m),
+                exchange::AMQPMethod::Unbind(m) => self.unbind_exchange(number, &m),
                 _ => Err(not_for_servers(id).refusal),
             },
             AMQPClass::Confirm(confirm::AMQPMethod::Select(m)) => self.select_confirms(number, m.nowait),

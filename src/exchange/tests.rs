@@ -174,8 +174,8 @@ fn matches(kind: ExchangeType, made: &Made, key: &str, headers: &Table) -> bool 
     match kind {
         ExchangeType::Direct => made.0 == key,
         ExchangeType::Fanout => true,
-        ExchangeType::Topic => super::topic::tests::matches(&made.0, key),
-        ExchangeType::Headers => super::headers::tests::matches(&made.1, headers),
+        ExchangeType::Topic => topic::tests::matches(&made.0, key),
+        ExchangeType::Headers => headers::tests::matches(&made.1, headers),
     }
 }
 

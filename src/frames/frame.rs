@@ -55,7 +55,7 @@ pub fn split(buf: &[u8], frame_max: u32) -> Result<Option<(Frame<'_>, usize)>, F
     let size = u32::from_be_bytes([s0, s1, s2, s3]);
     // RabbitMQ leaves eight bytes of grace: a payload of frame_max bytes passes.
     if frame_max != 0 && size > frame_max {
-        let max = frame_max.saturating_sub(FRAME_OVERHEAD as u32);
+        let max = frame_max.saturating_sub(8);
         return Err(FrameError::TooLarge { kind, size, max });
     }
     let Ok(n) = usize::try_from(size) else { return Ok(None) };

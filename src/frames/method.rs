@@ -124,7 +124,7 @@ fn two_short_strings<'a>(r: &mut Reader<'a>) -> Result<&'a [u8], DecodeError> {
     let start = r.rest();
     let exchange = r.short_bytes()?;
     let key = r.short_bytes()?;
-    Ok(&start[..exchange.len() + key.len() + 2])
+    start.get(..exchange.len() + key.len() + 2).ok_or(DecodeError::Truncated)
 }
 
 #[cold]

@@ -29,7 +29,7 @@ pub struct MessageView<'a> {
     pub body: &'a [u8],
 }
 
-fn part(bytes: &[u8], range: &Range<u32>) -> std::ops::Range<usize> {
+fn part(bytes: &[u8], range: &Range<u32>) -> Range<usize> {
     // A layout is made together with its bytes; a range outside them would be a bug and reads as empty.
     let range = range.start as usize..range.end as usize;
     if range.start <= range.end && range.end <= bytes.len() { range } else { 0..0 }
