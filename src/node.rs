@@ -126,7 +126,6 @@ fn memory_limit(config: &Config) -> u64 {
         Watermark::Absolute(bytes) => bytes,
         Watermark::Relative(share) => {
             let total = config.memory.total_override.unwrap_or_else(machine_memory);
-            #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
             let limit = (total as f64 * share) as u64;
             limit
         }

@@ -26,7 +26,6 @@ pub enum Scalar<'a> {
 impl<'a> Scalar<'a> {
     fn float(value: f64) -> Self {
         if value.fract() == 0.0 && value.abs() <= INTEGER_RANGE {
-            #[expect(clippy::cast_possible_truncation, reason = "the value is integral and in range")]
             return Self::Int(value as i128);
         }
         Self::Float(value.to_bits())
