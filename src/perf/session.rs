@@ -21,6 +21,8 @@ use super::uri::Uri;
 
 /// How long an answer may take. Deleting an exchange with very many bindings takes some brokers minutes.
 const PATIENCE: Duration = Duration::from_mins(3);
+/// How long each answer of the handshake may take: a broker that has no room for more connections often says nothing.
+const HANDSHAKE: Duration = Duration::from_secs(20);
 /// Calls that are under way at once in [`Session::pipeline`].
 const PIPELINE: usize = 500;
 
@@ -48,12 +50,13 @@ impl Session {
         let stream =
             TcpStream::connect((uri.host.as_str(), uri.port)).map_err(|cause| Failure::Connect { address, cause })?;
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(HANDSHAKE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         let out = b"AMQP\0\0\x09\x01".to_vec();
         let inbox = Inbox::new();
         let mut session = Self { stream, inbox, frame_max: FRAME_MAX, channel_max: 0, heartbeat: 0, out };
         session.handshake(uri, heartbeats)?;
+        session.stream.set_read_timeout(Some(PATIENCE))?;
         Ok(session)
     }
 
