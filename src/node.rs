@@ -126,8 +126,7 @@ fn memory_limit(config: &Config) -> u64 {
         Watermark::Absolute(bytes) => bytes,
         Watermark::Relative(share) => {
             let total = config.memory.total_override.unwrap_or_else(machine_memory);
-            let limit = (total as f64 * share) as u64;
-            limit
+            (total as f64 * share) as u64
         }
     }
 }

@@ -85,7 +85,7 @@ impl Session {
 
     pub(super) fn declare_queue(&mut self, number: u16, declare: &queue::Declare) -> Result<Step, Refusal> {
         let name = without_line_breaks(declare.queue.as_str());
-        if name.starts_with(REPLY_TO) && name.len() > REPLY_TO.len() {
+        if name.starts_with(REPLY_TO) {
             return self.declare_reply_queue(number, &name, declare.nowait);
         }
         if declare.passive {
@@ -128,9 +128,10 @@ impl Session {
         Ok(self.answer_when_durable(number, applied, ok))
     }
 
-    /// Declaring the address of a direct reply tells whether somebody still waits there.
+    /// Declaring the address of a direct reply tells whether somebody still waits there; `amq.rabbitmq.reply-to` itself
+    /// is always there.
     fn declare_reply_queue(&mut self, number: u16, name: &str, nowait: bool) -> Result<Step, Refusal> {
-        if !self.broker.replies.contains_key(name) {
+        if name != REPLY_TO && !self.broker.replies.contains_key(name) {
             return Err(Refusal::not_found(format!("no {}", queue_text(&self.vhost.name, name))));
         }
         let ok = queue::DeclareOk { queue: name.into(), message_count: 0, consumer_count: 1 };
