@@ -2,7 +2,11 @@
 //!
 //! One tree. Keys are [`Record::key`]; a value is a format byte and the record in postcard's encoding. Loading order is
 //! key order, because keys begin with the kind.
+//!
+//! sled's own flush on Linux ends in `sync_file_range`, which neither writes metadata nor empties the disk's cache. So the
+//! file is synced here, after sled has written to it.
 
+use std::fs::File;
 use std::path::Path;
 
 use super::catalog::{Catalog, CatalogError, Change};
@@ -13,6 +17,8 @@ const FORMAT: u8 = 1;
 /// A catalog in a directory of its own, locked to this process.
 pub struct SledCatalog {
     db: sled::Db,
+    /// sled's log, for syncing it.
+    file: File,
 }
 
 impl SledCatalog {
@@ -22,8 +28,12 @@ impl SledCatalog {
     /// When the directory cannot be used, or another process has it open.
     pub fn open(path: &Path) -> Result<Self, CatalogError> {
         let db = sled::Config::new().path(path).flush_every_ms(None).cache_capacity(8 * 1024 * 1024).open();
-        let failed = |e: sled::Error| CatalogError::Open { path: path.display().to_string(), reason: e.to_string() };
-        Ok(Self { db: db.map_err(failed)? })
+        let failed = |reason: String| CatalogError::Open { path: path.display().to_string(), reason };
+        let db = db.map_err(|e| failed(e.to_string()))?;
+        let file = File::open(path.join("db")).map_err(|e| failed(e.to_string()))?;
+        // The names of new files have to last too.
+        File::open(path).and_then(|dir| dir.sync_all()).map_err(|e| failed(e.to_string()))?;
+        Ok(Self { db, file })
     }
 }
 
@@ -44,7 +54,8 @@ impl Catalog for SledCatalog {
     }
 
     fn flush(&self) -> Result<(), CatalogError> {
-        self.db.flush().map(drop).map_err(|e| CatalogError::Write(e.to_string()))
+        self.db.flush().map_err(|e| CatalogError::Write(e.to_string()))?;
+        self.file.sync_data().map_err(|e| CatalogError::Write(e.to_string()))
     }
 }
 

@@ -67,7 +67,8 @@ class Scratch:
                 worker.stop()
             with self.app.connection_for_write() as connection:
                 channel = connection.channel()
-                channel.queue_delete(self.queue)
+                for queue in (self.queue, self.app.thread_oid):  # the latter has the results of rpc://
+                    channel.queue_delete(queue)
                 channel.exchange_delete(self.queue)
         except Exception:
             if not failure:  # the failure itself says more than what it led to
