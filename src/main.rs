@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use leveret::config::{Config, Log, LogLevel};
 use leveret::node::Node;
 use leveret::perf;
+use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -62,6 +63,7 @@ fn run(serve: &Serve) -> ExitCode {
     for warning in &config.warnings {
         tracing::warn!(target: "leveret::config", "{warning}");
     }
+    raise_file_limit();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("no runtime can be started: {error}")),
@@ -90,6 +92,15 @@ fn load(serve: &Serve) -> Result<Config, String> {
         config.data_dir.clone_from(dir);
     }
     Ok(config)
+}
+
+/// Each connection is an open file: takes as many as the system allows.
+fn raise_file_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(target: "leveret", "the limit of open files stays as it is: {error}");
+    }
 }
 
 async fn serve_until_told(config: Config) -> Result<(), String> {

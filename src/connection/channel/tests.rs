@@ -31,8 +31,11 @@ fn publish_frames(route: &[u8], properties: &[u8], body: &[u8], frame_max: u32) 
     out
 }
 
+/// Route, properties and body.
+type Parts = (Vec<u8>, Vec<u8>, Vec<u8>);
+
 /// Feeds whole frames; collects the publications.
-fn feed(channel: &mut Channel, bytes: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>, Vec<u8>)>, Failure> {
+fn feed(channel: &mut Channel, bytes: &[u8]) -> Result<Vec<Parts>, Failure> {
     let (mut rest, mut found) = (bytes, vec![]);
     while let Ok(Some((frame, used))) = frame::split(rest, 0) {
         if let Input::Publish(p) = channel.receive(frame)? {

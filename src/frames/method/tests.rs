@@ -9,7 +9,7 @@ use super::*;
 
 fn theirs(bytes: &[u8]) -> AMQPMethod {
     match parse_frame(bytes) {
-        Ok((rest, AMQPFrame::Method(7, AMQPClass::Basic(method)))) if rest.is_empty() => method,
+        Ok(([], AMQPFrame::Method(7, AMQPClass::Basic(method)))) => method,
         other => panic!("not one method frame: {other:?}"),
     }
 }
