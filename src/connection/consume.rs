@@ -43,7 +43,7 @@ impl Session {
     }
 
     pub(super) fn qos(&mut self, number: u16, qos: &Qos) -> Result<Step, Refusal> {
-        if qos.global {
+        if qos.global || self.channel_wide_qos {
             let resumed = self.outbox.set_global_prefetch(number, qos.prefetch_count.into());
             self.resume(resumed);
         } else {

@@ -97,6 +97,14 @@ impl ClientProperties {
             product: text("product"),
         }
     }
+
+    /// Celery's client asks who the broker is. Of any but RabbitMQ it expects that `basic.qos` means what AMQP says: a
+    /// limit of the whole channel, also for consumers that are there already. RabbitMQ's meaning would leave its workers
+    /// idle while tasks with an ETA use up the prefetch.
+    pub fn means_channel_wide_qos(&self, broker: &Broker) -> bool {
+        let poses_as_rabbitmq = broker.config.identity.product_name.as_deref() == Some("RabbitMQ");
+        self.product.as_deref() == Some("py-amqp") && !poses_as_rabbitmq
+    }
 }
 
 /// Why a login has failed.

@@ -293,7 +293,9 @@ impl Machine {
             self.client.connection_name.as_ref().map(|n| format!(" ({n})")).unwrap_or_default()
         );
         self.deadline = None;
-        let session = Session::new(broker, vhost, user, outbox, self.tuning.channel_max);
+        let channel_wide_qos = self.client.means_channel_wide_qos(&broker);
+        let mut session = Session::new(broker, vhost, user, outbox, self.tuning.channel_max);
+        session.channel_wide_qos = channel_wide_qos;
         self.phase = Phase::Running(Box::new(session));
         Ok(())
     }

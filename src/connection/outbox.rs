@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use amq_protocol::protocol::basic::{self, AMQPMethod};
 use amq_protocol::protocol::{AMQPClass, connection};
 use atomic_waker::AtomicWaker;
+use foldhash::fast::RandomState;
 use parking_lot::{Mutex, MutexGuard};
 
 use super::ledger::{Ledger, Unacked, UnknownTag};
@@ -191,13 +192,15 @@ impl ChannelOut {
 #[derive(Default)]
 pub struct Inner {
     buffer: Vec<u8>,
+    /// Length of the buffer that was taken last: the next one will be about as long.
+    usual_length: usize,
     /// What comes before `buffer`: only used when bodies are sent by reference.
     before: VecDeque<Segment>,
     /// Bytes in `before` and `buffer`.
     queued: usize,
     /// Bytes that the task has taken and not yet written.
     in_flight: usize,
-    pub channels: HashMap<u16, Box<ChannelOut>>,
+    channels: HashMap<u16, Box<ChannelOut>, RandomState>,
     /// Consumers that were refused because the outbox was full.
     stalled: Vec<(u16, u32)>,
     /// The task is running and will look at the buffer before it sleeps.
@@ -295,6 +298,7 @@ impl Outbox {
         }
         into.append(&mut inner.before);
         if !inner.buffer.is_empty() {
+            inner.usual_length = inner.buffer.len();
             into.push_back(Segment::Bytes(std::mem::take(&mut inner.buffer)));
         }
         inner.in_flight += inner.queued;
@@ -587,6 +591,9 @@ impl Outlet for Outbox {
             inner.recount();
         } else {
             let length = inner.buffer.len();
+            if length == 0 {
+                inner.buffer.reserve(inner.usual_length.min(HIGH_WATER));
+            }
             write::deliver(&mut inner.buffer, to.channel, &to.tag, tag, delivery.redelivered, view.route);
             write::header(&mut inner.buffer, to.channel, view.body.len() as u64, view.properties);
             write::body(&mut inner.buffer, to.channel, view.body, inner.frame_max);

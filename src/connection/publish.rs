@@ -35,52 +35,99 @@ pub type Route = Arc<[Arc<Queue>]>;
 /// Routes that were looked up before, by exchange and routing key as they lie on the wire.
 #[derive(Default)]
 pub struct RouteCache {
-    routes: HashMap<Box<[u8]>, Route, foldhash::fast::RandomState>,
+    routes: HashMap<Arc<[u8]>, Route, foldhash::fast::RandomState>,
     /// The route used last: most publishers use one for long.
-    last: Option<(Box<[u8]>, Route)>,
+    last: Option<(Arc<[u8]>, Route)>,
     topology_epoch: u64,
     rules_epoch: u64,
 }
 
 impl RouteCache {
     #[inline]
-    fn get(&mut self, key: &[u8], topology_epoch: u64, rules_epoch: u64) -> Option<Route> {
+    fn get(&mut self, key: &[u8], topology_epoch: u64, rules_epoch: u64) -> Option<&Route> {
         if (topology_epoch, rules_epoch) != (self.topology_epoch, self.rules_epoch) {
             self.routes.clear();
             self.last = None;
             (self.topology_epoch, self.rules_epoch) = (topology_epoch, rules_epoch);
             return None;
         }
-        if let Some((last, route)) = &self.last
-            && **last == *key
-        {
-            return Some(Arc::clone(route));
+        if self.last.as_ref().is_none_or(|(last, _)| **last != *key) {
+            let (key, route) = self.routes.get_key_value(key)?;
+            self.last = Some((Arc::clone(key), Arc::clone(route)));
         }
-        let route = self.routes.get(key)?;
-        self.last = Some((key.into(), Arc::clone(route)));
-        Some(Arc::clone(route))
+        self.last.as_ref().map(|(_, route)| route)
     }
 
     fn put(&mut self, key: &[u8], route: Route) {
         if self.routes.len() >= CACHED_ROUTES {
             self.routes.clear();
         }
-        self.last = Some((key.into(), Arc::clone(&route)));
-        self.routes.insert(key.into(), route);
+        let key: Arc<[u8]> = key.into();
+        self.last = Some((Arc::clone(&key), Arc::clone(&route)));
+        self.routes.insert(key, route);
     }
 }
 
-/// A message on its way, with where it goes.
-pub struct Outgoing<'b> {
-    pub incoming: Incoming<'b>,
-    pub route: Route,
-    pub reply: Option<ReplyAddress>,
+/// Messages in a row that go the same way.
+struct Run {
+    route: Route,
+    reply: Option<ReplyAddress>,
+    /// Number of messages.
+    length: usize,
+}
+
+/// Messages on their way into queues, in publish order.
+#[derive(Default)]
+pub struct Publishes<'b> {
+    messages: Vec<Incoming<'b>>,
+    runs: Vec<Run>,
+}
+
+impl<'b> Publishes<'b> {
+    /// Adds a message to the last run; false when it goes another way.
+    #[inline]
+    fn extend(&mut self, route: &Route) -> bool {
+        match self.runs.last_mut() {
+            Some(run) if Arc::ptr_eq(&run.route, route) && run.reply.is_none() => {
+                run.length += 1;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    #[inline]
+    fn push(&mut self, incoming: Incoming<'b>, route: Route, reply: Option<ReplyAddress>) {
+        if route.is_empty() && reply.is_none() {
+            return;
+        }
+        if reply.is_some() || !self.extend(&route) {
+            self.runs.push(Run { route, reply, length: 1 });
+        }
+        self.messages.push(incoming);
+    }
+
+    /// Puts the messages into their queues, those of a run together.
+    pub fn enqueue(&mut self, wakes: &mut Wakes) {
+        let mut rest = &mut self.messages[..];
+        for Run { route, reply, length } in self.runs.drain(..) {
+            let Some((run, after)) = rest.split_at_mut_checked(length) else { break };
+            for queue in route.iter() {
+                queue.publish(run.iter_mut(), wakes);
+            }
+            if let Some(address) = reply {
+                run.iter().for_each(|incoming| deliver_reply(&address, incoming));
+            }
+            rest = after;
+        }
+        self.messages.clear();
+    }
 }
 
 /// What one read has brought and has not been carried out yet.
 #[derive(Default)]
 pub struct Work<'b> {
-    pub(super) publishes: Vec<Outgoing<'b>>,
+    publishes: Publishes<'b>,
     pub(super) settled: Settled,
     pub(super) how: Option<Settlement>,
     /// Publishes to confirm: channel, first and last number.
@@ -131,6 +178,10 @@ impl Session {
         let view = publication.content.view();
         let properties = Properties::parse(view.properties).map_err(|e| Failure::undecodable(e, MethodId::PUBLISH))?;
         let is_persistent = properties.is_persistent();
+        if is_plain(&properties) && self.follows_last(number, view.route, work) {
+            work.publishes.messages.push(self.incoming(publication.content, is_persistent));
+            return Ok(());
+        }
         let resolved = if is_plain(&properties) {
             self.plain_route(view.route, properties.headers)
         } else {
@@ -140,32 +191,51 @@ impl Session {
         if publication.mandatory && route.is_empty() && reply.is_none() {
             self.outbox.returned(number, 312, "NO_ROUTE", view);
         }
-        let memory = self.broker.memory;
-        let mut incoming = match (publication.content, properties) {
-            (content, Some(properties)) => {
-                let view = MessageView { properties: &properties, ..content.view() };
-                Incoming::Held(Message::from_parts(view, is_persistent, memory))
+        let mut incoming = match properties {
+            Some(properties) => {
+                let view = MessageView { properties: &properties, ..view };
+                Incoming::Held(Message::from_parts(view, is_persistent, self.broker.memory))
             }
-            (Content::InPlace { bytes, mut layout }, None) => {
-                layout.persistent = is_persistent;
-                Incoming::Borrowed { bytes, layout, account: memory }
-            }
-            (content @ Content::Assembled { .. }, None) => {
-                Incoming::Held(Message::from_parts(content.view(), is_persistent, memory))
-            }
+            None => self.incoming(publication.content, is_persistent),
         };
         match self.channels.get_mut(&number).map(|state| &mut state.mode) {
             Some(Mode::Transaction(transaction)) => {
-                transaction.publish(Outgoing { incoming: Incoming::Held(incoming.hold()), route, reply });
+                transaction.publishes.push(Incoming::Held(incoming.hold()), route, reply);
                 return Ok(());
             }
             Some(Mode::Confirm(confirms)) => work.confirm(number, confirms.publish()),
             _ => {}
         }
-        if !route.is_empty() || reply.is_some() {
-            work.publishes.push(Outgoing { incoming, route, reply });
-        }
+        work.publishes.push(incoming, route, reply);
         Ok(())
+    }
+
+    /// The usual case: a message that goes the way of the one before it. Books it; true when that was so.
+    #[inline]
+    fn follows_last(&mut self, number: u16, key: &[u8], work: &mut Work<'_>) -> bool {
+        let Some(state) = self.channels.get_mut(&number) else { return false };
+        if matches!(state.mode, Mode::Transaction(_)) {
+            return false;
+        }
+        let (topology, rules) = (self.vhost.current_epoch(), self.broker.directory.epoch());
+        let follows = self.routes.get(key, topology, rules).is_some_and(|route| work.publishes.extend(route));
+        if follows && let Mode::Confirm(confirms) = &mut state.mode {
+            work.confirm(number, confirms.publish());
+        }
+        follows
+    }
+
+    /// The message as it goes into queues.
+    #[inline]
+    fn incoming<'b>(&self, content: Content<'b>, persistent: bool) -> Incoming<'b> {
+        let account = self.broker.memory;
+        match content {
+            Content::InPlace { bytes, mut layout } => {
+                layout.persistent = persistent;
+                Incoming::Borrowed { bytes, layout, account }
+            }
+            Content::Assembled { .. } => Incoming::Held(Message::from_parts(content.view(), persistent, account)),
+        }
     }
 
     /// The route of a message that has no property which the broker has to look at.
@@ -173,7 +243,7 @@ impl Session {
     fn plain_route(&mut self, key: &[u8], headers: Option<&[u8]>) -> Result<Resolved, Unroutable> {
         let (topology, rules) = (self.vhost.current_epoch(), self.broker.directory.epoch());
         if let Some(route) = self.routes.get(key, topology, rules) {
-            return Ok(Resolved { route, reply: None, properties: None });
+            return Ok(Resolved { route: Arc::clone(route), reply: None, properties: None });
         }
         let (exchange, routing_key) = names(key)?;
         if exchange.is_empty() && key_is_reply(routing_key) {
@@ -284,7 +354,7 @@ impl Session {
 
     /// Carries out what has gathered: publishes queue by queue, settlements, confirms; then wakes who has to write.
     pub fn finish(&mut self, work: &mut Work<'_>) {
-        enqueue(&mut work.publishes, &mut work.wakes);
+        work.publishes.enqueue(&mut work.wakes);
         super::acks::apply(work);
         if !work.confirms.is_empty() {
             self.send_confirms(&mut work.confirms);
@@ -309,29 +379,10 @@ impl Session {
     }
 }
 
-/// Puts messages into their queues, in order: those in a row with one route go together.
-pub fn enqueue(publishes: &mut Vec<Outgoing<'_>>, wakes: &mut Wakes) {
-    let mut rest = &mut publishes[..];
-    while let Some(first) = rest.first() {
-        let route = Arc::clone(&first.route);
-        let same = rest.iter().take_while(|next| Arc::ptr_eq(&next.route, &route)).count();
-        let (run, after) = rest.split_at_mut(same.max(1));
-        for queue in route.iter() {
-            queue.publish(run.iter_mut().map(|outgoing| &mut outgoing.incoming), wakes);
-        }
-        for outgoing in run.iter().filter(|outgoing| outgoing.reply.is_some()) {
-            deliver_reply(outgoing);
-        }
-        rest = after;
-    }
-    publishes.clear();
-}
-
-fn deliver_reply(outgoing: &Outgoing<'_>) {
-    let Some(ReplyAddress { outlet, channel, consumer_tag }) = &outgoing.reply else { return };
-    if let Some(outlet) = outlet.upgrade() {
+fn deliver_reply(to: &ReplyAddress, incoming: &Incoming<'_>) {
+    if let Some(outlet) = to.outlet.upgrade() {
         // A requester that has gone meanwhile gets nothing, as with RabbitMQ.
-        let _ = outlet.deliver_reply(*channel, consumer_tag.as_bytes(), outgoing.incoming.view());
+        let _ = outlet.deliver_reply(to.channel, to.consumer_tag.as_bytes(), incoming.view());
     }
 }
 

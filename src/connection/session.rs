@@ -9,6 +9,8 @@ use std::sync::Arc;
 
 use amq_protocol::protocol::{AMQPClass, access, basic, channel, confirm, exchange, queue, tx};
 
+use foldhash::fast::RandomState;
+
 use super::channel::{Channel, Input};
 use super::confirms::Confirms;
 use super::error::Failure;
@@ -67,11 +69,13 @@ pub struct Session {
     pub vhost: Arc<Vhost>,
     pub user: Arc<User>,
     pub outbox: Arc<Outbox>,
-    pub channels: HashMap<u16, ChannelState>,
+    pub channels: HashMap<u16, ChannelState, RandomState>,
     /// Most open channels; 0 is no limit.
     pub channel_max: u16,
     /// The connection has published: it is blocked when memory runs short.
     pub has_published: bool,
+    /// The client takes `basic.qos` without `global` for a limit of the whole channel.
+    pub channel_wide_qos: bool,
     pub(super) routes: RouteCache,
     pub(super) rules: Option<Arc<Rules>>,
     pub(super) rules_epoch: u64,
@@ -86,9 +90,10 @@ impl Session {
             vhost,
             user,
             outbox,
-            channels: HashMap::new(),
+            channels: HashMap::default(),
             channel_max,
             has_published: false,
+            channel_wide_qos: false,
             routes: RouteCache::default(),
             rules,
             rules_epoch,

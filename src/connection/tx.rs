@@ -8,7 +8,7 @@ use super::acks::settle_now;
 use super::confirms::Confirms;
 use super::ledger::Unacked;
 use super::outbox::Settled;
-use super::publish::{Outgoing, enqueue};
+use super::publish::Publishes;
 use super::session::{Mode, Session, Step};
 use crate::frames::Refusal;
 use crate::queue::{Settlement, Wakes};
@@ -16,15 +16,11 @@ use crate::queue::{Settlement, Wakes};
 /// What a channel has gathered since the last commit.
 #[derive(Default)]
 pub struct Transaction {
-    publishes: Vec<Outgoing<'static>>,
+    pub(super) publishes: Publishes<'static>,
     settlements: Vec<(Vec<Unacked>, Settlement)>,
 }
 
 impl Transaction {
-    pub fn publish(&mut self, outgoing: Outgoing<'static>) {
-        self.publishes.push(outgoing);
-    }
-
     pub fn settle(&mut self, reserved: Vec<Unacked>, how: Settlement) {
         self.settlements.push((reserved, how));
     }
@@ -64,7 +60,7 @@ impl Session {
     pub(super) fn commit(&mut self, number: u16) -> Result<Step, Refusal> {
         let mut transaction = self.take_transaction(number)?;
         let mut wakes = Wakes::default();
-        enqueue(&mut transaction.publishes, &mut wakes);
+        transaction.publishes.enqueue(&mut wakes);
         for (reserved, how) in transaction.settlements {
             let mut settled = Settled::default();
             self.outbox.settle_reserved(number, reserved, &mut settled);

@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use super::outbox::{Outbox, Segment};
 
 /// Bytes that one read can bring.
-const READ_SIZE: usize = 256 * 1024;
+const READ_SIZE: usize = 64 * 1024;
 /// Most slices that one write is given.
 const MOST_SLICES: usize = 64;
 
