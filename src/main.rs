@@ -1,5 +1,6 @@
 //! The command line: `serve` (the default) and `perf`.
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -144,7 +145,8 @@ fn log_to_console(log: &Log) {
             filter = filter.add_directive(directive);
         }
     }
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stdout).init();
+    let colours = std::io::stdout().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stdout).init();
 }
 
 /// RabbitMQ has more levels than there are here.

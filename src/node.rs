@@ -66,7 +66,7 @@ impl Node {
         for listener in &tcp.listeners {
             node.listen(listener, &tcp, &stopping)?;
         }
-        node.tasks.spawn(keep_clock(clock, stopping));
+        node.tasks.spawn(keep_clock(clock, memory, stopping));
         Ok(node)
     }
 
@@ -215,14 +215,32 @@ fn set_options(stream: &TcpStream, tcp: &Tcp) -> io::Result<()> {
     Ok(())
 }
 
-/// Moves the coarse clock on: seconds, as ages of deliveries are measured.
-async fn keep_clock(clock: Arc<AtomicU32>, mut stopping: watch::Receiver<bool>) {
+/// Moves the coarse clock on (seconds, as ages of deliveries are measured), and tells the operator of the watermark.
+async fn keep_clock(clock: Arc<AtomicU32>, memory: &'static MemoryAccount, mut stopping: watch::Receiver<bool>) {
     let mut ticks = tokio::time::interval(Duration::from_secs(1));
     ticks.tick().await;
+    let mut over = false;
     loop {
         tokio::select! {
             _ = stopping.changed() => return,
-            _ = ticks.tick() => clock.fetch_add(1, Ordering::Relaxed),
-        };
+            _ = ticks.tick() => {}
+        }
+        clock.fetch_add(1, Ordering::Relaxed);
+        if memory.is_over() != over {
+            over = !over;
+            log_watermark(memory, over);
+        }
+    }
+}
+
+fn log_watermark(memory: &MemoryAccount, over: bool) {
+    let (used, limit) = (memory.used() >> 20, memory.limit() >> 20);
+    if over {
+        tracing::warn!(
+            target: "leveret",
+            "messages and buffers use {used} MiB, the watermark is {limit} MiB: publishers wait until consumers make room"
+        );
+    } else {
+        tracing::info!(target: "leveret", "{used} MiB in use, below the watermark of {limit} MiB: publishers go on");
     }
 }
