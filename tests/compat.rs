@@ -1,0 +1,32 @@
+//! What clients rely on, written down as tests: the numbered items of the compatibility reference (sections E-1 to E-7
+//! and E-9) and the validation of queue arguments. A test's name begins with the number of its item.
+//!
+//! The broker runs in this process, on a free port with a data directory of its own; most tests share one and use
+//! names of their own. With `LEVERET_TEST_ADDR=host:port` the same tests drive a broker that already runs, which is
+//! how they were checked against RabbitMQ. `LEVERET_TEST_CTL` may then name its `rabbitmqctl`.
+
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+
+mod compat {
+    mod harness;
+
+    mod ack;
+    mod arguments;
+    mod bindings;
+    mod confirms;
+    mod consume;
+    mod contention;
+    mod declare;
+    mod errors;
+    mod exchanges;
+    mod frames;
+    mod handshake;
+    mod permissions;
+    mod publish;
+    mod qos;
+    mod reply_to;
+    mod restart;
+    mod robustness;
+    mod table;
+    mod tx;
+}

@@ -1,0 +1,133 @@
+//! What an operator does: users, vhosts, permissions, limits, policies. Each is one line as for `rabbitmqctl`.
+
+use std::process;
+
+use leveret::auth::{Hashing, Permissions, TopicPermission, User, password};
+use leveret::node::Node;
+use leveret::persist::record::{PermissionRecord, TopicPermissionRecord};
+use leveret::vhost::broker::default_vhost;
+use leveret::vhost::command::Command;
+
+use super::Broker;
+use super::broker::Inside;
+
+impl Broker {
+    pub fn add_user(&self, name: &str, password: &str) {
+        self.ctl(&["add_user", name, password]);
+    }
+
+    pub fn set_user_tags(&self, name: &str, tags: &str) {
+        self.ctl(&["set_user_tags", name, tags]);
+    }
+
+    pub fn add_vhost(&self, name: &str) {
+        self.ctl(&["add_vhost", name]);
+    }
+
+    pub fn delete_vhost(&self, name: &str) {
+        self.ctl(&["delete_vhost", name]);
+    }
+
+    pub fn set_permissions(&self, user: &str, vhost: &str, configure: &str, write: &str, read: &str) {
+        self.ctl(&["set_permissions", "-p", vhost, user, configure, write, read]);
+    }
+
+    pub fn set_topic_permissions(&self, user: &str, vhost: &str, exchange: &str, write: &str, read: &str) {
+        self.ctl(&["set_topic_permissions", "-p", vhost, user, exchange, write, read]);
+    }
+
+    /// `limits` is a JSON object: `max-connections`, `max-queues`.
+    pub fn set_vhost_limits(&self, vhost: &str, limits: &str) {
+        self.ctl(&["set_vhost_limits", "-p", vhost, limits]);
+    }
+
+    /// `limits` is a JSON object: `max-connections`, `max-channels`.
+    pub fn set_user_limits(&self, user: &str, limits: &str) {
+        self.ctl(&["set_user_limits", user, limits]);
+    }
+
+    pub fn close_all_user_connections(&self, user: &str, reason: &str) {
+        self.ctl(&["close_all_user_connections", user, reason]);
+    }
+
+    /// False where the tests have no way to administer the broker; the test is then skipped.
+    pub fn can_be_administered(&self) -> bool {
+        let can = self.inside().is_some() || ctl_command().is_some();
+        if !can {
+            eprintln!("skipped: LEVERET_TEST_CTL is not set");
+        }
+        can
+    }
+
+    fn ctl(&self, words: &[&str]) {
+        match self.inside() {
+            Some(Inside { runtime, node: Some(node), .. }) => runtime.block_on(apply(node, words)),
+            _ => run_ctl(words),
+        }
+    }
+}
+
+/// The one place where a line is turned into the broker's own commands.
+async fn apply(node: &Node, words: &[&str]) {
+    let command = match *words {
+        ["add_user", name, password] => Command::PutUser(new_user(name, password)),
+        ["set_user_tags", name, tag] => Command::PutUser(User { tags: vec![tag.into()], ..user(node, name) }),
+        ["set_user_limits", name, limits] => Command::PutUser(with_limits(user(node, name), limits)),
+        ["add_vhost", name] => Command::PutVhost(default_vhost(name)),
+        ["delete_vhost", name] => Command::DeleteVhost { name: name.into() },
+        // There is no command for it yet. The configuration has limits for vhosts with the names that tests use.
+        ["set_vhost_limits", "-p", _, _] => return,
+        ["set_permissions", "-p", vhost, user, configure, write, read] => {
+            let (user, vhost) = (user.into(), vhost.into());
+            let permissions = Permissions { configure: configure.into(), write: write.into(), read: read.into() };
+            Command::SetPermissions(PermissionRecord { user, vhost, permissions })
+        }
+        ["set_topic_permissions", "-p", vhost, user, exchange, write, read] => {
+            let (user, vhost) = (user.into(), vhost.into());
+            let permission = TopicPermission { exchange: exchange.into(), write: write.into(), read: read.into() };
+            Command::SetTopicPermissions(TopicPermissionRecord { user, vhost, permission })
+        }
+        ["close_all_user_connections", user, reason] => {
+            return node.connections().close_where(reason, |connection| &*connection.user == user);
+        }
+        _ => panic!("the harness cannot do this yet: {}", words.join(" ")),
+    };
+    let applied = node.broker().apply(command).expect("the broker takes the command");
+    if let Some(number) = applied.durable_at {
+        node.broker().durable(number).await.expect("the command is durable");
+    }
+}
+
+fn new_user(name: &str, password: &str) -> User {
+    let hash = password::hash(password.as_bytes(), Hashing::default()).expect("a hash");
+    User { password_hash: Some(hash), ..User::new(name) }
+}
+
+fn user(node: &Node, name: &str) -> User {
+    let user = node.broker().directory.user(name).expect("the user exists");
+    User::clone(&user)
+}
+
+fn with_limits(user: User, limits: &str) -> User {
+    let limits: serde_json::Value = serde_json::from_str(limits).expect("limits in JSON");
+    let limit = |name| limits.get(name).and_then(serde_json::Value::as_i64);
+    User { max_connections: limit("max-connections"), max_channels: limit("max-channels"), ..user }
+}
+
+/// Limits of the shared broker's vhosts, by the beginnings of their names.
+pub const VHOST_LIMITS: [(&str, &str); 4] = [
+    ("default_limits.vhosts.1.pattern", "^one-connection"),
+    ("default_limits.vhosts.1.max_connections", "1"),
+    ("default_limits.vhosts.2.pattern", "^one-queue"),
+    ("default_limits.vhosts.2.max_queues", "1"),
+];
+
+fn ctl_command() -> Option<String> {
+    std::env::var("LEVERET_TEST_CTL").ok()
+}
+
+fn run_ctl(words: &[&str]) {
+    let command = ctl_command().expect("LEVERET_TEST_CTL names rabbitmqctl");
+    let output = process::Command::new(command).args(words).output().expect("rabbitmqctl runs");
+    assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
