@@ -20,7 +20,7 @@ use crate::persist::CatalogError;
 use crate::persist::sled_store::SledCatalog;
 use crate::queue::memory::MemoryAccount;
 use crate::vhost::Broker;
-use crate::vhost::broker::StartError;
+use crate::vhost::broker::{Removed, StartError};
 
 /// How long connections get to answer the broker's close when it stops.
 const STOP_WAIT: Duration = Duration::from_secs(5);
@@ -61,6 +61,12 @@ impl Node {
         let broker = Arc::new(Broker::start(config, Box::new(catalog), memory)?);
         let clock = Arc::new(AtomicU32::new(0));
         let shared = Arc::new(Shared { broker, registry: Registry::default(), clock: Arc::clone(&clock) });
+        let connections = Arc::downgrade(&shared);
+        shared.broker.watch_removals(move |removed| {
+            if let Some(shared) = connections.upgrade() {
+                close_connections_of(&shared.registry, removed);
+            }
+        });
         let (stop, stopping) = watch::channel(false);
         let mut node = Self { shared, addresses: Vec::new(), stop, tasks: JoinSet::new() };
         for listener in &tcp.listeners {
@@ -111,6 +117,13 @@ impl Node {
             tracing::warn!(target: "leveret", "some clients did not confirm the close in time");
             self.tasks.shutdown().await;
         }
+    }
+}
+
+fn close_connections_of(registry: &Registry, removed: Removed<'_>) {
+    match removed {
+        Removed::Vhost(name) => registry.close_where(&format!("vhost '{name}' is deleted"), |c| *c.vhost == *name),
+        Removed::User(name) => registry.close_where(&format!("User '{name}' was deleted"), |c| *c.user == *name),
     }
 }
 

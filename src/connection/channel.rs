@@ -216,6 +216,11 @@ impl Channel {
             return Err(Failure::new(Refusal::new(ReplyCode::FrameError, text), MethodId::PUBLISH));
         }
         if !assembly.discard {
+            // Grown in proportion to what has come, not to what was announced.
+            let missing = usize::try_from(assembly.body_size).unwrap_or(usize::MAX) - assembly.body.len();
+            if assembly.body.capacity() - assembly.body.len() < frame.payload.len() {
+                assembly.body.reserve_exact(missing.min(frame.payload.len().max(assembly.body.len())));
+            }
             assembly.body.extend_from_slice(frame.payload);
             self.memory.add(frame.payload.len());
         }

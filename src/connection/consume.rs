@@ -181,7 +181,7 @@ impl Session {
         if queue.is_single_active() {
             let text = queue_text(&self.vhost.name, &name);
             let text = format!(
-                "cannot obtain access to {text}. basic.get operations are not supported by classic queues with single \
+                "cannot obtain access to locked {text}. basic.get operations are not supported by classic queues with single \
                  active consumer"
             );
             return Err(Refusal::new(ReplyCode::ResourceLocked, text));

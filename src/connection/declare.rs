@@ -89,7 +89,6 @@ impl Session {
             return self.declare_reply_queue(number, &name, declare.nowait);
         }
         if declare.passive {
-            let name = self.queue_name(number, &name)?;
             let queue = self.usable_queue(&name)?;
             return self.declared(number, &queue, &Applied::default(), declare.nowait);
         }

@@ -27,9 +27,7 @@ impl Failure {
     pub fn undecodable(error: DecodeError, method: MethodId) -> Self {
         let refusal = match error {
             DecodeError::MalformedUtf8 => Refusal::new(ReplyCode::FrameError, "Malformed UTF-8 in shortstr"),
-            DecodeError::UnknownMethod(class, method) => {
-                Refusal::new(ReplyCode::CommandInvalid, format!("unimplemented method {class}.{method}"))
-            }
+            DecodeError::UnknownMethod(..) => Refusal::new(ReplyCode::CommandInvalid, "unimplemented method"),
             other => Refusal::new(
                 ReplyCode::FrameError,
                 format!("cannot decode method {}.{}: {other}", method.class, method.method),

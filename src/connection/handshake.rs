@@ -140,8 +140,7 @@ fn agree(offer: Tuning, answer: &TuneOk) -> Result<Tuning, Failure> {
         format!("negotiated {name} = {value}{note} is higher than the maximum allowed value ({most})")
     };
     if offer.frame_max != 0 && (frame_max == 0 || frame_max > offer.frame_max) {
-        let note = if frame_max == 0 { " (no limit)" } else { "" };
-        return refuse(too_high("frame_max", frame_max, offer.frame_max, note));
+        return refuse(too_high("frame_max", frame_max, offer.frame_max, ""));
     }
     if offer.channel_max != 0 && (channel_max == 0 || channel_max > offer.channel_max) {
         let note = if channel_max == 0 { " (no limit)" } else { "" };

@@ -178,6 +178,12 @@ impl Session {
         let view = publication.content.view();
         let properties = Properties::parse(view.properties).map_err(|e| Failure::undecodable(e, MethodId::PUBLISH))?;
         let is_persistent = properties.is_persistent();
+        if content::has_more_flags(view.properties) {
+            let one_word = content::with_one_flag_word(view.properties);
+            let content =
+                Content::Assembled { route: view.route.to_vec(), properties: one_word, body: view.body.to_vec() };
+            return self.publish(number, Publication { content, ..publication }, work);
+        }
         if is_plain(&properties) && self.follows_last(number, view.route, work) {
             work.publishes.messages.push(self.incoming(publication.content, is_persistent));
             return Ok(());
@@ -188,23 +194,28 @@ impl Session {
             self.careful_route(number, view, &properties)
         };
         let Resolved { route, reply, properties } = resolved.map_err(Unroutable::into_failure)?;
-        if publication.mandatory && route.is_empty() && reply.is_none() {
-            self.outbox.returned(number, 312, "NO_ROUTE", view);
-        }
+        let is_returned = publication.mandatory && route.is_empty() && reply.is_none();
         let mut incoming = match properties {
             Some(properties) => {
-                let view = MessageView { properties: &properties, ..view };
-                Incoming::Held(Message::from_parts(view, is_persistent, self.broker.memory))
+                let body = view.body.to_vec();
+                Incoming::Held(Message::from_parts(view.route, &properties, body, is_persistent, self.broker.memory))
             }
             None => self.incoming(publication.content, is_persistent),
         };
         match self.channels.get_mut(&number).map(|state| &mut state.mode) {
+            Some(Mode::Transaction(transaction)) if is_returned => {
+                transaction.returns.push(incoming.hold());
+                return Ok(());
+            }
             Some(Mode::Transaction(transaction)) => {
                 transaction.publishes.push(Incoming::Held(incoming.hold()), route, reply);
                 return Ok(());
             }
             Some(Mode::Confirm(confirms)) => work.confirm(number, confirms.publish()),
             _ => {}
+        }
+        if is_returned {
+            self.outbox.returned(number, 312, "NO_ROUTE", incoming.view());
         }
         work.publishes.push(incoming, route, reply);
         Ok(())
@@ -234,7 +245,9 @@ impl Session {
                 layout.persistent = persistent;
                 Incoming::Borrowed { bytes, layout, account }
             }
-            Content::Assembled { .. } => Incoming::Held(Message::from_parts(content.view(), persistent, account)),
+            Content::Assembled { route, properties, body } => {
+                Incoming::Held(Message::from_parts(&route, &properties, body, persistent, account))
+            }
         }
     }
 

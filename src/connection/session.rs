@@ -147,7 +147,7 @@ impl Session {
 
     fn check_channel_count(&self) -> Result<(), Failure> {
         let open = self.channels.len();
-        let too_many = |text: String| Err(Failure::new(Refusal::not_allowed(text), MethodId::new(20, 10)));
+        let too_many = |text: String| Err(Failure::new(Refusal::not_allowed(text), MethodId::NONE));
         if self.channel_max != 0 && open >= usize::from(self.channel_max) {
             let most = self.channel_max;
             return too_many(format!(
@@ -159,7 +159,7 @@ impl Session {
         {
             let user = &self.user.name;
             return too_many(format!(
-                "number of channels opened for user '{user}' has reached the maximum allowed limit of ({most})"
+                "number of channels opened for user '{user}' has reached the maximum allowed user limit of ({most})"
             ));
         }
         Ok(())
@@ -388,6 +388,5 @@ impl Session {
 
 /// A method that only a server sends.
 fn not_for_servers(id: MethodId) -> Failure {
-    let text = format!("unimplemented method {}.{}", id.class, id.method);
-    Failure::new(Refusal::new(crate::frames::ReplyCode::CommandInvalid, text), id)
+    Failure::new(Refusal::new(crate::frames::ReplyCode::CommandInvalid, "unimplemented method"), id)
 }

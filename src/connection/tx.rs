@@ -11,12 +11,14 @@ use super::outbox::Settled;
 use super::publish::Publishes;
 use super::session::{Mode, Session, Step};
 use crate::frames::Refusal;
-use crate::queue::{Settlement, Wakes};
+use crate::queue::{Message, Settlement, Wakes};
 
 /// What a channel has gathered since the last commit.
 #[derive(Default)]
 pub struct Transaction {
     pub(super) publishes: Publishes<'static>,
+    /// Mandatory messages without a route.
+    pub(super) returns: Vec<Message>,
     settlements: Vec<(Vec<Unacked>, Settlement)>,
 }
 
@@ -60,6 +62,9 @@ impl Session {
     pub(super) fn commit(&mut self, number: u16) -> Result<Step, Refusal> {
         let mut transaction = self.take_transaction(number)?;
         let mut wakes = Wakes::default();
+        for message in transaction.returns {
+            self.outbox.returned(number, 312, "NO_ROUTE", message.view());
+        }
         transaction.publishes.enqueue(&mut wakes);
         for (reserved, how) in transaction.settlements {
             let mut settled = Settled::default();

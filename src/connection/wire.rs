@@ -16,6 +16,8 @@ use super::outbox::{Outbox, Segment};
 
 /// Bytes that one read can bring.
 const READ_SIZE: usize = 64 * 1024;
+/// Unfinished frames up to this size are put before the next read; behind longer ones the next read is put.
+const LONG_TAIL: usize = 16 * 1024;
 /// Most slices that one write is given.
 const MOST_SLICES: usize = 64;
 
@@ -58,19 +60,31 @@ impl Wire {
     /// # Errors
     /// When the socket fails.
     pub fn read(&mut self, process: impl FnOnce(&[u8]) -> usize) -> io::Result<Read> {
-        let mut scratch = SCRATCH.take();
         let kept = self.tail.len();
-        let size = READ_SIZE.max(kept * 2);
-        if scratch.len() < size {
-            scratch.resize(size, 0);
+        if kept > LONG_TAIL {
+            return self.read_behind_tail(process);
+        }
+        let mut scratch = SCRATCH.take();
+        if scratch.is_empty() {
+            scratch.resize(LONG_TAIL + READ_SIZE, 0);
         }
         let result = self.read_into(&mut scratch, kept, process);
-        if scratch.len() > READ_SIZE {
-            scratch.truncate(READ_SIZE);
-            scratch.shrink_to_fit();
-        }
         SCRATCH.set(scratch);
         result
+    }
+
+    /// A large frame is on its way: what follows is read to where its beginning lies already.
+    fn read_behind_tail(&mut self, process: impl FnOnce(&[u8]) -> usize) -> io::Result<Read> {
+        self.tail.reserve(self.tail.len() + READ_SIZE);
+        match self.stream.try_read_buf(&mut self.tail) {
+            Ok(0) => Ok(Read::End),
+            Ok(count) => {
+                self.reprocess(process);
+                Ok(Read::Some(count))
+            }
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(Read::Nothing),
+            Err(e) => Err(e),
+        }
     }
 
     fn read_into(&mut self, scratch: &mut [u8], kept: usize, process: impl FnOnce(&[u8]) -> usize) -> io::Result<Read> {
@@ -90,18 +104,20 @@ impl Wire {
 
     /// Hands the tail over again, without reading.
     pub fn reprocess(&mut self, process: impl FnOnce(&[u8]) -> usize) {
-        let bytes = std::mem::take(&mut self.tail);
+        let mut bytes = std::mem::take(&mut self.tail);
         let consumed = process(&bytes);
-        self.keep(bytes.get(consumed..).unwrap_or_default());
+        let rest = bytes.get(consumed..).unwrap_or_default();
+        if rest.len() > LONG_TAIL {
+            bytes.drain(..consumed);
+            self.tail = bytes;
+        } else {
+            self.keep(rest);
+        }
     }
 
     fn keep(&mut self, rest: &[u8]) {
-        if rest.is_empty() {
-            self.tail = Vec::new();
-        } else {
-            self.tail.clear();
-            self.tail.extend_from_slice(rest);
-        }
+        // No more memory than there are bytes: the connection may be silent from now on.
+        self.tail = rest.to_vec();
     }
 
     /// Writes what the socket takes. True when nothing is left.

@@ -141,6 +141,19 @@ pub fn with_reply_to(properties: &[u8], reply_to: &[u8]) -> Vec<u8> {
     out
 }
 
+/// True when the flags go on in further words, which carry no property that exists.
+pub fn has_more_flags(properties: &[u8]) -> bool {
+    properties.get(1).is_some_and(|low| low & 1 != 0)
+}
+
+/// The property list with a single flag word. The list must have been checked.
+pub fn with_one_flag_word(properties: &[u8]) -> Vec<u8> {
+    let mut words = properties.chunks_exact(2).take_while(|word| word.get(1).is_some_and(|low| low & 1 != 0)).count();
+    words += 1;
+    let first = properties.first_chunk::<2>().map(|[high, low]| [*high, low & !1]).unwrap_or_default();
+    first.into_iter().chain(properties.iter().copied().skip(words * 2)).collect()
+}
+
 /// The property list with one header left out. The list must have been checked.
 pub fn without_header(properties: &[u8], key: &[u8]) -> Vec<u8> {
     let Ok(Properties { headers: Some(inside), .. }) = Properties::parse(properties) else {

@@ -37,9 +37,9 @@ pub struct Frame<'a> {
 pub enum FrameError {
     #[error("type {kind}, all octets = <<>>: {{frame_too_large,{size},{max}}}")]
     TooLarge { kind: u8, size: u32, max: u32 },
-    #[error("type {kind}, first 16 octets = {octets}: {{invalid_frame_end_marker,{end}}}")]
+    #[error("type {kind}, {octets}: {{invalid_frame_end_marker,{end}}}")]
     EndOctet { kind: u8, octets: String, end: u8 },
-    #[error("type {kind}, first 16 octets = {octets}: unknown_frame")]
+    #[error("type {kind}, {octets}: unknown_frame")]
     UnknownType { kind: u8, octets: String },
 }
 
@@ -74,10 +74,11 @@ pub fn split(buf: &[u8], frame_max: u32) -> Result<Option<(Frame<'_>, usize)>, F
     Ok(Some((frame, n + FRAME_OVERHEAD)))
 }
 
-/// The first sixteen bytes in the way Erlang prints a binary.
+/// The first sixteen bytes, in the way Erlang prints a binary.
 fn octets(payload: &[u8]) -> String {
     let bytes: Vec<String> = payload.iter().take(16).map(u8::to_string).collect();
-    format!("<<{}>>", bytes.join(","))
+    let which = if payload.len() <= 16 { "all octets" } else { "first 16 octets" };
+    format!("{which} = <<{}>>", bytes.join(","))
 }
 
 #[cfg(test)]

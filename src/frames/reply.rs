@@ -90,15 +90,16 @@ impl Refusal {
     }
 }
 
-/// `<CODE_NAME> - <explanation>`, cut to the 255 bytes of a shortstr at a character boundary.
+/// `<CODE_NAME> - <explanation>`; what is longer than the 255 bytes of a shortstr is cut and ends in `...`.
 pub fn reply_text(code: ReplyCode, explanation: &str) -> String {
     let mut text = format!("{} - {explanation}", code.name());
     if text.len() > 255 {
-        let mut end = 255;
+        let mut end = 252;
         while !text.is_char_boundary(end) {
             end -= 1;
         }
         text.truncate(end);
+        text.push_str("...");
     }
     text
 }
@@ -111,6 +112,7 @@ mod tests {
     fn long_text_is_cut_at_a_character() {
         let text = reply_text(ReplyCode::NotFound, &"ä".repeat(200));
         assert!(text.len() <= 255 && text.len() >= 254);
+        assert!(text.ends_with("ä..."));
         assert!(text.starts_with("NOT_FOUND - ä"));
     }
 }

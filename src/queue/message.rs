@@ -2,7 +2,7 @@
 //!
 //! Both forms are one run of bytes plus a [`Layout`] that says where in it the route, the properties and the body lie.
 //! A message that came in one piece is kept just as it lay in the read buffer, frame headers included: one copy, one
-//! allocation.
+//! allocation. A body that came in several frames keeps the buffer that it was put together in.
 
 use std::ops::Range;
 
@@ -47,6 +47,9 @@ impl Layout {
 struct Head {
     layout: Layout,
     charge: Charge,
+    /// A body that lies apart from the other bytes.
+    #[expect(clippy::box_collection, reason = "one word in the many messages that have none")]
+    body: Option<Box<Vec<u8>>>,
 }
 
 /// Gives the memory back when the last holder lets go.
@@ -68,28 +71,38 @@ pub struct Message(ThinArc<Head, u8>);
 impl Message {
     /// Copies the bytes; they are charged to the account until the last clone is gone.
     pub fn new(bytes: &[u8], layout: Layout, account: &'static MemoryAccount) -> Self {
-        let charged = bytes.len() + size_of::<Head>() + 16;
+        Self::with_body(bytes, layout, None, account)
+    }
+
+    fn with_body(bytes: &[u8], layout: Layout, body: Option<Vec<u8>>, account: &'static MemoryAccount) -> Self {
+        let charged = bytes.len() + body.as_ref().map_or(0, Vec::capacity) + size_of::<Head>() + 16;
         account.add(charged);
-        let head = Head { layout, charge: Charge { account, bytes: charged } };
+        let head = Head { layout, charge: Charge { account, bytes: charged }, body: body.map(Box::new) };
         Self(ThinArc::from_header_and_slice(head, bytes))
     }
 
-    /// Puts a message together from its parts.
-    pub fn from_parts(view: MessageView<'_>, persistent: bool, account: &'static MemoryAccount) -> Self {
-        let mut bytes = Vec::with_capacity(view.route.len() + view.properties.len() + view.body.len());
-        let mut add = |part: &[u8]| {
-            let start = to_u32(bytes.len());
-            bytes.extend_from_slice(part);
-            start..to_u32(bytes.len())
-        };
-        let layout =
-            Layout { route: add(view.route), properties: add(view.properties), body: add(view.body), persistent };
-        Self::new(&bytes, layout, account)
+    /// Puts a message together from its parts; the body is taken as it is.
+    pub fn from_parts(
+        route: &[u8],
+        properties: &[u8],
+        body: Vec<u8>,
+        persistent: bool,
+        account: &'static MemoryAccount,
+    ) -> Self {
+        let bytes = [route, properties].concat();
+        let (end_of_route, end) = (to_u32(route.len()), to_u32(bytes.len()));
+        let layout = Layout { route: 0..end_of_route, properties: end_of_route..end, body: end..end, persistent };
+        Self::with_body(&bytes, layout, Some(body), account)
     }
 
     #[inline]
     pub fn view(&self) -> MessageView<'_> {
-        self.0.header.header.layout.view(&self.0.slice)
+        let head = &self.0.header.header;
+        let view = head.layout.view(&self.0.slice);
+        match &head.body {
+            Some(body) => MessageView { body, ..view },
+            None => view,
+        }
     }
 
     pub fn is_persistent(&self) -> bool {
@@ -158,7 +171,7 @@ mod tests {
     fn memory_is_charged_once_and_given_back_with_the_last_clone() {
         let account = MemoryAccount::new(u64::MAX);
         let view = MessageView { route: b"\x01e\x01k", properties: &[0, 0], body: b"body" };
-        let one = Message::from_parts(view, false, account);
+        let one = Message::from_parts(view.route, view.properties, view.body.to_vec(), false, account);
         let two = one.clone();
         assert_eq!(two.view(), view);
         assert_eq!(account.used(), one.charged_bytes() as u64);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::broker::{Broker, StartError, internal};
+use super::broker::{Broker, Removed, StartError, internal};
 use super::command::{Applied, Command};
 use super::topology::{Exchange, Vhost};
 use super::{bindings, declare};
@@ -120,6 +120,7 @@ fn delete_vhost(broker: &Broker, name: &str) -> Result<Applied, Refusal> {
         let _ = queue.delete(|_| false);
     }
     vhost.move_epoch();
+    broker.removed(Removed::Vhost(name));
     Ok(applied)
 }
 
@@ -138,6 +139,7 @@ fn delete_user(broker: &Broker, name: &str) -> Result<Applied, Refusal> {
         _ => false,
     })?;
     broker.directory.delete_user(name);
+    broker.removed(Removed::User(name));
     Ok(applied)
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 use dashmap::DashMap;
 use parking_lot::{Mutex, RwLock};
@@ -39,6 +39,16 @@ pub enum StartError {
     Thread(#[from] std::io::Error),
 }
 
+/// Something that connections depend on has been removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Removed<'a> {
+    Vhost(&'a str),
+    User(&'a str),
+}
+
+/// Told of removals, so that connections can be ended: this floor does not know them.
+type OnRemoved = Box<dyn Fn(Removed<'_>) + Send + Sync>;
+
 /// The state of a node that all connections share.
 pub struct Broker {
     pub config: Config,
@@ -49,6 +59,7 @@ pub struct Broker {
     pub(super) catalog: CatalogWriter,
     /// Names of exclusive queues by the connection that owns them.
     exclusive: DashMap<u64, HashSet<Arc<str>>>,
+    on_removed: OnceLock<OnRemoved>,
     /// One change of metadata at a time.
     changing: Mutex<()>,
     next_id: AtomicU64,
@@ -75,6 +86,7 @@ impl Broker {
             vhosts: RwLock::default(),
             catalog,
             exclusive: DashMap::new(),
+            on_removed: OnceLock::new(),
             changing: Mutex::new(()),
             next_id: AtomicU64::new(1),
         };
@@ -140,6 +152,18 @@ impl Broker {
         let mut all: Vec<_> = self.vhosts.read().values().cloned().collect();
         all.sort_by(|a, b| a.name.cmp(&b.name));
         all
+    }
+
+    /// Has `on_removed` called after each removal. The first caller counts: the node.
+    pub fn watch_removals(&self, on_removed: impl Fn(Removed<'_>) + Send + Sync + 'static) {
+        // A second watcher would be a mistake of the program, and is not served.
+        let _ = self.on_removed.set(Box::new(on_removed));
+    }
+
+    pub(super) fn removed(&self, what: Removed<'_>) {
+        if let Some(on_removed) = self.on_removed.get() {
+            on_removed(what);
+        }
     }
 
     /// Notes an exclusive queue.

@@ -41,7 +41,10 @@ fn a_header_is_left_out() {
 
 #[test]
 fn continuation_words_without_properties_are_read_over() {
-    assert_eq!(Properties::parse(&[0x10, 1, 0, 1, 0, 0, 2]).unwrap().delivery_mode, Some(2));
+    let continued = [0x10, 1, 0, 1, 0, 0, 2];
+    assert_eq!(Properties::parse(&continued).unwrap().delivery_mode, Some(2));
+    assert!(has_more_flags(&continued));
+    assert_eq!(with_one_flag_word(&continued), [0x10, 0, 2]);
     assert_eq!(Properties::parse(&[0x10, 1, 0x80, 0, 2]), Err(DecodeError::UnknownProperties));
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::super::memory::MemoryAccount;
-use super::super::message::{Incoming, Message, MessageView};
+use super::super::message::{Incoming, Message};
 use super::*;
 
 /// Consumers are numbered by the test; the outlet of each is that number.
@@ -41,8 +41,7 @@ impl Outlets<usize> for Recorder {
 }
 
 fn message(account: &'static MemoryAccount) -> Incoming<'static> {
-    let view = MessageView { route: &[0, 0], properties: &[0, 0], body: b"" };
-    Incoming::Held(Message::from_parts(view, false, account))
+    Incoming::Held(Message::from_parts(&[0, 0], &[0, 0], Vec::new(), false, account))
 }
 
 #[derive(Clone, Debug)]
