@@ -22,6 +22,7 @@ mod compat {
     mod frames;
     mod handshake;
     mod permissions;
+    mod polite;
     mod publish;
     mod qos;
     mod reply_to;

@@ -126,7 +126,6 @@ fn a5_arguments_of_another_queue_type() {
         ("x-stream-max-segment-size-bytes", int(1_000_000)),
         ("x-initial-cluster-size", int(1)),
         ("x-quorum-initial-group-size", int(1)),
-        ("x-delivery-limit", int(5)),
         ("x-dead-letter-strategy", Value::text("at-most-once")),
     ] {
         eprintln!("{key} = {value:?}");

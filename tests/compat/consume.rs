@@ -221,6 +221,7 @@ fn e091_get_and_consume_from_a_missing_queue() {
 }
 
 #[test]
+#[ignore = "messages and queues do not expire yet"]
 fn e092_expired_messages_are_not_seen() {
     let channel = channel();
     let queue = channel.temporary_queue();
@@ -234,6 +235,7 @@ fn e092_expired_messages_are_not_seen() {
 }
 
 #[test]
+#[ignore = "messages and queues do not expire yet"]
 fn e092_the_queue_s_ttl() {
     let channel = channel();
     let queue = channel.declare(queue_declare("").exclusive().arg("x-message-ttl", 1)).queue.to_string();
@@ -243,6 +245,7 @@ fn e092_the_queue_s_ttl() {
 }
 
 #[test]
+#[ignore = "messages and queues do not expire yet"]
 fn e092_the_lesser_of_two_ttls_counts() {
     let channel = channel();
     let queue = channel.declare(queue_declare("").exclusive().arg("x-message-ttl", 60_000)).queue.to_string();
@@ -255,6 +258,7 @@ fn e092_the_lesser_of_two_ttls_counts() {
 }
 
 #[test]
+#[ignore = "messages and queues do not expire yet"]
 fn e092_ttl_0_is_delivered_if_a_consumer_waits() {
     let channel = channel();
     let queue = channel.declare(queue_declare("").exclusive().arg("x-message-ttl", 0)).queue.to_string();
@@ -341,4 +345,21 @@ fn order_of_a_channel_s_messages_is_kept() {
     let sent: Vec<String> = (0..2000).map(|n| n.to_string()).collect();
     sent.iter().for_each(|body| channel.publish("", &queue, body));
     assert_eq!(channel.expect_bodies(2000), sent);
+}
+
+#[test]
+fn e094_a_delivery_without_ack_closes_its_channel() {
+    let Some(broker) = Broker::start_with(&[("consumer_timeout", "1000")]) else { return };
+    let client = broker.connect();
+    let (channel, other) = (client.channel(), client.channel());
+    let queue = unique("q");
+    channel.declare(queue_declare(&queue));
+    channel.consume(basic_consume(&queue, ""));
+    channel.publish("", &queue, "slow");
+    channel.expect_deliver();
+    let text = "delivery acknowledgement on channel 1 timed out. Timeout value used: 1000 ms. This timeout value can be \
+                configured, see consumers doc guide to learn more";
+    channel.expect_channel_close(406, text, (0, 0));
+    // The message is back, and the connection goes on.
+    assert!(other.expect_get(&queue).redelivered);
 }

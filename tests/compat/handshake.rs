@@ -288,34 +288,44 @@ fn e029_a_connection_may_have_a_name() {
     client.channel();
 }
 
-#[test]
-fn e030_blocked_is_sent_after_the_first_publish_and_once() {
-    let Some(broker) = Broker::start_with(&[("disk_free_limit.absolute", "1000000TB")]) else { return };
-    let client = broker.connect();
-    let (channel, other) = (client.channel(), client.channel());
-    let queue = channel.temporary_queue();
-    other.expect_nothing_more();
-    assert!(client.wire().pending(0).is_empty(), "blocked before anything was published");
-    channel.publish("", &queue, "one");
-    let blocked = format!("{:?}", client.expect_method("connection.blocked"));
-    assert!(blocked.contains("Blocked") && blocked.contains("low on disk"), "{blocked}");
+/// A broker whose memory is full after one message of this length.
+fn broker_with_little_memory() -> Option<(Broker, String)> {
+    let broker = Broker::start_with(&[("vm_memory_high_watermark.absolute", "100kB")])?;
+    Some((broker, "x".repeat(200_000)))
+}
 
-    // Others that only consume are served as ever, and a connection that is closed goes away.
-    let consumer = broker.connect().channel();
-    let queue = consumer.temporary_queue();
-    consumer.consume(basic_consume(&queue, ""));
-    assert_eq!(consumer.counts(&queue), (0, 1));
+#[test]
+fn e030_blocked_is_sent_after_the_first_publish_and_unblocked_when_there_is_room() {
+    let Some((broker, body)) = broker_with_little_memory() else { return };
+    let (client, idle) = (broker.connect(), broker.connect());
+    let channel = client.channel();
+    let queue = unique("q");
+    channel.declare(queue_declare(&queue));
+    assert!(client.wire().pending(0).is_empty(), "blocked before anything was published");
+    channel.publish("", &queue, &body);
+    let blocked = format!("{:?}", client.expect_method("connection.blocked"));
+    assert!(blocked.contains("Blocked") && blocked.contains("low on memory"), "{blocked}");
+
+    // Others that do not publish are served as ever, and hear nothing of it.
+    let channel = idle.channel();
+    assert_eq!(channel.counts(&queue), (1, 0));
+    assert_eq!(channel.purge(&queue), 1);
+    let unblocked = format!("{:?}", client.expect_method("connection.unblocked"));
+    assert!(unblocked.contains("Unblocked"), "{unblocked}");
+    channel.expect_nothing_more();
+    assert!(idle.wire().pending(0).is_empty());
 }
 
 #[test]
 fn e030_blocked_is_not_sent_to_a_client_that_does_not_know_it() {
-    let Some(broker) = Broker::start_with(&[("disk_free_limit.absolute", "1000000TB")]) else { return };
+    let Some((broker, body)) = broker_with_little_memory() else { return };
     let client = broker.connect_with(|options| {
         options.client_properties = Table::default();
         options.heartbeat = 1;
     });
     let channel = client.channel();
-    channel.publish("", "nowhere", "one");
+    let queue = channel.temporary_queue();
+    channel.publish("", &queue, &body);
     // While the alarm lasts the broker does not miss the client's heartbeats, but sends its own.
     while client.wire().heartbeats < 5 {
         assert!(client.wire().read_frame("heartbeats"));
