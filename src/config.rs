@@ -135,6 +135,17 @@ pub enum QueueType {
     Stream,
 }
 
+impl QueueType {
+    /// The value of `x-queue-type`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Classic => "classic",
+            Self::Quorum => "quorum",
+            Self::Stream => "stream",
+        }
+    }
+}
+
 /// Bounds of connections, channels and messages. None is no limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {

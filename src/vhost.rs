@@ -8,6 +8,7 @@
 pub mod apply;
 pub mod bindings;
 pub mod broker;
+pub mod channels;
 pub mod command;
 pub mod declare;
 pub mod names;

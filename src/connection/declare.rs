@@ -10,7 +10,7 @@ use crate::exchange::ExchangeType;
 use crate::frames::{Refusal, Table, Value};
 use crate::persist::record::{BindingRecord, ExchangeRecord, QueueRecord};
 use crate::queue::Queue;
-use crate::queue::arguments::DEAD_LETTER_EXCHANGE;
+use crate::queue::arguments::{DEAD_LETTER_EXCHANGE, QUEUE_TYPE, QueueType};
 use crate::vhost::command::DeleteQueue;
 use crate::vhost::declare::exchange_type;
 use crate::vhost::names::{exchange_text, queue_text, random_name, without_line_breaks};
@@ -99,7 +99,7 @@ impl Session {
             name,
             durable: declare.durable,
             auto_delete: declare.auto_delete,
-            arguments: Table::from(&declare.arguments),
+            arguments: self.with_default_type(declare),
         };
         if self.vhost.queue(&record.name).is_none() {
             if !declare.queue.as_str().is_empty() {
@@ -113,6 +113,20 @@ impl Session {
             Some(queue) => self.declared(number, &queue, &applied, declare.nowait),
             None => Ok(Step::Continue),
         }
+    }
+
+    /// The arguments; a durable, shared, lasting queue without a type is of the virtual host's default type.
+    fn with_default_type(&self, declare: &queue::Declare) -> Table {
+        let mut arguments = Table::from(&declare.arguments);
+        let lasting = declare.durable && !declare.exclusive && !declare.auto_delete;
+        if lasting && arguments.get(QUEUE_TYPE).is_none() {
+            let of_vhost = self.vhost.record.default_queue_type.as_deref();
+            let default = of_vhost.unwrap_or(self.broker.config.defaults.queue_type.name());
+            if default != QueueType::Classic.name() {
+                arguments.insert(QUEUE_TYPE, Value::text(default));
+            }
+        }
+        arguments
     }
 
     fn declared(&mut self, number: u16, queue: &Queue, applied: &Applied, nowait: bool) -> Result<Step, Refusal> {

@@ -112,7 +112,7 @@ impl Session {
     pub fn frame<'b>(&mut self, frame: Frame<'b>, work: &mut Work<'b>) -> Result<Step, Failure> {
         let number = frame.channel;
         if !self.channels.contains_key(&number) {
-            self.check_channel_count()?;
+            self.count_channel()?;
             let protocol = Channel::new(self.broker.config.limits.max_message_size, self.broker.memory);
             let state = ChannelState { protocol, mode: Mode::Plain, last_queue: None, prefetch: 0, reply: None };
             self.channels.insert(number, state);
@@ -145,7 +145,7 @@ impl Session {
         self.channels.get(&number).is_some_and(|state| state.protocol.is_between_contents())
     }
 
-    fn check_channel_count(&self) -> Result<(), Failure> {
+    fn count_channel(&self) -> Result<(), Failure> {
         let open = self.channels.len();
         let too_many = |text: String| Err(Failure::new(Refusal::not_allowed(text), MethodId::NONE));
         if self.channel_max != 0 && open >= usize::from(self.channel_max) {
@@ -154,15 +154,13 @@ impl Session {
                 "number of channels opened ({open}) has reached the negotiated channel_max ({most})"
             ));
         }
-        if let Some(most) = self.user.max_channels.filter(|most| *most >= 0)
-            && i64::try_from(open).unwrap_or(i64::MAX) >= most
-        {
-            let user = &self.user.name;
-            return too_many(format!(
-                "number of channels opened for user '{user}' has reached the maximum allowed user limit of ({most})"
-            ));
+        self.broker.channel_opened(&self.user).or_else(|refusal| too_many(refusal.text))
+    }
+
+    fn forget_channel(&mut self, number: u16) {
+        if self.channels.remove(&number).is_some() {
+            self.broker.channel_closed(&self.user);
         }
-        Ok(())
     }
 
     fn other(&mut self, number: u16, input: Input<'_>) -> Result<Step, Failure> {
@@ -173,14 +171,14 @@ impl Session {
             }
             Input::Close => {
                 self.end_channel(number);
-                self.channels.remove(&number);
+                self.forget_channel(number);
                 self.reply(number, AMQPClass::Channel(channel::AMQPMethod::CloseOk(channel::CloseOk {})))
             }
             Input::CloseCrossed => {
                 self.reply(number, AMQPClass::Channel(channel::AMQPMethod::CloseOk(channel::CloseOk {})))
             }
             Input::CloseOk => {
-                self.channels.remove(&number);
+                self.forget_channel(number);
                 Ok(Step::Continue)
             }
             Input::Method(id, Method::Get { queue, no_ack }) => {
@@ -368,8 +366,8 @@ impl Session {
         let numbers: Vec<u16> = self.channels.keys().copied().collect();
         for number in numbers {
             self.end_channel(number);
+            self.forget_channel(number);
         }
-        self.channels.clear();
         for name in self.broker.take_exclusive(self.id()) {
             let delete = DeleteQueue {
                 vhost: self.vhost.name.to_string(),

@@ -68,8 +68,16 @@ pub(super) fn vhost_of(broker: &Broker, name: &str) -> Result<Arc<Vhost>, Refusa
 }
 
 fn put_vhost(broker: &Broker, record: VhostRecord) -> Result<Applied, Refusal> {
+    let is_new = broker.vhost(&record.name).is_none();
+    if let Some(most) = broker.config.limits.vhost_max
+        && is_new
+        && broker.vhosts().len() as u64 >= most
+    {
+        let text = format!("cannot create vhost '{}': vhost limit of {most} is reached", record.name);
+        return Err(Refusal::precondition_failed(text));
+    }
     let applied = persist(broker, &[Change::Put(Record::Vhost(record.clone()))])?;
-    if broker.vhost(&record.name).is_none() {
+    if is_new {
         add_vhost(broker, record);
     }
     Ok(applied)

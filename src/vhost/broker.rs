@@ -8,10 +8,11 @@ use dashmap::DashMap;
 use parking_lot::{Mutex, RwLock};
 
 use super::apply;
+use super::channels::ChannelCounts;
 use super::command::{Applied, Command};
 use super::topology::Vhost;
-use crate::auth::{Directory, Hashing, Permissions, User, password};
-use crate::config::Config;
+use crate::auth::{Directory, Hashing, Pattern, Permissions, User, password};
+use crate::config::{Config, DefaultUser};
 use crate::frames::Refusal;
 use crate::persist::record::{PermissionRecord, VhostRecord};
 use crate::persist::{Catalog, CatalogError, CatalogWriter, Record};
@@ -55,6 +56,7 @@ pub struct Broker {
     pub memory: &'static MemoryAccount,
     pub directory: Directory,
     pub replies: DashMap<String, ReplyAddress>,
+    pub(super) channels: ChannelCounts,
     pub(super) vhosts: RwLock<HashMap<String, Arc<Vhost>>>,
     pub(super) catalog: CatalogWriter,
     /// Names of exclusive queues by the connection that owns them.
@@ -83,6 +85,7 @@ impl Broker {
             memory,
             directory,
             replies: DashMap::new(),
+            channels: ChannelCounts::default(),
             vhosts: RwLock::default(),
             catalog,
             exclusive: DashMap::new(),
@@ -107,7 +110,27 @@ impl Broker {
         let permissions = Permissions { configure: d.configure.clone(), write: d.write.clone(), read: d.read.clone() };
         let record = PermissionRecord { user: d.user.clone(), vhost: d.vhost.clone(), permissions };
         self.apply(Command::SetPermissions(record)).map_err(failed)?;
-        Ok(())
+        d.users.iter().try_for_each(|user| self.make_default_user(user))
+    }
+
+    /// A user of `default_users`: with what is set, and the default permissions where nothing is.
+    fn make_default_user(&self, user: &DefaultUser) -> Result<(), StartError> {
+        let d = &self.config.defaults;
+        let failed = |e: &dyn std::fmt::Display| StartError::DefaultUser(format!("{}: {e}", user.name));
+        let password = user.password.as_deref().ok_or_else(|| failed(&"a password is missing"))?;
+        self.put_user(&user.name, password, &user.tags)?;
+        let pattern = Pattern::new(user.vhost_pattern.as_deref().unwrap_or(".*")).map_err(|e| failed(&e))?;
+        if !pattern.matches(&d.vhost) {
+            return Ok(());
+        }
+        let or_default = |set: &Option<String>, default: &str| set.clone().unwrap_or_else(|| default.to_owned());
+        let permissions = Permissions {
+            configure: or_default(&user.configure, &d.configure),
+            write: or_default(&user.write, &d.write),
+            read: or_default(&user.read, &d.read),
+        };
+        let record = PermissionRecord { user: user.name.clone(), vhost: d.vhost.clone(), permissions };
+        self.apply(Command::SetPermissions(record)).map(drop).map_err(|e| failed(&e))
     }
 
     fn put_user(&self, name: &str, password: &str, tags: &[String]) -> Result<(), StartError> {
