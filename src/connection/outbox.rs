@@ -132,7 +132,9 @@ impl ChannelOut {
 
     /// The slot for messages got from a queue.
     fn get_slot(&mut self, queue: &Arc<Queue>) -> u32 {
-        let same = |s: &Option<Slot>| s.as_ref().is_some_and(|s| s.ended && Arc::ptr_eq(&s.queue, queue));
+        // Not one that a consumer has left: its deliveries count towards the shared limit, these do not.
+        let is_same = |s: &Slot| s.ended && s.consumer.is_none() && Arc::ptr_eq(&s.queue, queue);
+        let same = |s: &Option<Slot>| s.as_ref().is_some_and(is_same);
         let found = self.slots.iter().position(same).and_then(|i| u32::try_from(i).ok());
         found.unwrap_or_else(|| {
             let slot = self.add_slot(queue);
@@ -307,9 +309,11 @@ impl Outbox {
 
     /// The socket has taken that many bytes. Gives back consumers that may go on.
     pub fn written(&self, bytes: usize) -> Vec<(Arc<Queue>, ConsumerKey)> {
-        self.memory.sub(bytes);
         let mut inner = self.inner.lock();
-        inner.in_flight = inner.in_flight.saturating_sub(bytes);
+        // What was taken before the outbox was closed may still be written, but is not charged any more.
+        let charged = bytes.min(inner.in_flight);
+        inner.in_flight -= charged;
+        self.memory.sub(charged);
         if inner.stalled.is_empty() || inner.in_flight + inner.queued > LOW_WATER {
             return Vec::new();
         }
@@ -671,3 +675,6 @@ impl std::ops::DerefMut for Writing<'_> {
         &mut self.inner
     }
 }
+
+#[cfg(test)]
+mod tests;
