@@ -320,7 +320,8 @@ impl World {
         for who in 0..3 {
             self.leave(who);
         }
-        let (broker, memory) = (&self.shared.broker, self.shared.broker.memory);
+        let broker = Arc::clone(&self.shared.broker);
+        let memory = broker.memory;
         assert_eq!(self.shared.registry.count(), 0);
         assert!(broker.replies.is_empty());
         let vhost = broker.vhost(VHOST).expect("the virtual host is there");
@@ -335,6 +336,11 @@ impl World {
         assert_eq!(memory.used(), ALREADY_USED, "nothing uses memory any more");
         self.a_new_client_is_served();
         assert_eq!(memory.used(), ALREADY_USED);
+        let exchanges: Vec<_> = vhost.topology.read().exchanges.values().map(Arc::downgrade).collect();
+        let queues: Vec<_> = queues.into_iter().map(|queue| Arc::downgrade(&queue)).collect();
+        broker.apply(Command::DeleteVhost { name: VHOST.to_owned() }).expect("the virtual host is deleted");
+        assert!(exchanges.iter().all(|exchange| exchange.strong_count() == 0), "an exchange is left");
+        assert!(queues.iter().all(|queue| queue.strong_count() == 0), "a queue is left");
     }
 
     /// Declares, publishes, gets.

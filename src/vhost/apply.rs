@@ -122,7 +122,7 @@ fn delete_vhost(broker: &Broker, name: &str) -> Result<Applied, Refusal> {
     let applied = delete_where(broker, of_vhost)?;
     broker.vhosts.write().remove(name);
     broker.directory.remove_vhost(name);
-    let queues: Vec<_> = vhost.topology.write().queues.drain().map(|(_, queue)| queue).collect();
+    let queues = vhost.topology.write().clear();
     for queue in queues {
         // Nothing objects, so there is nothing to learn from the answer.
         let _ = queue.delete(|_| false);

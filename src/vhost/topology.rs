@@ -141,6 +141,16 @@ impl Topology {
         sources
     }
 
+    /// Removes everything, for a virtual host that is deleted; gives back the queues. Exchanges that are bound in a circle
+    /// hold on to each other, so their bindings must go too.
+    pub fn clear(&mut self) -> Vec<Arc<Queue>> {
+        for (_, exchange) in self.exchanges.drain() {
+            *exchange.bindings.write() = Bindings::new(exchange.kind);
+        }
+        self.sources.clear();
+        self.queues.drain().map(|(_, queue)| queue).collect()
+    }
+
     /// Removes all bindings of an exchange that is going away.
     pub fn unbind_source(&mut self, source: &Arc<Exchange>) {
         let bindings = std::mem::replace(&mut *source.bindings.write(), Bindings::new(source.kind));
