@@ -293,7 +293,7 @@ impl World {
         if let Some(mut peer) = self.peers[who].take() {
             peer.leave(&mut self.common);
             let id = peer.machine.outbox.connection;
-            assert_eq!(self.shared.broker.take_exclusive(id), Vec::<Arc<str>>::new());
+            assert!(self.shared.broker.take_exclusive(id).is_empty());
         }
     }
 

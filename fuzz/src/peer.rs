@@ -89,7 +89,9 @@ impl Peer {
     /// What the connection's task does until it would sleep; with `read`, it is given what was sent.
     pub fn run(&mut self, read: bool, common: &mut Common) {
         while !self.is_released {
-            self.machine.update_blocked();
+            if self.machine.update_blocked() {
+                self.process();
+            }
             // What was taken for the socket before an abrupt end may still get through.
             let is_stuck = self.is_slow && !self.machine.abandoned;
             let all_written = self.flush(if is_stuck { 0 } else { usize::MAX }, common);

@@ -128,6 +128,14 @@ impl Channel {
         matches!(self.state, State::Closing)
     }
 
+    /// Bytes of a body that has begun to arrive.
+    pub fn assembling(&self) -> u64 {
+        match &self.state {
+            State::Body(assembly) => assembly.received,
+            _ => 0,
+        }
+    }
+
     /// The broker has sent `channel.close`.
     pub fn closing(&mut self) {
         self.state = State::Closing;

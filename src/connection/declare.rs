@@ -177,7 +177,7 @@ impl Session {
             if_unused: delete.if_unused,
             if_empty: delete.if_empty,
             connection: Some(self.id()),
-            if_abandoned: None,
+            ..DeleteQueue::default()
         }))?;
         let ok = queue::DeleteOk { message_count: u32::try_from(applied.messages).unwrap_or(u32::MAX) };
         let ok = queue_answer(queue::AMQPMethod::DeleteOk(ok), delete.nowait);

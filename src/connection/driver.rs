@@ -55,12 +55,15 @@ pub async fn serve(stream: TcpStream, peer: SocketAddr, local: SocketAddr, share
 impl Connection {
     async fn run(&mut self) -> io::Result<()> {
         loop {
-            self.machine.update_blocked();
+            if self.machine.update_blocked() {
+                self.wire.reprocess(|bytes| self.machine.process(bytes));
+            }
             let all_written = self.wire.flush()?;
             if self.machine.has_ended() && (all_written || self.machine.abandoned) {
                 return Ok(());
             }
             if let Some(reason) = self.machine.outbox.close_requested() {
+                self.machine.now = Instant::now();
                 self.machine.close(&Failure::new(reason, MethodId::NONE));
                 continue;
             }

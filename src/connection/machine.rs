@@ -87,8 +87,10 @@ pub struct Machine {
     /// Bytes sent when it was last looked at, and when that was.
     last_sent: (u64, Instant),
     registered: bool,
-    /// Publishes wait for memory: nothing is read.
+    /// Publishes wait for memory.
     blocked: bool,
+    /// A publish has arrived while publishes wait: it is kept, and nothing more is read.
+    held: bool,
     /// There is no point in writing what is left.
     pub abandoned: bool,
     /// Why the connection has ended, when that was not in order.
@@ -116,6 +118,7 @@ impl Machine {
             last_sent: (0, now),
             registered: false,
             blocked: false,
+            held: false,
             abandoned: false,
             trouble: None,
             shared,
@@ -130,14 +133,16 @@ impl Machine {
     /// Whether more may be read from the client now.
     pub fn may_read(&self) -> bool {
         let ended = matches!(self.phase, Phase::Ended);
-        !ended && !self.blocked && self.waiting.is_none() && self.outbox.backlog() < READ_LIMIT
+        !ended && !self.held && self.waiting.is_none() && self.outbox.backlog() < READ_LIMIT
     }
 
-    /// A connection that publishes is not read while messages take more memory than they may.
-    pub fn update_blocked(&mut self) {
-        let Phase::Running(session) = &self.phase else { return };
+    /// What a connection publishes waits while messages take more memory than they may; its acks and other methods are
+    /// carried out up to the first publish. True when a publish that was kept can go on now: it is to be processed.
+    #[must_use]
+    pub fn update_blocked(&mut self) -> bool {
+        let Phase::Running(session) = &self.phase else { return false };
         if !session.has_published {
-            return;
+            return false;
         }
         let over = self.shared.broker.memory.is_over();
         if over != self.blocked {
@@ -148,6 +153,7 @@ impl Machine {
                 self.outbox.blocked(over.then_some("low on memory"));
             }
         }
+        !over && std::mem::take(&mut self.held)
     }
 
     /// Takes what has arrived; says how much is done with. The rest has to be handed over again, with what follows it.
@@ -284,6 +290,8 @@ impl Machine {
         let vhost = login::enter(&broker, &user, open).map_err(failure)?;
         self.shared.registry.add(registered, limits).map_err(failure)?;
         self.registered = true;
+        // Whoever deletes a virtual host or user from now on finds the connection; whoever has just done so did not.
+        let vhost = login::enter(&broker, &user, open).map_err(failure).and(Ok(vhost))?;
         self.outbox.lock().send(0, &AMQPClass::Connection(connection::AMQPMethod::OpenOk(connection::OpenOk {})));
         let (user_name, vhost_name) = (&user.name, &vhost.name);
         tracing::info!(
@@ -308,6 +316,10 @@ impl Machine {
             && self.waiting.is_none()
         {
             let rest = bytes.get(done..).unwrap_or_default();
+            if self.blocked && must_wait(session, rest) {
+                self.held = true;
+                break;
+            }
             let most = session.broker.config.limits.max_message_size;
             if let Some((number, publication, used)) = whole_publish(rest, self.frame_max, most)
                 && session.can_publish(number)
@@ -339,6 +351,8 @@ impl Machine {
 
     fn run_frame<'b>(&mut self, frame: Frame<'b>, work: &mut Work<'b>) {
         let Phase::Running(session) = &mut self.phase else { return };
+        // A body that is on its way takes memory like one that has arrived.
+        session.has_published |= matches!(frame.kind, FrameKind::Header | FrameKind::Body);
         let result = match (frame.kind, frame.channel) {
             (FrameKind::Heartbeat, 0) => return,
             (FrameKind::Heartbeat, _) => Err(Failure::unexpected_frame("heartbeat on a channel", MethodId::NONE)),
@@ -398,6 +412,10 @@ impl Machine {
             self.name, failure.refusal, failure.method.class, failure.method.method
         );
         session.fail_channel(number);
+        if let Some(waiting) = self.waiting.as_mut().filter(|waiting| waiting.channel == number) {
+            // Nothing is answered on a channel after its close.
+            waiting.reply = None;
+        }
         let close = channel::AMQPMethod::Close(channel::Close {
             reply_code: failure.refusal.code.code(),
             reply_text: failure.refusal.reply_text().into(),
@@ -439,6 +457,7 @@ impl Machine {
         });
         self.waiting = None;
         self.blocked = false;
+        self.held = false;
         self.outbox.lock().send(0, &AMQPClass::Connection(close));
         true
     }
@@ -533,6 +552,10 @@ impl Machine {
             return;
         }
         let (before, since) = self.last_sent;
+        if self.waiting.is_some() || (before != sent && !self.may_read()) {
+            // It is us who do not listen, and the client takes what it is sent.
+            self.last_received = now;
+        }
         if before != sent {
             self.last_sent = (sent, now);
         } else if now - since >= self.half_heartbeat() {
@@ -580,6 +603,18 @@ impl Machine {
             (None, true) => tracing::info!(target: "leveret::connection", "{}: closed", self.name),
             (None, false) => tracing::debug!(target: "leveret::connection", "{}: left before logging in", self.name),
         }
+    }
+}
+
+/// Whether the next frame has to wait until there is memory: a publish does. Bodies that were begun are let in, so that
+/// what they take is not stuck for ever, but of one connection no more than a single message may be long.
+fn must_wait(session: &Session, bytes: &[u8]) -> bool {
+    match bytes {
+        [1, _, _, _, _, _, _, 0, 60, 0, 40, ..] => true,
+        [kind, ..] if *kind == FrameKind::Body.octet() => {
+            session.assembling() >= session.broker.config.limits.max_message_size
+        }
+        _ => false,
     }
 }
 

@@ -24,7 +24,7 @@ use crate::frames::{Refusal, write};
 use crate::queue::engine::{Delivery, Got};
 use crate::queue::local::Subscriber;
 use crate::queue::memory::MemoryAccount;
-use crate::queue::message::MessageView;
+use crate::queue::message::{LARGE_BODY, MessageView};
 use crate::queue::{Accept, ConsumerKey, Message, Outlet, Queue};
 
 /// Bytes on their way to the client at which deliveries are refused.
@@ -33,8 +33,6 @@ pub const HIGH_WATER: usize = 512 * 1024;
 const LOW_WATER: usize = HIGH_WATER / 2;
 /// Bytes at which the client's own requests are not read any more: it does not read the answers.
 pub const READ_LIMIT: usize = 4 * HIGH_WATER;
-/// Bodies from this size on are referred to instead of copied.
-const BY_REFERENCE: usize = 16 * 1024;
 
 /// Bytes ready for the socket.
 pub enum Segment {
@@ -232,7 +230,7 @@ impl Inner {
     fn content(&mut self, channel: u16, view: MessageView<'_>, held: Option<&Message>) {
         write::header(&mut self.buffer, channel, view.body.len() as u64, view.properties);
         match held {
-            Some(message) if view.body.len() >= BY_REFERENCE => self.body_by_reference(channel, message),
+            Some(message) if view.body.len() >= LARGE_BODY => self.body_by_reference(channel, message),
             _ => write::body(&mut self.buffer, channel, view.body, self.frame_max),
         }
     }
@@ -440,13 +438,25 @@ impl Outbox {
         self.inner.lock().channels.insert(channel, Box::default());
     }
 
-    /// Forgets a channel; gives back its consumers.
-    pub fn close_channel(&self, channel: u16) -> Vec<(Arc<Queue>, ConsumerKey)> {
+    /// Forgets a channel, in one step, so that no delivery can slip in between: gives back its unacked deliveries and its
+    /// consumers.
+    pub fn close_channel(&self, channel: u16) -> (Settled, Vec<(Arc<Queue>, ConsumerKey)>) {
         let mut inner = self.inner.lock();
         inner.stalled.retain(|(c, _)| *c != channel);
-        let Some(out) = inner.channels.remove(&channel) else { return Vec::new() };
-        let slots = out.slots.into_iter().flatten();
-        slots.filter(|s| !s.ended).filter_map(|s| Some((s.queue, s.consumer?))).collect()
+        let removed = inner.channels.remove(&channel);
+        drop(inner);
+        let mut settled = Settled::default();
+        let Some(mut out) = removed else { return (settled, Vec::new()) };
+        let living = out.slots.iter().flatten().filter(|slot| !slot.ended);
+        let consumers = living.filter_map(|slot| Some((Arc::clone(&slot.queue), slot.consumer?))).collect();
+        let mut ledger = std::mem::take(&mut out.ledger);
+        ledger.drain(|unacked| out.release(unacked, &mut settled));
+        (settled, consumers)
+    }
+
+    /// Nothing is delivered any more; what has been written still goes out.
+    pub fn refuse_deliveries(&self) {
+        self.inner.lock().closed = true;
     }
 
     /// Sets the limit that all consumers of a channel share; gives back those that may go on.
@@ -506,8 +516,14 @@ impl Outbox {
 
     /// Forgets a consumer; its deliveries stay in the ledger.
     pub fn remove_consumer(&self, channel: u16, tag: &[u8]) {
-        if let Some(out) = self.inner.lock().channel(channel) {
+        let mut inner = self.inner.lock();
+        let slot = inner.channel(channel).and_then(|out| {
+            let slot = out.consumers.get(tag).copied();
             end_consumer(out, tag);
+            slot
+        });
+        if let Some(slot) = slot {
+            inner.stalled.retain(|stalled| *stalled != (channel, slot));
         }
     }
 
@@ -589,7 +605,7 @@ impl Outlet for Outbox {
         }
         let before = inner.queued;
         let view = delivery.message;
-        if view.body.len() >= BY_REFERENCE {
+        if view.body.len() >= LARGE_BODY {
             write::deliver(&mut inner.buffer, to.channel, &to.tag, tag, delivery.redelivered, view.route);
             inner.content(to.channel, view, delivery.held);
             inner.recount();
@@ -610,11 +626,22 @@ impl Outlet for Outbox {
         (Accept::Taken, wake)
     }
 
-    fn cancelled(&self, subscriber: &Subscriber) {
+    fn cancelled(&self, subscriber: &Subscriber, queue: u64) {
         let mut writing = self.lock();
         let cancel_notify = writing.cancel_notify;
+        if writing.closed {
+            return;
+        }
         let Some(out) = writing.channel(subscriber.channel) else { return };
+        // The client may have used the tag again meanwhile, for another queue.
+        let is_same = out.consumers.get(&subscriber.tag) == Some(&subscriber.slot)
+            && out.slot_mut(subscriber.slot).is_some_and(|slot| slot.queue.id == queue);
+        if !is_same {
+            return;
+        }
         end_consumer(out, &subscriber.tag);
+        let gone = (subscriber.channel, subscriber.slot);
+        writing.stalled.retain(|stalled| *stalled != gone);
         if cancel_notify {
             let consumer_tag = String::from_utf8_lossy(&subscriber.tag).into_owned().into();
             let cancel = AMQPMethod::Cancel(basic::Cancel { consumer_tag, nowait: true });
@@ -629,7 +656,8 @@ impl Outlet for Outbox {
 
     fn deliver_reply(&self, channel: u16, consumer_tag: &[u8], message: MessageView<'_>) -> bool {
         let mut writing = self.lock();
-        if writing.closed {
+        // Replies are sent at most once: a requester that does not read loses them, and not the node its memory.
+        if writing.closed || writing.queued + writing.in_flight >= READ_LIMIT {
             return false;
         }
         let Some(out) = writing.channel(channel) else { return false };

@@ -26,8 +26,8 @@ use crate::vhost::names::exchange_text;
 pub const REPLY_TO: &str = "amq.rabbitmq.reply-to";
 const REPLY_PREFIX: &[u8] = b"amq.rabbitmq.reply-to.";
 
-/// Most routes that a connection remembers.
-const CACHED_ROUTES: usize = 1024;
+/// Most that a connection remembers of routes: each counts as eight and its queues.
+const CACHE_SIZE: usize = 16 * 1024;
 
 /// The queues of a message.
 pub type Route = Arc<[Arc<Queue>]>;
@@ -38,6 +38,8 @@ pub struct RouteCache {
     routes: HashMap<Arc<[u8]>, Route, foldhash::fast::RandomState>,
     /// The route used last: most publishers use one for long.
     last: Option<(Arc<[u8]>, Route)>,
+    /// What the routes count, up to [`CACHE_SIZE`].
+    size: usize,
     topology_epoch: u64,
     rules_epoch: u64,
 }
@@ -46,8 +48,7 @@ impl RouteCache {
     #[inline]
     fn get(&mut self, key: &[u8], topology_epoch: u64, rules_epoch: u64) -> Option<&Route> {
         if (topology_epoch, rules_epoch) != (self.topology_epoch, self.rules_epoch) {
-            self.routes.clear();
-            self.last = None;
+            self.clear();
             (self.topology_epoch, self.rules_epoch) = (topology_epoch, rules_epoch);
             return None;
         }
@@ -58,9 +59,17 @@ impl RouteCache {
         self.last.as_ref().map(|(_, route)| route)
     }
 
+    fn clear(&mut self) {
+        self.routes.clear();
+        self.last = None;
+        self.size = 0;
+    }
+
     fn put(&mut self, key: &[u8], route: Route) {
-        if self.routes.len() >= CACHED_ROUTES {
-            self.routes.clear();
+        self.size += 8 + route.len();
+        if self.size > CACHE_SIZE {
+            self.clear();
+            self.size = 8 + route.len();
         }
         let key: Arc<[u8]> = key.into();
         self.last = Some((Arc::clone(&key), Arc::clone(&route)));

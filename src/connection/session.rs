@@ -145,6 +145,11 @@ impl Session {
         self.channels.get(&number).is_some_and(|state| state.protocol.is_between_contents())
     }
 
+    /// Bytes of bodies that have begun to arrive.
+    pub fn assembling(&self) -> u64 {
+        self.channels.values().map(|state| state.protocol.assembling()).sum()
+    }
+
     fn count_channel(&self) -> Result<(), Failure> {
         let open = self.channels.len();
         let too_many = |text: String| Err(Failure::new(Refusal::not_allowed(text), MethodId::NONE));
@@ -322,13 +327,14 @@ impl Session {
             self.broker.replies.remove(&address);
         }
         self.abandon_transaction(number);
-        let settled = self.outbox.settle_all(number);
-        let consumers = self.outbox.close_channel(number);
+        let (settled, consumers) = self.outbox.close_channel(number);
         let mut wakes = crate::queue::Wakes::default();
+        // First the messages, then the consumers, whose deliveries are refused already: whoever takes over from a single
+        // active consumer finds everything in its place.
+        super::acks::requeue(settled, &mut wakes);
         for (queue, consumer) in &consumers {
             queue.cancel(*consumer, || {}, &mut wakes);
         }
-        super::acks::requeue(settled, &mut wakes);
         wakes.run();
         for (queue, _) in consumers {
             self.delete_if_abandoned(&queue);
@@ -351,10 +357,9 @@ impl Session {
         let delete = DeleteQueue {
             vhost: queue.spec.vhost.to_string(),
             name: queue.spec.name.to_string(),
-            if_unused: false,
-            if_empty: false,
-            connection: None,
-            if_abandoned: Some(queue.id),
+            only: Some(queue.id),
+            if_abandoned: true,
+            ..DeleteQueue::default()
         };
         if let Err(error) = self.broker.apply(Command::DeleteQueue(delete)) {
             tracing::error!(target: "leveret::queue", "auto-delete queue '{}' stays: {error}", queue.spec.name);
@@ -363,19 +368,20 @@ impl Session {
 
     /// Ends everything that belongs to the connection: channels, then its exclusive queues.
     pub fn end(&mut self) {
+        // What one channel gives back must not go to another one of the same connection.
+        self.outbox.refuse_deliveries();
         let numbers: Vec<u16> = self.channels.keys().copied().collect();
         for number in numbers {
             self.end_channel(number);
             self.forget_channel(number);
         }
-        for name in self.broker.take_exclusive(self.id()) {
+        for (queue, name) in self.broker.take_exclusive(self.id()) {
             let delete = DeleteQueue {
                 vhost: self.vhost.name.to_string(),
                 name: name.to_string(),
-                if_unused: false,
-                if_empty: false,
                 connection: Some(self.id()),
-                if_abandoned: None,
+                only: Some(queue),
+                ..DeleteQueue::default()
             };
             if let Err(error) = self.broker.apply(Command::DeleteQueue(delete)) {
                 tracing::error!(target: "leveret::queue", "an exclusive queue stays: {error}");

@@ -18,6 +18,8 @@ use super::outbox::{Outbox, Segment};
 const READ_SIZE: usize = 64 * 1024;
 /// Unfinished frames up to this size are put before the next read; behind longer ones the next read is put.
 const LONG_TAIL: usize = 16 * 1024;
+/// Most writes in a row: then input and the timer get their turn.
+const WRITES_AT_A_TIME: usize = 16;
 /// Most slices that one write is given.
 const MOST_SLICES: usize = 64;
 
@@ -120,12 +122,12 @@ impl Wire {
         self.tail = rest.to_vec();
     }
 
-    /// Writes what the socket takes. True when nothing is left.
+    /// Writes what the socket takes, within a turn's share. True when nothing is left.
     ///
     /// # Errors
     /// When the socket fails.
     pub fn flush(&mut self) -> io::Result<bool> {
-        loop {
+        for _ in 0..WRITES_AT_A_TIME {
             if self.pending.is_empty() {
                 self.outbox.take(&mut self.pending);
                 if self.pending.is_empty() {
@@ -138,6 +140,7 @@ impl Wire {
                 Err(e) => return Err(e),
             }
         }
+        Ok(false)
     }
 
     fn write_some(&self) -> io::Result<usize> {
@@ -189,19 +192,20 @@ impl Wire {
             if let Poll::Ready(done) = other(cx) {
                 return Poll::Ready(Ok(Event::Other(done)));
             }
+            if may_read && let Poll::Ready(ready) = self.stream.poll_read_ready(cx) {
+                return Poll::Ready(ready.map(|()| Event::Read));
+            }
+            let has_output = !self.outbox.sleep(cx.waker());
             if must_write {
                 if let Poll::Ready(ready) = self.stream.poll_write_ready(cx) {
                     return Poll::Ready(ready.map(|()| Event::Write));
                 }
                 // New output has to wait for the old: only requests from outside count.
-                if !self.outbox.sleep(cx.waker()) && self.outbox.has_close_request() {
+                if self.outbox.has_close_request() {
                     return Poll::Ready(Ok(Event::Write));
                 }
-            } else if !self.outbox.sleep(cx.waker()) {
+            } else if has_output {
                 return Poll::Ready(Ok(Event::Write));
-            }
-            if may_read && let Poll::Ready(ready) = self.stream.poll_read_ready(cx) {
-                return Poll::Ready(ready.map(|()| Event::Read));
             }
             Poll::Pending
         })

@@ -11,7 +11,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 
-use super::message::{Incoming, Message, MessageView};
+use super::message::{Incoming, LARGE_BODY, Message, MessageView};
 
 /// Names a consumer of one queue. Never reused for another consumer, so a late settlement does no harm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -101,6 +101,19 @@ pub struct Got {
     pub redelivered: bool,
     /// Ready messages left after this one.
     pub left: usize,
+}
+
+/// Messages that have left the queue. Freeing millions takes a while: drop it where no lock is held.
+pub struct Purged {
+    ready: VecDeque<Ready>,
+    returned: BTreeMap<u64, Ready>,
+}
+
+impl Purged {
+    /// How many they are.
+    pub fn count(&self) -> usize {
+        self.ready.len() + self.returned.len()
+    }
 }
 
 struct Ready {
@@ -207,12 +220,17 @@ impl<C> Engine<C> {
             // The consumer must be there: `next_consumer` has just looked.
             let Some(consumer) = self.consumers.get_mut(key.index as usize).and_then(Option::as_mut) else { break };
             let no_ack = consumer.terms.no_ack;
-            let held = if no_ack { None } else { Some(incoming.hold()) };
+            // A small message that nobody will settle goes out from where it lies.
+            let held = match incoming {
+                Incoming::Held(message) => Some(message.clone()),
+                _ if no_ack && incoming.view().body.len() < LARGE_BODY => None,
+                _ => Some(incoming.hold()),
+            };
             let delivery =
                 Delivery { message: incoming.view(), held: held.as_ref(), position, redelivered: false, no_ack };
             let answer = out.deliver(key, &consumer.outlet, delivery);
             if Self::note_answer(consumer, answer) {
-                if let Some(message) = held {
+                if let (Some(message), false) = (held, no_ack) {
                     self.unacked.insert(position, Unacked { message, consumer: Some(key) });
                 }
                 self.queue_up(key);
@@ -420,22 +438,19 @@ impl<C> Engine<C> {
         Some(Got { message, position, redelivered, left: self.ready_count() })
     }
 
-    /// Drops all ready messages and says how many they were. Unacked ones stay.
-    pub fn purge(&mut self) -> usize {
-        let count = self.ready_count();
-        self.ready = VecDeque::new();
-        self.returned = BTreeMap::new();
-        count
+    /// Takes out all ready messages. Unacked ones stay.
+    pub fn purge(&mut self) -> Purged {
+        Purged { ready: std::mem::take(&mut self.ready), returned: std::mem::take(&mut self.returned) }
     }
 
-    /// Empties the queue for good and gives back its consumers.
-    pub fn close(&mut self) -> Vec<C> {
-        self.purge();
+    /// Empties the queue for good and gives back its consumers and its messages.
+    pub fn close(&mut self) -> (Vec<C>, Purged) {
+        let purged = self.purge();
         self.unacked = HashMap::default();
         self.rings = Vec::new();
         self.line = Vec::new();
         self.consumer_count = 0;
-        std::mem::take(&mut self.consumers).into_iter().flatten().map(|c| c.outlet).collect()
+        (std::mem::take(&mut self.consumers).into_iter().flatten().map(|c| c.outlet).collect(), purged)
     }
 }
 

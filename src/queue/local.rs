@@ -29,8 +29,8 @@ pub trait Outlet: Send + Sync {
     fn deliver(&self, subscriber: &Subscriber, consumer: ConsumerKey, delivery: Delivery<'_>) -> (Accept, bool);
     /// Writes a direct reply to a channel; false when nobody waits there any more.
     fn deliver_reply(&self, channel: u16, consumer_tag: &[u8], message: MessageView<'_>) -> bool;
-    /// The consumer is gone because its queue is.
-    fn cancelled(&self, subscriber: &Subscriber);
+    /// The consumer is gone because its queue is; `queue` is the queue's number.
+    fn cancelled(&self, subscriber: &Subscriber, queue: u64);
     /// Gets what has been written on its way.
     fn wake(&self);
 }
@@ -189,7 +189,8 @@ impl Queue {
 
     /// Drops all ready messages; says how many.
     pub fn purge(&self) -> usize {
-        self.state.lock().engine.purge()
+        let purged = self.state.lock().engine.purge();
+        purged.count()
     }
 
     pub fn counts(&self) -> QueueCounts {
@@ -231,10 +232,11 @@ impl Queue {
             return Err(counts);
         }
         state.deleted = true;
-        let consumers = state.engine.close();
+        let (consumers, purged) = state.engine.close();
         drop(state);
+        drop(purged);
         for consumer in &consumers {
-            consumer.outlet.cancelled(consumer);
+            consumer.outlet.cancelled(consumer, self.id);
         }
         Ok(counts)
     }

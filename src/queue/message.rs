@@ -10,6 +10,9 @@ use triomphe::ThinArc;
 
 use super::memory::MemoryAccount;
 
+/// Bodies from this size in bytes on are shared with the outboxes instead of copied into them.
+pub const LARGE_BODY: usize = 16 * 1024;
+
 /// Where the parts of a message lie in its bytes, and what the queues need to know of its properties.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Layout {

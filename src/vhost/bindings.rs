@@ -79,10 +79,11 @@ pub(super) fn bind(broker: &Broker, record: BindingRecord, connection: Option<u6
 /// Removing what is not there is no error, whatever is missing of it.
 pub(super) fn unbind(broker: &Broker, record: &BindingRecord, connection: Option<u64>) -> Result<Applied, Refusal> {
     let vhost = vhost_of(broker, &record.vhost)?;
-    let Ok((source, destination)) = ends(&vhost, record) else { return Ok(Applied::default()) };
+    let not_there = || Applied { durable_at: settled(broker, true), ..Applied::default() };
+    let Ok((source, destination)) = ends(&vhost, record) else { return Ok(not_there()) };
     check_owner(&destination, connection)?;
     if !vhost.topology.write().unbind(&source, &destination, record) {
-        return Ok(Applied::default());
+        return Ok(not_there());
     }
     vhost.move_epoch();
     let mut changes = Vec::new();

@@ -1,6 +1,6 @@
 //! What a node has: virtual hosts, users, the catalog, the account of memory.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
@@ -59,8 +59,8 @@ pub struct Broker {
     pub(super) channels: ChannelCounts,
     pub(super) vhosts: RwLock<HashMap<String, Arc<Vhost>>>,
     pub(super) catalog: CatalogWriter,
-    /// Names of exclusive queues by the connection that owns them.
-    exclusive: DashMap<u64, HashSet<Arc<str>>>,
+    /// Exclusive queues, number and name, by the connection that owns them.
+    exclusive: DashMap<u64, HashMap<u64, Arc<str>>>,
     on_removed: OnceLock<OnRemoved>,
     /// One change of metadata at a time.
     changing: Mutex<()>,
@@ -190,20 +190,20 @@ impl Broker {
     }
 
     /// Notes an exclusive queue.
-    pub(super) fn own(&self, connection: u64, queue: &Arc<str>) {
-        self.exclusive.entry(connection).or_default().insert(Arc::clone(queue));
+    pub(super) fn own(&self, connection: u64, queue: u64, name: &Arc<str>) {
+        self.exclusive.entry(connection).or_default().insert(queue, Arc::clone(name));
     }
 
     /// Forgets an exclusive queue that has been deleted.
-    pub(super) fn disown(&self, connection: u64, queue: &Arc<str>) {
-        if let Some(mut names) = self.exclusive.get_mut(&connection) {
-            names.remove(queue);
+    pub(super) fn disown(&self, connection: u64, queue: u64) {
+        if let Some(mut queues) = self.exclusive.get_mut(&connection) {
+            queues.remove(&queue);
         }
     }
 
     /// The exclusive queues of a connection that ends.
-    pub fn take_exclusive(&self, connection: u64) -> Vec<Arc<str>> {
-        self.exclusive.remove(&connection).map(|(_, names)| names.into_iter().collect()).unwrap_or_default()
+    pub fn take_exclusive(&self, connection: u64) -> Vec<(u64, Arc<str>)> {
+        self.exclusive.remove(&connection).map(|(_, queues)| queues.into_iter().collect()).unwrap_or_default()
     }
 
     /// A number that nothing else in this process has.

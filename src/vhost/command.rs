@@ -28,7 +28,7 @@ pub enum Command {
 }
 
 /// Deletes a queue, under conditions.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct DeleteQueue {
     pub vhost: String,
     pub name: String,
@@ -36,8 +36,10 @@ pub struct DeleteQueue {
     pub if_empty: bool,
     /// The connection that asks; another one's exclusive queue is refused.
     pub connection: Option<u64>,
-    /// Only this very queue, and only while it is abandoned: an auto-delete queue whose last consumer has gone.
-    pub if_abandoned: Option<u64>,
+    /// Only the queue of this number, not another one that has the name now.
+    pub only: Option<u64>,
+    /// Only while it is abandoned: an auto-delete queue whose last consumer has gone. It is no error when it is not.
+    pub if_abandoned: bool,
 }
 
 /// What a command has done.

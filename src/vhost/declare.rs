@@ -82,7 +82,9 @@ fn check_exchange_equivalent(current: &ExchangeRecord, received: &ExchangeRecord
 
 pub(super) fn delete_exchange(broker: &Broker, vhost: &str, name: &str, if_unused: bool) -> Result<Applied, Refusal> {
     let vhost = vhost_of(broker, vhost)?;
-    let Some(exchange) = vhost.exchange(name) else { return Ok(Applied::default()) };
+    let Some(exchange) = vhost.exchange(name) else {
+        return Ok(Applied { durable_at: settled(broker, true), ..Applied::default() });
+    };
     if name.starts_with("amq.") {
         let text = exchange_text(&vhost.name, name);
         return Err(Refusal::access_refused(format!("deletion of system {text} not allowed")));
@@ -243,7 +245,7 @@ fn add_queue(broker: &Broker, vhost: &Vhost, record: QueueRecord, exclusive_owne
     };
     let queue = Arc::new(Queue::new(broker.new_id(), spec));
     if let Some(owner) = exclusive_owner {
-        broker.own(owner, &name);
+        broker.own(owner, queue.id, &name);
     }
     vhost.topology.write().queues.insert(name, Arc::clone(&queue));
     vhost.move_epoch();
@@ -273,24 +275,29 @@ fn check_queue_equivalent(
 
 pub(super) fn delete_queue(broker: &Broker, delete: &DeleteQueue) -> Result<Applied, Refusal> {
     let vhost = vhost_of(broker, &delete.vhost)?;
-    let Some(queue) = vhost.queue(&delete.name) else { return Ok(Applied::default()) };
-    if let Some(id) = delete.if_abandoned {
-        if queue.id != id || !queue.is_abandoned() {
-            return Ok(Applied::default());
-        }
-    } else {
+    let not_there = || Applied { durable_at: settled(broker, true), ..Applied::default() };
+    let Some(queue) = vhost.queue(&delete.name) else { return Ok(not_there()) };
+    if delete.only.is_some_and(|id| id != queue.id) || (delete.if_abandoned && !queue.is_abandoned()) {
+        return Ok(not_there());
+    }
+    if !delete.if_abandoned {
         check_exclusive_access(&queue, delete.connection, false)?;
     }
     let text = queue_text(&vhost.name, &delete.name);
     let mut objection = None;
+    let mut is_used_again = false;
     let deleted = queue.delete(|counts| {
+        is_used_again = delete.if_abandoned && counts.consumers > 0;
         if delete.if_unused && counts.consumers > 0 {
             objection = Some(format!("{text} in use"));
         } else if delete.if_empty && counts.ready > 0 {
             objection = Some(format!("{text} not empty"));
         }
-        objection.is_some()
+        objection.is_some() || is_used_again
     });
+    if is_used_again {
+        return Ok(not_there());
+    }
     if let Some(objection) = objection {
         return Err(Refusal::precondition_failed(objection));
     }
@@ -305,7 +312,7 @@ pub(super) fn delete_queue(broker: &Broker, delete: &DeleteQueue) -> Result<Appl
     }
     vhost.move_epoch();
     if let Some(owner) = queue.spec.exclusive_owner {
-        broker.disown(owner, &queue.spec.name);
+        broker.disown(owner, queue.id);
     }
     if queue.spec.durable {
         changes.push(Change::Delete(Record::Queue(record_of(&queue))));

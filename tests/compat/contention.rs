@@ -216,3 +216,52 @@ impl Channel {
         }
     }
 }
+
+/// A channel that closes while messages are being delivered to it gives every one of them back.
+#[test]
+fn nothing_stays_unacked_behind_a_channel_that_closes_under_load() {
+    let broker = Broker::start();
+    let setup = broker.connect().channel();
+    let queue = unique("q");
+    setup.declare(queue_declare(&queue));
+    let messages = 5_000;
+    parallel(2, |role| {
+        let client = broker.connect();
+        if role == 0 {
+            let channel = client.channel();
+            for n in 0..messages {
+                channel.publish("", &queue, &n.to_string());
+            }
+            channel.counts(&queue);
+            return;
+        }
+        for _ in 0..100 {
+            let channel = client.channel();
+            channel.consume(basic_consume(&queue, ""));
+            channel.call(channel_close());
+        }
+    });
+    assert_eq!(setup.drain(&queue).len(), messages);
+}
+
+/// Who takes over from a single active consumer finds the messages in their order.
+#[test]
+fn order_is_kept_when_a_single_active_consumer_goes() {
+    let broker = Broker::start();
+    let setup = broker.connect().channel();
+    let queue = unique("q");
+    setup.declare(queue_declare(&queue).arg("x-single-active-consumer", true));
+    let bodies: Vec<String> = (0..100).map(|n| n.to_string()).collect();
+    let texts: Vec<&str> = bodies.iter().map(String::as_str).collect();
+    setup.call(confirm_select());
+    let (first, second) = (broker.connect().channel(), broker.connect().channel());
+    first.call(basic_qos(10));
+    first.consume(basic_consume(&queue, ""));
+    second.consume(basic_consume(&queue, ""));
+    for text in &texts {
+        setup.publish("", &queue, text);
+    }
+    assert_eq!(first.expect_bodies(10), texts[..10]);
+    first.call(channel_close());
+    assert_eq!(second.expect_bodies(100), texts);
+}

@@ -316,6 +316,26 @@ fn e030_blocked_is_sent_after_the_first_publish_and_unblocked_when_there_is_room
     assert!(idle.wire().pending(0).is_empty());
 }
 
+/// A program that consumes and publishes on one connection frees the memory that its publishes wait for.
+#[test]
+fn e030_acks_of_a_blocked_connection_are_read() {
+    let Some((broker, body)) = broker_with_little_memory() else { return };
+    let client = broker.connect();
+    let (publisher, consumer) = (client.channel(), client.channel());
+    let queue = publisher.temporary_queue();
+    consumer.consume(basic_consume(&queue, ""));
+    publisher.publish("", &queue, &body);
+    let delivered = consumer.expect_deliver();
+    let blocked = format!("{:?}", client.expect_method("connection.blocked"));
+    assert!(blocked.contains("low on memory"), "{blocked}");
+    consumer.send(basic_ack(1));
+    assert_eq!(delivered.text().len(), body.len());
+    let unblocked = format!("{:?}", client.expect_method("connection.unblocked"));
+    assert!(unblocked.contains("Unblocked"), "{unblocked}");
+    publisher.publish("", &queue, "small");
+    assert_eq!(consumer.expect_deliver().text(), "small");
+}
+
 #[test]
 fn e030_blocked_is_not_sent_to_a_client_that_does_not_know_it() {
     let Some((broker, body)) = broker_with_little_memory() else { return };
