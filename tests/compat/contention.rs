@@ -224,7 +224,7 @@ fn nothing_stays_unacked_behind_a_channel_that_closes_under_load() {
     let setup = broker.connect().channel();
     let queue = unique("q");
     setup.declare(queue_declare(&queue));
-    let messages = 5_000;
+    let messages = 500;
     parallel(2, |role| {
         let client = broker.connect();
         if role == 0 {
@@ -235,7 +235,7 @@ fn nothing_stays_unacked_behind_a_channel_that_closes_under_load() {
             channel.counts(&queue);
             return;
         }
-        for _ in 0..100 {
+        for _ in 0..50 {
             let channel = client.channel();
             channel.consume(basic_consume(&queue, ""));
             channel.call(channel_close());
