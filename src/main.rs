@@ -106,7 +106,7 @@ fn raise_file_limit() {
 
 async fn serve_until_told(config: Config) -> Result<(), String> {
     let data_dir = config.data_dir.display().to_string();
-    let (user, is_default) = (config.defaults.user.clone(), config.defaults.pass == "guest");
+    let has_default_user = (&*config.defaults.user, &*config.defaults.pass) == ("guest", "guest");
     let handler = |kind| signal(kind).map_err(|e| format!("signals cannot be received: {e}"));
     let (mut terminate, mut interrupt) = (handler(SignalKind::terminate())?, handler(SignalKind::interrupt())?);
     let node = Node::start(config).await.map_err(|e| e.to_string())?;
@@ -116,7 +116,7 @@ async fn serve_until_told(config: Config) -> Result<(), String> {
         "Leveret {} serves AMQP 0-9-1 on {}, data in {data_dir}{}",
         env!("CARGO_PKG_VERSION"),
         addresses.join(", "),
-        if is_default { format!(", log in as {user}/{user} from this machine") } else { String::new() }
+        if has_default_user { ", log in as guest/guest from this machine" } else { "" }
     );
     tokio::select! {
         _ = terminate.recv() => tracing::info!(target: "leveret", "SIGTERM: stopping"),

@@ -29,7 +29,10 @@ impl SledCatalog {
     pub fn open(path: &Path) -> Result<Self, CatalogError> {
         let db = sled::Config::new().path(path).flush_every_ms(None).cache_capacity(8 * 1024 * 1024).open();
         let failed = |reason: String| CatalogError::Open { path: path.display().to_string(), reason };
-        let db = db.map_err(|e| failed(e.to_string()))?;
+        let db = db.map_err(|e| match e.to_string() {
+            text if text.contains("could not acquire lock") => failed("another process uses it".to_owned()),
+            text => failed(text),
+        })?;
         let file = File::open(path.join("db")).map_err(|e| failed(e.to_string()))?;
         // The names of new files have to last too.
         File::open(path).and_then(|dir| dir.sync_all()).map_err(|e| failed(e.to_string()))?;
@@ -109,6 +112,14 @@ mod tests {
         let store = SledCatalog::open(dir.path()).unwrap();
         assert_eq!(store.load().unwrap(), [vhost, exchange("b")]);
         let _ = Table::default();
+    }
+
+    #[test]
+    fn a_directory_belongs_to_one_process() {
+        let dir = tempfile::tempdir().unwrap();
+        let _first = SledCatalog::open(dir.path()).unwrap();
+        let error = SledCatalog::open(dir.path()).err().unwrap();
+        assert!(error.to_string().ends_with("another process uses it"), "{error}");
     }
 
     #[test]
