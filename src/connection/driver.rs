@@ -41,7 +41,7 @@ struct Connection {
 
 /// Serves one client until it goes.
 pub async fn serve(stream: TcpStream, peer: SocketAddr, local: SocketAddr, shared: Arc<Shared>) {
-    let name = format!("{peer} -> {local}").into();
+    let name = format!("{} -> {}", plain(peer), plain(local)).into();
     let machine = Machine::new(Arc::clone(&shared), peer, name, Instant::now());
     let wire = Wire::new(stream, Arc::clone(&machine.outbox));
     let timer = Box::pin(tokio::time::sleep_until(machine.next_tick()));
@@ -50,6 +50,11 @@ pub async fn serve(stream: TcpStream, peer: SocketAddr, local: SocketAddr, share
         connection.machine.trouble.get_or_insert_with(|| error.to_string());
     }
     connection.machine.release();
+}
+
+/// An IPv4 client of an IPv6 listener is shown as what it is.
+fn plain(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
 impl Connection {
