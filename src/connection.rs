@@ -4,7 +4,7 @@
 //!   in, inputs and errors come out. [`ledger`] (unacked delivery tags) and [`confirms`] (publisher confirms) are pure
 //!   too.
 //! - [`outbox`] is the write side of a connection: one bounded buffer that the connection's own task and every queue
-//!   with a consumer here write into, and the delivery state of the channels.
+//!   with a consumer here write into, and ([`deliveries`]) the delivery state of the channels.
 //! - [`session`] carries out what a client asks for: [`publish`] routes and enqueues batch-wise, [`acks`] settles,
 //!   [`consume`], [`declare`] and [`tx`] do the rest.
 //! - [`machine`] is a whole connection without its socket: login ([`login`]), frames to their channels, errors to closes,
@@ -18,6 +18,7 @@ pub mod channel;
 pub mod confirms;
 pub mod consume;
 pub mod declare;
+pub mod deliveries;
 pub mod driver;
 pub mod error;
 pub mod handshake;

@@ -48,7 +48,6 @@ use failure::Failure;
 
 /// Exit code 0: all is well. 1: messages were lost, duplicated, out of order, or the like. 2: it could not be done.
 #[must_use]
-#[allow(clippy::needless_pass_by_value)] // The command line gives it away.
 pub fn run(options: Options) -> ExitCode {
     match measure(&options) {
         Ok(true) => ExitCode::SUCCESS,

@@ -1,8 +1,8 @@
 //! Acks, nacks and rejects: from delivery tags to settled messages.
 
+use super::deliveries::Settled;
 use super::error::Failure;
 use super::ledger::UnknownTag;
-use super::outbox::Settled;
 use super::publish::Work;
 use super::session::{Mode, Session};
 use crate::frames::{MethodId, Refusal};

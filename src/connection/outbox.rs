@@ -19,7 +19,8 @@ use atomic_waker::AtomicWaker;
 use foldhash::fast::RandomState;
 use parking_lot::{Mutex, MutexGuard};
 
-use super::ledger::{Ledger, Unacked, UnknownTag};
+use super::deliveries::{ChannelOut, Settled};
+use super::ledger::{Unacked, UnknownTag};
 use crate::frames::{Refusal, write};
 use crate::queue::engine::{Delivery, Got};
 use crate::queue::local::Subscriber;
@@ -46,144 +47,6 @@ impl Segment {
         match self {
             Self::Bytes(bytes) => bytes,
             Self::Body(message, range) => message.view().body.get(range.clone()).unwrap_or_default(),
-        }
-    }
-}
-
-/// A channel's number for a consumer, or for a queue that it has got messages from.
-pub struct Slot {
-    pub queue: Arc<Queue>,
-    pub consumer: Option<ConsumerKey>,
-    /// Deliveries in the ledger that point here.
-    outstanding: usize,
-    /// The consumer is gone; the slot stays until its deliveries are settled.
-    ended: bool,
-}
-
-/// What deliveries need of a channel.
-#[derive(Default)]
-pub struct ChannelOut {
-    ledger: Ledger,
-    slots: Vec<Option<Slot>>,
-    /// Consumer tags, and the slots of the consumers.
-    consumers: HashMap<Box<[u8]>, u32>,
-    /// Shared limit of unacked messages of all consumers (`basic.qos` with global); 0 is none.
-    global_prefetch: u32,
-    /// Deliveries to consumers in the ledger (those of `basic.get` do not count towards the shared limit).
-    consumed: usize,
-    /// Consumers that the shared limit has stalled.
-    stalled: Vec<u32>,
-}
-
-/// Deliveries of one queue that are settled together.
-pub struct SettledGroup {
-    pub queue: Arc<Queue>,
-    pub positions: Vec<u64>,
-}
-
-/// Settled deliveries grouped by queue, in tag order within a run, and consumers that may go on.
-#[derive(Default)]
-pub struct Settled {
-    pub groups: Vec<SettledGroup>,
-    pub resumed: Vec<(Arc<Queue>, ConsumerKey)>,
-}
-
-impl Settled {
-    pub fn is_empty(&self) -> bool {
-        self.groups.is_empty() && self.resumed.is_empty()
-    }
-
-    /// Brings the groups of each queue together, so that a queue takes back all it is given before it delivers again.
-    pub fn merge(&mut self) {
-        self.groups.sort_by_key(|group| group.queue.id);
-        self.groups.dedup_by(|later, group| {
-            let same = Arc::ptr_eq(&later.queue, &group.queue);
-            if same {
-                group.positions.append(&mut later.positions);
-            }
-            same
-        });
-    }
-
-    fn add(&mut self, queue: &Arc<Queue>, position: u64) {
-        match self.groups.last_mut() {
-            Some(group) if Arc::ptr_eq(&group.queue, queue) => group.positions.push(position),
-            _ => self.groups.push(SettledGroup { queue: Arc::clone(queue), positions: vec![position] }),
-        }
-    }
-}
-
-impl ChannelOut {
-    fn slot_mut(&mut self, slot: u32) -> Option<&mut Slot> {
-        self.slots.get_mut(slot as usize)?.as_mut()
-    }
-
-    fn add_slot(&mut self, queue: &Arc<Queue>) -> u32 {
-        let slot = Slot { queue: Arc::clone(queue), consumer: None, outstanding: 0, ended: false };
-        let free = self.slots.iter().position(Option::is_none).unwrap_or(self.slots.len());
-        match self.slots.get_mut(free) {
-            Some(place) => *place = Some(slot),
-            None => self.slots.push(Some(slot)),
-        }
-        u32::try_from(free).unwrap_or(u32::MAX)
-    }
-
-    /// The slot for messages got from a queue.
-    fn get_slot(&mut self, queue: &Arc<Queue>) -> u32 {
-        // Not one that a consumer has left: its deliveries count towards the shared limit, these do not.
-        let is_same = |s: &Slot| s.ended && s.consumer.is_none() && Arc::ptr_eq(&s.queue, queue);
-        let same = |s: &Option<Slot>| s.as_ref().is_some_and(is_same);
-        let found = self.slots.iter().position(same).and_then(|i| u32::try_from(i).ok());
-        found.unwrap_or_else(|| {
-            let slot = self.add_slot(queue);
-            if let Some(s) = self.slot_mut(slot) {
-                s.ended = true;
-            }
-            slot
-        })
-    }
-
-    fn note(&mut self, position: u64, slot: u32, at: u32, consumed: bool) {
-        self.ledger.note(position, slot, at);
-        self.consumed += usize::from(consumed);
-        if let Some(s) = self.slot_mut(slot) {
-            s.outstanding += 1;
-        }
-    }
-
-    /// Books one settled delivery.
-    fn release(&mut self, unacked: Unacked, settled: &mut Settled) {
-        let Some(slot) = self.slot_mut(unacked.slot) else { return };
-        settled.add(&slot.queue, unacked.position);
-        slot.outstanding -= 1;
-        let counted = slot.consumer.is_some();
-        if slot.ended && slot.outstanding == 0 {
-            self.free_slot(unacked.slot);
-        }
-        self.consumed -= usize::from(counted);
-    }
-
-    fn free_slot(&mut self, slot: u32) {
-        if let Some(place) = self.slots.get_mut(slot as usize) {
-            *place = None;
-        }
-    }
-
-    fn is_at_limit(&self) -> bool {
-        self.global_prefetch != 0 && self.consumed >= self.global_prefetch as usize
-    }
-
-    /// Consumers that the shared limit no longer holds back.
-    fn take_resumable(&mut self, resumed: &mut Vec<(Arc<Queue>, ConsumerKey)>) {
-        if self.stalled.is_empty() || self.is_at_limit() {
-            return;
-        }
-        for slot in std::mem::take(&mut self.stalled) {
-            if let Some(s) = self.slot_mut(slot)
-                && let Some(key) = s.consumer
-            {
-                resumed.push((Arc::clone(&s.queue), key));
-            }
         }
     }
 }
@@ -519,7 +382,7 @@ impl Outbox {
         let mut inner = self.inner.lock();
         let slot = inner.channel(channel).and_then(|out| {
             let slot = out.consumers.get(tag).copied();
-            end_consumer(out, tag);
+            out.end_consumer(tag);
             slot
         });
         if let Some(slot) = slot {
@@ -564,17 +427,6 @@ impl Outbox {
             None => connection::AMQPMethod::Unblocked(connection::Unblocked {}),
         };
         self.lock().send(0, &AMQPClass::Connection(method));
-    }
-}
-
-fn end_consumer(out: &mut ChannelOut, tag: &[u8]) {
-    let Some(slot) = out.consumers.remove(tag) else { return };
-    out.stalled.retain(|s| *s != slot);
-    if let Some(s) = out.slot_mut(slot) {
-        s.ended = true;
-        if s.outstanding == 0 {
-            out.free_slot(slot);
-        }
     }
 }
 
@@ -639,7 +491,7 @@ impl Outlet for Outbox {
         if !is_same {
             return;
         }
-        end_consumer(out, &subscriber.tag);
+        out.end_consumer(&subscriber.tag);
         let gone = (subscriber.channel, subscriber.slot);
         writing.stalled.retain(|stalled| *stalled != gone);
         if cancel_notify {

@@ -8,8 +8,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::channel::{Content, Publication};
+use super::deliveries::Settled;
 use super::error::Failure;
-use super::outbox::Settled;
 use super::session::{Mode, Session};
 use crate::auth::Access;
 use crate::exchange::ExchangeType;

@@ -6,8 +6,8 @@ use amq_protocol::protocol::{AMQPClass, confirm, tx};
 
 use super::acks::settle_now;
 use super::confirms::Confirms;
+use super::deliveries::Settled;
 use super::ledger::Unacked;
-use super::outbox::Settled;
 use super::publish::Publishes;
 use super::session::{Mode, Session, Step};
 use crate::frames::Refusal;

@@ -7,7 +7,6 @@ use super::uri::Uri;
 
 /// Put load on any AMQP 0-9-1 broker, measure it, and check that every message arrives once and in order.
 #[derive(Args, Clone, Debug)]
-#[allow(clippy::struct_excessive_bools)] // They are flags on a command line.
 pub struct Options {
     /// Broker to load
     #[arg(long, default_value = "amqp://guest:guest@127.0.0.1:5672/%2f")]

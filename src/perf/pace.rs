@@ -13,13 +13,11 @@ impl Pace {
         Self { start, interval: 1e9 / per_second }
     }
 
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
     pub fn due(&self, n: u64) -> u64 {
         self.start.saturating_add((n as f64 * self.interval) as u64)
     }
 
     /// How many messages are due by now, counted from the start.
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
     pub fn allowed(&self, now: u64) -> u64 {
         if now < self.start { 0 } else { ((now - self.start) as f64 / self.interval) as u64 + 1 }
     }

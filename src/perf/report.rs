@@ -160,18 +160,15 @@ impl Summary {
     }
 }
 
-#[allow(clippy::cast_precision_loss)]
 pub fn per_second(count: u64, seconds: f64) -> f64 {
     count as f64 / seconds
 }
 
 /// A share of memory.
-#[allow(clippy::cast_precision_loss)]
 pub fn per_item(bytes: u64, items: usize) -> f64 {
     bytes as f64 / items.max(1) as f64
 }
 
-#[allow(clippy::cast_precision_loss)]
 fn micros(seconds: f64, count: u64) -> f64 {
     seconds * 1e6 / count.max(1) as f64
 }
@@ -209,7 +206,6 @@ fn time(nanos: u64) -> String {
 }
 
 /// A rate with its thousands apart.
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 pub fn grouped(rate: f64) -> String {
     let digits = (rate.round() as u64).to_string();
     let mut out = String::new();

@@ -423,11 +423,6 @@ impl<C> Engine<C> {
         }
     }
 
-    /// True for the consumer that is served, when only one is (and for every consumer otherwise).
-    pub fn is_active(&self, key: ConsumerKey) -> bool {
-        !self.single_active || self.line.first() == Some(&key)
-    }
-
     /// Takes the first ready message; without `no_ack` it is unacked until settled. No credit is used.
     pub fn get(&mut self, no_ack: bool) -> Option<Got> {
         let entry = self.take_first()?;

@@ -199,10 +199,6 @@ impl Queue {
         QueueCounts { ready: engine.ready_count(), unacked: engine.unacked_count(), consumers: engine.consumer_count() }
     }
 
-    pub fn is_deleted(&self) -> bool {
-        self.state.lock().deleted
-    }
-
     /// True for an auto-delete queue whose last consumer has gone.
     pub fn is_abandoned(&self) -> bool {
         let state = self.state.lock();

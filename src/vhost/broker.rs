@@ -15,7 +15,7 @@ use crate::auth::{Directory, Hashing, Pattern, Permissions, User, password};
 use crate::config::{Config, DefaultUser};
 use crate::frames::Refusal;
 use crate::persist::record::{PermissionRecord, VhostRecord};
-use crate::persist::{Catalog, CatalogError, CatalogWriter, Record};
+use crate::persist::{Catalog, CatalogError, CatalogWriter};
 use crate::queue::Outlet;
 use crate::queue::memory::MemoryAccount;
 
@@ -209,14 +209,6 @@ impl Broker {
     /// A number that nothing else in this process has.
     pub fn new_id(&self) -> u64 {
         self.next_id.fetch_add(1, Ordering::Relaxed)
-    }
-
-    /// All catalog objects of kinds that are always durable, for tests and definitions.
-    ///
-    /// # Errors
-    /// When the catalog cannot be read.
-    pub fn stored(&self) -> Result<Vec<Record>, CatalogError> {
-        self.catalog.load()
     }
 }
 
