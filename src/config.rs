@@ -128,8 +128,10 @@ pub struct VhostLimits {
     pub max_queues: Option<u64>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The kinds of queue that a client can ask for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum QueueType {
+    #[default]
     Classic,
     Quorum,
     Stream,

@@ -3,6 +3,7 @@
 //! Every argument is checked, also those whose effect is not built yet (see [`without_effect`]). An unknown argument
 //! is kept and shown, and never compared.
 
+pub use crate::config::QueueType;
 use crate::frames::{Table, Value};
 
 pub const QUEUE_TYPE: &str = "x-queue-type";
@@ -14,15 +15,6 @@ const DEAD_LETTER_KEY: &str = "x-dead-letter-routing-key";
 pub const MAX_EXPIRY_MS: i64 = 315_360_000_000;
 const MAX_PRIORITY: i64 = 255;
 
-/// The kinds of queue that a client can ask for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum QueueType {
-    #[default]
-    Classic,
-    Quorum,
-    Stream,
-}
-
 impl QueueType {
     /// The value of `x-queue-type`.
     pub fn parse(name: &[u8]) -> Option<Self> {
@@ -32,15 +24,6 @@ impl QueueType {
             b"stream" => Self::Stream,
             _ => return None,
         })
-    }
-
-    /// The value of `x-queue-type`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Classic => "classic",
-            Self::Quorum => "quorum",
-            Self::Stream => "stream",
-        }
     }
 
     /// The name that RabbitMQ's error texts use.
