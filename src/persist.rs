@@ -6,6 +6,7 @@
 //! flush.
 
 pub mod catalog;
+pub mod disk;
 pub mod record;
 pub mod sled_store;
 pub mod writer;
