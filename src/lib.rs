@@ -4,8 +4,9 @@
 //!
 //! - [`frames`]: bytes to AMQP frames, methods, properties and tables, and back. [`config`]: `rabbit.conf` to one typed
 //!   value. [`auth`]: users, passwords, permissions.
-//! - [`exchange`]: the matching of messages to bindings. [`queue`]: the queue engine and what runs it. [`persist`]: what
-//!   outlives the process.
+//!   [`message`]: a message as it is borrowed or held, and the account of memory.
+//! - [`exchange`]: the matching of messages to bindings. [`persist`]: what outlives the process. [`queue`]: the queue
+//!   engine and what runs it; it stands on [`persist`].
 //! - [`vhost`]: names to exchanges and queues; the one place where metadata changes.
 //! - [`connection`]: one client, from handshake to close.
 //! - [`node`]: a running broker: listeners, clocks, stopping. [`perf`] is a load generator, good against any broker.
@@ -19,6 +20,7 @@ pub mod config;
 pub mod connection;
 pub mod exchange;
 pub mod frames;
+pub mod message;
 pub mod node;
 pub mod perf;
 pub mod persist;

@@ -16,9 +16,9 @@ use crate::config::{Config, ListenAddress, Listener, Tcp, Watermark};
 use crate::connection::driver;
 use crate::connection::machine::Shared;
 use crate::connection::registry::Registry;
+use crate::message::memory::MemoryAccount;
 use crate::persist::CatalogError;
 use crate::persist::sled_store::SledCatalog;
-use crate::queue::memory::MemoryAccount;
 use crate::vhost::Broker;
 use crate::vhost::broker::{Removed, StartError};
 

@@ -1,8 +1,6 @@
 //! Queues: the engine that decides, and the lock that runs it.
 //!
-//! [`message::Incoming`] is a message as the publisher's read buffer holds it; it becomes a [`message::Message`] (one
-//! reference-counted allocation, whatever the fan-out) only when a queue has to keep it. [`engine::Engine`] is the
-//! pure state machine of one queue: ready messages, unacked ones, consumers and their credit. [`local::Queue`] puts it
+//! [`engine::Engine`] is the pure state machine of one queue: ready messages, unacked ones, consumers and their credit. [`local::Queue`] puts it
 //! behind a short lock; whoever brings work (a publish, an ack, a consumer) runs it and writes the deliveries straight
 //! into the consumers' outlets. [`arguments`] checks what a queue is declared with.
 //!
@@ -11,9 +9,6 @@
 pub mod arguments;
 pub mod engine;
 pub mod local;
-pub mod memory;
-pub mod message;
 
 pub use engine::{Accept, ConsumerKey, Settlement};
 pub use local::{Outlet, Queue, QueueSpec, Wakes};
-pub use message::{Incoming, Message, MessageView};

@@ -14,9 +14,9 @@ use leveret::config::Config;
 use leveret::connection::machine::Shared;
 use leveret::connection::registry::Registry;
 use leveret::frames::{Table, write};
+use leveret::message::memory::MemoryAccount;
 use leveret::persist::catalog::NoCatalog;
 use leveret::persist::record::{PermissionRecord, QueueRecord};
-use leveret::queue::memory::MemoryAccount;
 use leveret::vhost::{Broker, Command};
 use tokio::time::Instant;
 

@@ -9,7 +9,7 @@ use arbitrary::{Arbitrary, Unstructured};
 use leveret::connection::channel::{Channel, Input, whole_publish};
 use leveret::frames::method::split_route;
 use leveret::frames::{Frame, FrameKind, Method, frame, method, write};
-use leveret::queue::memory::MemoryAccount;
+use leveret::message::memory::MemoryAccount;
 
 /// Bytes on the wire, mostly well-formed, so that most inputs get past the first frame.
 #[derive(Arbitrary, Debug)]

@@ -12,8 +12,8 @@ use amq_protocol::protocol::{AMQPClass, channel};
 use super::error::Failure;
 use crate::frames::method::{self, Publish};
 use crate::frames::{BODY_HARD_LIMIT, ContentHeader, Frame, FrameKind, Method, MethodId, Refusal, ReplyCode, frame};
-use crate::queue::memory::MemoryAccount;
-use crate::queue::message::{Layout, MessageView};
+use crate::message::memory::MemoryAccount;
+use crate::message::{Layout, MessageView};
 
 /// A publish with its content.
 #[derive(Debug, PartialEq, Eq)]

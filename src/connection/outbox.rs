@@ -22,11 +22,11 @@ use parking_lot::{Mutex, MutexGuard};
 use super::deliveries::{ChannelOut, Settled};
 use super::ledger::{Unacked, UnknownTag};
 use crate::frames::{Refusal, write};
+use crate::message::memory::MemoryAccount;
+use crate::message::{LARGE_BODY, Message, MessageView};
 use crate::queue::engine::{Delivery, Got};
 use crate::queue::local::Subscriber;
-use crate::queue::memory::MemoryAccount;
-use crate::queue::message::{LARGE_BODY, MessageView};
-use crate::queue::{Accept, ConsumerKey, Message, Outlet, Queue};
+use crate::queue::{Accept, ConsumerKey, Outlet, Queue};
 
 /// Bytes on their way to the client at which deliveries are refused.
 pub const HIGH_WATER: usize = 512 * 1024;

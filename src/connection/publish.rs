@@ -16,9 +16,9 @@ use crate::exchange::ExchangeType;
 use crate::frames::method::split_route;
 use crate::frames::table::{self, ValueRef};
 use crate::frames::{DecodeError, MethodId, Properties, Refusal, content};
+use crate::message::{Incoming, Message, MessageView};
 use crate::queue::arguments::check_expiry;
-use crate::queue::message::MessageView;
-use crate::queue::{Incoming, Message, Queue, Settlement, Wakes};
+use crate::queue::{Queue, Settlement, Wakes};
 use crate::vhost::broker::ReplyAddress;
 use crate::vhost::names::exchange_text;
 

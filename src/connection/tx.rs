@@ -11,7 +11,8 @@ use super::ledger::Unacked;
 use super::publish::Publishes;
 use super::session::{Mode, Session, Step};
 use crate::frames::Refusal;
-use crate::queue::{Message, Settlement, Wakes};
+use crate::message::Message;
+use crate::queue::{Settlement, Wakes};
 
 /// What a channel has gathered since the last commit.
 #[derive(Default)]

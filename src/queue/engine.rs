@@ -11,7 +11,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 
-use super::message::{Incoming, LARGE_BODY, Message, MessageView};
+use crate::message::{Incoming, LARGE_BODY, Message, MessageView};
 
 /// Names a consumer of one queue. Never reused for another consumer, so a late settlement does no harm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::engine::{Accept, ConsumerKey, Delivery, Engine, Got, Outlets, Settlement, SubscribeError, Terms};
-use super::message::{Incoming, MessageView};
 use crate::frames::Table;
+use crate::message::{Incoming, MessageView};
 
 /// What a queue was declared as.
 #[derive(Clone, Debug)]

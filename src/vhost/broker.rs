@@ -14,10 +14,10 @@ use super::topology::Vhost;
 use crate::auth::{Directory, Hashing, Pattern, Permissions, User, password};
 use crate::config::{Config, DefaultUser};
 use crate::frames::Refusal;
+use crate::message::memory::MemoryAccount;
 use crate::persist::record::{PermissionRecord, VhostRecord};
 use crate::persist::{Catalog, CatalogError, CatalogWriter};
 use crate::queue::Outlet;
-use crate::queue::memory::MemoryAccount;
 
 /// A channel that waits for direct replies (`amq.rabbitmq.reply-to`).
 #[derive(Clone)]

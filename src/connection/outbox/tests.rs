@@ -2,9 +2,10 @@
 
 use super::*;
 use crate::frames::Table;
+use crate::message::Incoming;
+use crate::queue::Wakes;
 use crate::queue::engine::Terms;
 use crate::queue::local::QueueSpec;
-use crate::queue::{Incoming, Wakes};
 
 fn outbox(memory: &'static MemoryAccount) -> Arc<Outbox> {
     Outbox::new(1, Arc::default(), memory)

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
-use super::super::memory::MemoryAccount;
-use super::super::message::{Incoming, Message};
 use super::*;
+use crate::message::memory::MemoryAccount;
+use crate::message::{Incoming, Message};
 
 /// Consumers are numbered by the test; the outlet of each is that number.
 #[derive(Default)]

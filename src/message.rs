@@ -1,14 +1,21 @@
 //! A message, borrowed from a read buffer or held once for all queues.
 //!
+//! [`Incoming`] is a message as the publisher's read buffer has it; it becomes a [`Message`] (one reference-counted
+//! allocation, whatever the fan-out) only when somebody has to keep it. A held message that is written to the journal
+//! carries its [`Ticket`]: in which commit its record goes out.
+//!
 //! Both forms are one run of bytes plus a [`Layout`] that says where in it the route, the properties and the body lie.
 //! A message that came in one piece is kept just as it lay in the read buffer, frame headers included: one copy, one
 //! allocation. A body that came in several frames keeps the buffer that it was put together in.
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use triomphe::ThinArc;
 
-use super::memory::MemoryAccount;
+use memory::MemoryAccount;
+
+pub mod memory;
 
 /// Bodies from this size in bytes on are shared with the outboxes instead of copied into them.
 pub const LARGE_BODY: usize = 16 * 1024;
@@ -53,6 +60,36 @@ struct Head {
     /// A body that lies apart from the other bytes.
     #[expect(clippy::box_collection, reason = "one word in the many messages that have none")]
     body: Option<Box<Vec<u8>>>,
+    ticket: AtomicU64,
+    /// Queues that have not settled the message; counted only for messages in the journal.
+    holders: AtomicU32,
+}
+
+/// Where a message's journal record is: the number of the commit that writes it, and its offset in that commit's bytes.
+/// Commits are numbered from 1 in every run; 0 stands for records of earlier runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ticket {
+    pub commit: u64,
+    /// `None` when it lies too far behind to be remembered.
+    pub offset: Option<u32>,
+}
+
+impl Ticket {
+    const OFFSET_BITS: u32 = 24;
+    const FAR: u64 = (1 << Self::OFFSET_BITS) - 1;
+    /// Stands for a message that has not been handed to the journal (yet).
+    const NONE: u64 = u64::MAX;
+
+    fn pack(self) -> u64 {
+        let offset = self.offset.map_or(Self::FAR, |o| u64::from(o).min(Self::FAR));
+        (self.commit << Self::OFFSET_BITS) | offset
+    }
+
+    fn unpack(packed: u64) -> Option<Self> {
+        let offset = packed & Self::FAR;
+        let known = u32::try_from(offset).ok().filter(|_| offset != Self::FAR);
+        (packed != Self::NONE).then_some(Self { commit: packed >> Self::OFFSET_BITS, offset: known })
+    }
 }
 
 /// Gives the memory back when the last holder lets go.
@@ -80,7 +117,13 @@ impl Message {
     fn with_body(bytes: &[u8], layout: Layout, body: Option<Vec<u8>>, account: &'static MemoryAccount) -> Self {
         let charged = bytes.len() + body.as_ref().map_or(0, Vec::capacity) + size_of::<Head>() + 16;
         account.add(charged);
-        let head = Head { layout, charge: Charge { account, bytes: charged }, body: body.map(Box::new) };
+        let head = Head {
+            layout,
+            charge: Charge { account, bytes: charged },
+            body: body.map(Box::new),
+            ticket: AtomicU64::new(Ticket::NONE),
+            holders: AtomicU32::new(0),
+        };
         Self(ThinArc::from_header_and_slice(head, bytes))
     }
 
@@ -110,6 +153,23 @@ impl Message {
 
     pub fn is_persistent(&self) -> bool {
         self.0.header.header.layout.persistent
+    }
+
+    /// Where the journal has it; `None` when it has not been handed to the journal.
+    pub fn ticket(&self) -> Option<Ticket> {
+        Ticket::unpack(self.0.header.header.ticket.load(Ordering::Acquire))
+    }
+
+    /// Notes where the journal has it, and how many queues hold it. Whoever settles it before does not count.
+    pub fn set_ticket(&self, ticket: Ticket, queues: u32) {
+        let head = &self.0.header.header;
+        head.holders.store(queues, Ordering::Relaxed);
+        head.ticket.store(ticket.pack(), Ordering::Release);
+    }
+
+    /// One queue has settled it after its ticket was set; true when that was the last.
+    pub fn release_holder(&self) -> bool {
+        self.0.header.header.holders.fetch_sub(1, Ordering::AcqRel) == 1
     }
 
     /// Bytes that this message is charged with.
