@@ -8,6 +8,7 @@
 pub mod catalog;
 pub mod disk;
 pub mod record;
+pub mod sim;
 pub mod sled_store;
 pub mod writer;
 
