@@ -7,6 +7,7 @@
 
 pub mod catalog;
 pub mod disk;
+pub mod points;
 pub mod record;
 pub mod sim;
 pub mod sled_store;
