@@ -166,6 +166,11 @@ impl Broker {
         self.catalog.is_flushed(number)
     }
 
+    /// Closes the catalog, whoever else still holds this broker. Blocks on the disk.
+    pub fn close(&self) {
+        self.catalog.close();
+    }
+
     pub fn vhost(&self, name: &str) -> Option<Arc<Vhost>> {
         self.vhosts.read().get(name).cloned()
     }
