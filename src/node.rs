@@ -17,8 +17,7 @@ use crate::connection::driver;
 use crate::connection::machine::Shared;
 use crate::connection::registry::Registry;
 use crate::message::memory::MemoryAccount;
-use crate::persist::CatalogError;
-use crate::persist::sled_store::SledCatalog;
+use crate::persist::{Catalog, CatalogError, open_catalog};
 use crate::vhost::Broker;
 use crate::vhost::broker::{Removed, StartError};
 
@@ -55,10 +54,10 @@ impl Node {
     /// When the data cannot be used or an address not be listened on.
     pub async fn start(config: Config) -> Result<Self, NodeError> {
         let data_dir = config.data_dir.clone();
-        let catalog = open_catalog(&data_dir)?;
+        let catalog = catalog_in(&data_dir)?;
         let memory = MemoryAccount::new(memory_limit(&config));
         let tcp = config.tcp.clone();
-        let broker = Arc::new(Broker::start(config, Box::new(catalog), memory)?);
+        let broker = Arc::new(Broker::start(config, catalog, memory)?);
         let clock = Arc::new(AtomicU32::new(0));
         let shared = Arc::new(Shared { broker, registry: Registry::default(), clock: Arc::clone(&clock) });
         let connections = Arc::downgrade(&shared);
@@ -117,6 +116,11 @@ impl Node {
             tracing::warn!(target: "leveret", "some clients did not confirm the close in time");
             self.tasks.shutdown().await;
         }
+        // Tasks that were ended may not be gone yet, and hold the broker: the files must be free all the same.
+        let broker = Arc::clone(&self.shared.broker);
+        if tokio::task::spawn_blocking(move || broker.close()).await.is_err() {
+            tracing::error!(target: "leveret", "the catalog could not be closed in order");
+        }
     }
 }
 
@@ -127,10 +131,10 @@ fn close_connections_of(registry: &Registry, removed: Removed<'_>) {
     }
 }
 
-fn open_catalog(data_dir: &Path) -> Result<SledCatalog, NodeError> {
+fn catalog_in(data_dir: &Path) -> Result<Box<dyn Catalog>, NodeError> {
     let unusable = |error| NodeError::DataDir { path: data_dir.display().to_string(), error };
     std::fs::create_dir_all(data_dir).map_err(unusable)?;
-    Ok(SledCatalog::open(&data_dir.join("catalog"))?)
+    Ok(open_catalog(data_dir)?)
 }
 
 /// Bytes of messages and buffers at which publishers wait.

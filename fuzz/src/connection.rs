@@ -75,6 +75,7 @@ impl World {
             durable: false,
             auto_delete: false,
             arguments: Table::default(),
+            id: 0,
         };
         broker.apply(Command::DeclareQueue { record, exclusive_owner: None }).expect("a queue is made");
         let clock = Arc::new(AtomicU32::new(0));

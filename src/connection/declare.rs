@@ -100,6 +100,7 @@ impl Session {
             durable: declare.durable,
             auto_delete: declare.auto_delete,
             arguments: self.with_default_type(declare),
+            id: 0,
         };
         if self.vhost.queue(&record.name).is_none() {
             if !declare.queue.as_str().is_empty() {

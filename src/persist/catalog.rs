@@ -15,6 +15,8 @@ pub enum Change {
 pub enum CatalogError {
     #[error("the catalog in {path} cannot be opened: {reason}")]
     Open { path: String, reason: String },
+    #[error("the catalog is damaged: {0}")]
+    Damaged(String),
     #[error("the catalog cannot be read: {0}")]
     Read(String),
     #[error("the catalog cannot be written: {0}")]

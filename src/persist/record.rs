@@ -34,6 +34,23 @@ pub struct QueueRecord {
     pub durable: bool,
     pub auto_delete: bool,
     pub arguments: Table,
+    /// The queue's name in the message store: random, never 0 and never used again; 0 for a queue that is not stored.
+    pub id: u64,
+}
+
+impl QueueRecord {
+    /// A name in the message store that no other queue has, had or will have.
+    ///
+    /// # Errors
+    /// When the system gives no randomness.
+    pub fn new_id() -> Result<u64, getrandom::Error> {
+        loop {
+            let id = getrandom::u64()?;
+            if id != 0 {
+                return Ok(id);
+            }
+        }
+    }
 }
 
 /// A binding from an exchange to a queue or another exchange.
@@ -127,6 +144,7 @@ mod tests {
             durable: true,
             auto_delete: false,
             arguments: Table::default(),
+            id: 1,
         })
     }
 

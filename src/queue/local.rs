@@ -21,6 +21,8 @@ pub struct QueueSpec {
     /// The connection that declared it, when only that one may use it.
     pub exclusive_owner: Option<u64>,
     pub arguments: Table,
+    /// Its name in the message store; 0 for a queue that is not durable.
+    pub store_id: u64,
 }
 
 /// Where a consumer's deliveries go: the outbox of its connection.

@@ -177,6 +177,9 @@ pub(super) fn queue(broker: &Broker, record: QueueRecord, exclusive_owner: Optio
         tracing::warn!(target: "leveret::queue", "{text}: {} accepted, without effect yet", without_effect.join(", "));
     }
     let durable = record.durable && exclusive_owner.is_none();
+    let no_randomness = |e| Refusal::new(ReplyCode::InternalError, format!("{text} gets no number: {e}"));
+    let id = if durable { QueueRecord::new_id().map_err(no_randomness)? } else { 0 };
+    let record = QueueRecord { id, ..record };
     let changes = if durable { vec![Change::Put(Record::Queue(record.clone()))] } else { Vec::new() };
     let applied = persist(broker, &changes)?;
     let queue = add_queue(broker, &vhost, record, exclusive_owner);
@@ -242,6 +245,7 @@ fn add_queue(broker: &Broker, vhost: &Vhost, record: QueueRecord, exclusive_owne
         auto_delete: record.auto_delete,
         exclusive_owner,
         arguments: record.arguments,
+        store_id: record.id,
     };
     let queue = Arc::new(Queue::new(broker.new_id(), spec));
     if let Some(owner) = exclusive_owner {
@@ -330,6 +334,7 @@ pub fn record_of(queue: &Queue) -> QueueRecord {
         durable: spec.durable,
         auto_delete: spec.auto_delete,
         arguments: spec.arguments.clone(),
+        id: spec.store_id,
     }
 }
 

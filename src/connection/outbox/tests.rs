@@ -19,6 +19,7 @@ fn queue() -> Arc<Queue> {
         auto_delete: false,
         exclusive_owner: None,
         arguments: Table::default(),
+        store_id: 0,
     };
     Arc::new(Queue::new(1, spec))
 }
