@@ -218,6 +218,8 @@ pub enum LogLevel {
 /// What the node says about itself in server-properties. None leaves it to the node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
+    /// The node that the data directory must belong to.
+    pub node_name: Option<String>,
     pub cluster_name: Option<String>,
     pub product_name: Option<String>,
     pub product_version: Option<String>,

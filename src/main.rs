@@ -82,6 +82,10 @@ fn fail(text: &str) -> ExitCode {
 
 fn load(serve: &Serve) -> Result<Config, String> {
     let mut settings = Vec::new();
+    // RabbitMQ's own; there is no key of it.
+    if let Some(name) = std::env::var("RABBITMQ_NODENAME").ok().filter(|name| !name.is_empty()) {
+        settings.push(("node_name".to_owned(), name));
+    }
     for setting in &serve.settings {
         let (key, value) = setting
             .split_once('=')

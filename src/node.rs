@@ -2,7 +2,6 @@
 
 use std::io;
 use std::net::{Ipv6Addr, SocketAddr};
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -17,7 +16,8 @@ use crate::connection::driver;
 use crate::connection::machine::Shared;
 use crate::connection::registry::Registry;
 use crate::message::memory::MemoryAccount;
-use crate::persist::{Catalog, CatalogError, open_catalog};
+use crate::persist::disk::{Disk, RealDisk};
+use crate::persist::{CatalogError, DataDir, DataDirError, open_catalog};
 use crate::vhost::Broker;
 use crate::vhost::broker::{Removed, StartError};
 
@@ -29,8 +29,8 @@ const UNKNOWN_MEMORY: u64 = 4 << 30;
 /// Why a node does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum NodeError {
-    #[error("the data directory {path} cannot be used: {error}")]
-    DataDir { path: String, error: io::Error },
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
     #[error(transparent)]
     Catalog(#[from] CatalogError),
     #[error(transparent)]
@@ -45,6 +45,15 @@ pub struct Node {
     addresses: Vec<SocketAddr>,
     stop: watch::Sender<bool>,
     tasks: JoinSet<()>,
+    /// Locked until everything in it is closed.
+    _data_dir: DataDir,
+}
+
+impl Drop for Node {
+    /// Tasks that go on for a moment hold the broker: what is in the data directory is closed all the same.
+    fn drop(&mut self) {
+        self.shared.broker.close();
+    }
 }
 
 impl Node {
@@ -53,8 +62,9 @@ impl Node {
     /// # Errors
     /// When the data cannot be used or an address not be listened on.
     pub async fn start(config: Config) -> Result<Self, NodeError> {
-        let data_dir = config.data_dir.clone();
-        let catalog = catalog_in(&data_dir)?;
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+        let data_dir = DataDir::open(disk.as_ref(), &config.data_dir, config.identity.node_name.as_deref())?;
+        let catalog = open_catalog(&disk, data_dir.path())?;
         let memory = MemoryAccount::new(memory_limit(&config));
         let tcp = config.tcp.clone();
         let broker = Arc::new(Broker::start(config, catalog, memory)?);
@@ -67,7 +77,7 @@ impl Node {
             }
         });
         let (stop, stopping) = watch::channel(false);
-        let mut node = Self { shared, addresses: Vec::new(), stop, tasks: JoinSet::new() };
+        let mut node = Self { shared, addresses: Vec::new(), stop, tasks: JoinSet::new(), _data_dir: data_dir };
         for listener in &tcp.listeners {
             node.listen(listener, &tcp, &stopping)?;
         }
@@ -116,7 +126,7 @@ impl Node {
             tracing::warn!(target: "leveret", "some clients did not confirm the close in time");
             self.tasks.shutdown().await;
         }
-        // Tasks that were ended may not be gone yet, and hold the broker: the files must be free all the same.
+        // On a thread that may block.
         let broker = Arc::clone(&self.shared.broker);
         if tokio::task::spawn_blocking(move || broker.close()).await.is_err() {
             tracing::error!(target: "leveret", "the catalog could not be closed in order");
@@ -129,12 +139,6 @@ fn close_connections_of(registry: &Registry, removed: Removed<'_>) {
         Removed::Vhost(name) => registry.close_where(&format!("vhost '{name}' is deleted"), |c| *c.vhost == *name),
         Removed::User(name) => registry.close_where(&format!("User '{name}' was deleted"), |c| *c.user == *name),
     }
-}
-
-fn catalog_in(data_dir: &Path) -> Result<Box<dyn Catalog>, NodeError> {
-    let unusable = |error| NodeError::DataDir { path: data_dir.display().to_string(), error };
-    std::fs::create_dir_all(data_dir).map_err(unusable)?;
-    Ok(open_catalog(data_dir)?)
 }
 
 /// Bytes of messages and buffers at which publishers wait.

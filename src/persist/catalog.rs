@@ -15,6 +15,11 @@ pub enum Change {
 pub enum CatalogError {
     #[error("the catalog in {path} cannot be opened: {reason}")]
     Open { path: String, reason: String },
+    #[error(
+        "the catalog {path} is {state} and cannot be rebuilt from {export} ({reason}): put one of the two back from a \
+         backup, or move the whole data directory away to begin afresh"
+    )]
+    Lost { path: String, state: String, export: String, reason: String },
     #[error("the catalog is damaged: {0}")]
     Damaged(String),
     #[error("the catalog cannot be read: {0}")]

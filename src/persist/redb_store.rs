@@ -191,6 +191,7 @@ impl StorageBackend for Backend {
 mod tests {
     use super::super::disk::RealDisk;
     use super::super::record::{ExchangeRecord, VhostRecord};
+    use super::super::sim::{Random, SimDisk};
     use super::*;
     use crate::frames::Value;
 
@@ -242,5 +243,32 @@ mod tests {
             std::fs::write(&path, bytes).unwrap();
             assert!(matches!(RedbCatalog::open(&RealDisk, &path), Err(CatalogError::Damaged(_))));
         }
+    }
+
+    /// Of a flipped bit, either nothing is to be seen, or the catalog is damaged.
+    #[test]
+    fn no_flipped_bit_changes_what_is_loaded() {
+        let disk = SimDisk::new(1);
+        let path = Path::new("catalog.redb");
+        let names: Vec<_> = (0..200).map(|n| Change::Put(exchange(&format!("e{n}")))).collect();
+        let store = RedbCatalog::open(&disk, path).unwrap();
+        store.write(&names).unwrap();
+        store.flush().unwrap();
+        let records = store.load().unwrap();
+        drop(store);
+        let length = disk.open(path, Open::Read).unwrap().len().unwrap();
+        let mut random = Random::new(7);
+        let mut damaged = 0;
+        for _ in 0..300 {
+            let disk = disk.copy();
+            let (offset, bit) = (random.below(length), random.below(8) as u8);
+            assert!(disk.flip_bit(path, offset, bit));
+            match RedbCatalog::open(&disk, path).and_then(|store| store.load()) {
+                Ok(found) => assert_eq!(found, records, "bit {bit} of byte {offset}"),
+                Err(CatalogError::Damaged(_)) => damaged += 1,
+                Err(other) => panic!("bit {bit} of byte {offset}: {other}"),
+            }
+        }
+        assert!(damaged > 0);
     }
 }

@@ -16,7 +16,7 @@ use crate::config::{Config, DefaultUser};
 use crate::frames::Refusal;
 use crate::message::memory::MemoryAccount;
 use crate::persist::record::{PermissionRecord, VhostRecord};
-use crate::persist::{Catalog, CatalogError, CatalogWriter};
+use crate::persist::{Catalog, CatalogError, CatalogWriter, Change, Record};
 use crate::queue::Outlet;
 
 /// A channel that waits for direct replies (`amq.rabbitmq.reply-to`).
@@ -102,23 +102,33 @@ impl Broker {
         Ok(broker)
     }
 
+    /// What an empty catalog begins with. All of it is written as one: a crash leaves all or none.
     fn make_defaults(&self) -> Result<(), StartError> {
-        let failed = |e: Refusal| StartError::DefaultUser(e.to_string());
         let d = &self.config.defaults;
-        self.apply(Command::PutVhost(default_vhost(&d.vhost))).map_err(failed)?;
-        self.put_user(&d.user, &d.pass, &d.user_tags)?;
         let permissions = Permissions { configure: d.configure.clone(), write: d.write.clone(), read: d.read.clone() };
-        let record = PermissionRecord { user: d.user.clone(), vhost: d.vhost.clone(), permissions };
-        self.apply(Command::SetPermissions(record)).map_err(failed)?;
-        d.users.iter().try_for_each(|user| self.make_default_user(user))
+        let mut records = vec![
+            Record::Vhost(default_vhost(&d.vhost)),
+            Record::User(self.new_user(&d.user, &d.pass, &d.user_tags)?),
+            Record::Permission(PermissionRecord { user: d.user.clone(), vhost: d.vhost.clone(), permissions }),
+        ];
+        for user in &d.users {
+            self.add_default_user(user, &mut records)?;
+        }
+        // What cannot be used is found before it is stored.
+        for record in &records {
+            apply::restore(self, record.clone())?;
+        }
+        let changes: Vec<_> = records.into_iter().map(Change::Put).collect();
+        self.catalog.write(&changes)?;
+        Ok(())
     }
 
     /// A user of `default_users`: with what is set, and the default permissions where nothing is.
-    fn make_default_user(&self, user: &DefaultUser) -> Result<(), StartError> {
+    fn add_default_user(&self, user: &DefaultUser, records: &mut Vec<Record>) -> Result<(), StartError> {
         let d = &self.config.defaults;
         let failed = |e: &dyn std::fmt::Display| StartError::DefaultUser(format!("{}: {e}", user.name));
         let password = user.password.as_deref().ok_or_else(|| failed(&"a password is missing"))?;
-        self.put_user(&user.name, password, &user.tags)?;
+        records.push(Record::User(self.new_user(&user.name, password, &user.tags)?));
         let pattern = Pattern::new(user.vhost_pattern.as_deref().unwrap_or(".*")).map_err(|e| failed(&e))?;
         if !pattern.matches(&d.vhost) {
             return Ok(());
@@ -129,16 +139,15 @@ impl Broker {
             write: or_default(&user.write, &d.write),
             read: or_default(&user.read, &d.read),
         };
-        let record = PermissionRecord { user: user.name.clone(), vhost: d.vhost.clone(), permissions };
-        self.apply(Command::SetPermissions(record)).map(drop).map_err(|e| failed(&e))
+        let (user, vhost) = (user.name.clone(), d.vhost.clone());
+        records.push(Record::Permission(PermissionRecord { user, vhost, permissions }));
+        Ok(())
     }
 
-    fn put_user(&self, name: &str, password: &str, tags: &[String]) -> Result<(), StartError> {
-        let failed = |e: &dyn std::fmt::Display| StartError::DefaultUser(e.to_string());
+    fn new_user(&self, name: &str, password: &str, tags: &[String]) -> Result<User, StartError> {
         let hashing = Hashing::parse(&self.config.auth.password_hashing).unwrap_or_default();
-        let hash = password::hash(password.as_bytes(), hashing).map_err(|e| failed(&e))?;
-        let user = User { password_hash: Some(hash), hashing, tags: tags.to_vec(), ..User::new(name) };
-        self.apply(Command::PutUser(user)).map(drop).map_err(|e| failed(&e))
+        let hash = password::hash(password.as_bytes(), hashing).map_err(|e| StartError::DefaultUser(e.to_string()))?;
+        Ok(User { password_hash: Some(hash), hashing, tags: tags.to_vec(), ..User::new(name) })
     }
 
     /// Checks a change, writes it to the catalog, makes it visible. The one place for all changes of metadata.

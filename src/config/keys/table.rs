@@ -388,6 +388,18 @@ const NODE: &[Key] = &[
         draft.config.data_dir = PathBuf::from(path);
         Ok(())
     }),
+    optional(
+        "node_name",
+        "",
+        "rabbit@host",
+        "The node's name, as RABBITMQ_NODENAME: a data directory of another node is refused (not a key of RabbitMQ).",
+        |draft, _, text| {
+            if text.is_empty() || text.len() > 255 || text.contains(|c: char| c.is_whitespace() || c.is_control()) {
+                return Err("a name without blanks, of at most 255 bytes".to_owned());
+            }
+            set_option(&mut draft.config.identity.node_name, text)
+        },
+    ),
     optional("cluster_name", "", "orders", "Shown to clients and operators.", |draft, _, text| {
         set_option(&mut draft.config.identity.cluster_name, text)
     }),

@@ -1,0 +1,205 @@
+//! A data directory: that it is ours, that we may use it, and that nobody else does.
+//!
+//! Everything is looked at before anything is changed: a directory that is refused is left as it was. [`DataDir`] holds
+//! the lock, so it has to live as long as anything in the directory is open.
+
+mod identity;
+#[cfg(test)]
+mod tests;
+
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use super::disk::Disk;
+use super::opening;
+use identity::Known;
+pub use identity::{Identity, now};
+
+const LOCK: &str = "lock";
+/// What may lie in a directory that nobody has used yet: of ours, what a crash of the first start leaves.
+const NOTHING: [&str; 4] = [LOCK, "identity.new", "identity.copy.new", "lost+found"];
+
+/// Why a data directory is refused, and what to do about it.
+#[derive(Debug, thiserror::Error)]
+pub enum DataDirError {
+    #[error("the data directory {0} is no directory: move that file away, or set data_dir to another path")]
+    NoDirectory(String),
+    #[error("the data directory {0} cannot be made ({1}): make it yourself, or set data_dir to another path")]
+    NotMade(String, io::Error),
+    #[error(
+        "the data directory {path} belongs to user {owner} and Leveret runs as user {user}: start it as user {owner}, \
+         or give it the directory with chown -R {user} {path}"
+    )]
+    Owner { path: String, owner: u32, user: u32 },
+    #[error("the data directory {0} cannot be read ({1}): give Leveret's user access to it and all its files")]
+    Unreadable(String, io::Error),
+    #[error("the data directory {0} cannot be written ({1}): mount it read-write and give Leveret's user access to it")]
+    ReadOnly(String, io::Error),
+    #[error("the data directory {0} is used by another process{1}: stop that one, or set data_dir to another path")]
+    InUse(String, String),
+    #[error("the data directory {0} cannot be locked ({1}): put it on a file system that knows locks")]
+    NoLocks(String, io::Error),
+    #[error("the directory {0} is not empty and not Leveret's (there is {1:?} in it): set data_dir to another path")]
+    Foreign(String, String),
+    #[error(
+        "the data directory {path} was written by a newer version of Leveret (format {found}, this version knows \
+         {known}): start that version"
+    )]
+    Newer { path: String, found: u32, known: u32 },
+    #[error(
+        "the data directory {path} belongs to node {found} and this node is called {wanted}: set node_name \
+         (RABBITMQ_NODENAME) to {found}, or data_dir to another path"
+    )]
+    OtherNode { path: String, found: String, wanted: String },
+    #[error(
+        "both identity files of the data directory {0} are damaged: if it is this node's, remove them and start again, \
+         and new ones are made"
+    )]
+    Damaged(String),
+    #[error("{0}")]
+    OtherCatalog(String),
+}
+
+/// A data directory that belongs to this process.
+#[derive(Debug)]
+pub struct DataDir {
+    path: PathBuf,
+    identity: Identity,
+    /// Locked as long as it is open.
+    _lock: File,
+}
+
+impl DataDir {
+    /// Takes a directory, makes it when it does not exist, and repairs its identity when one copy of it is not in order.
+    /// `node` is the name that this node was given, if any.
+    ///
+    /// # Errors
+    /// When it is refused. Nothing has been changed in it then.
+    pub fn open(disk: &dyn Disk, path: &Path, node: Option<&str>) -> Result<Self, DataDirError> {
+        make(path)?;
+        check(disk, path, node)?;
+        if let Err(error) = rustix::fs::access(path, rustix::fs::Access::WRITE_OK) {
+            return Err(DataDirError::ReadOnly(show(path), error.into()));
+        }
+        let lock = lock(path)?;
+        // Another process may have had it until now.
+        let known = check(disk, path, node)?;
+        let read_only = |e| DataDirError::ReadOnly(show(path), e);
+        let identity = match known {
+            None => {
+                let identity = Identity::new(node).map_err(read_only)?;
+                identity.write(disk, path).map_err(read_only)?;
+                identity
+            }
+            Some((identity, wrong)) => {
+                let named = Identity { node: node.map(str::to_owned).or(identity.node.clone()), ..identity.clone() };
+                if !wrong.is_empty() {
+                    let (path, wrong) = (path.display(), wrong.join(" and "));
+                    tracing::warn!(target: "leveret", "{path}/{wrong} was damaged or missing and is written anew");
+                }
+                if named != identity || !wrong.is_empty() {
+                    named.write(disk, path).map_err(read_only)?;
+                }
+                named
+            }
+        };
+        Ok(Self { path: path.to_owned(), identity, _lock: lock })
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+}
+
+fn show(path: &Path) -> String {
+    path.display().to_string()
+}
+
+fn make(path: &Path) -> Result<(), DataDirError> {
+    let metadata = match fs::metadata(path) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            // Hashes of passwords are nothing for everybody.
+            return DirBuilder::new()
+                .recursive(true)
+                .mode(0o750)
+                .create(path)
+                .map_err(|e| DataDirError::NotMade(show(path), e));
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+            return Err(DataDirError::NotMade(show(path), error));
+        }
+        Err(error) => return Err(DataDirError::Unreadable(show(path), error)),
+    };
+    if !metadata.is_dir() {
+        return Err(DataDirError::NoDirectory(show(path)));
+    }
+    check_owner(path, metadata.uid(), rustix::process::geteuid().as_raw())
+}
+
+/// Files of several users in one directory end in a start that fails one day: even root has to decide whose it is.
+fn check_owner(path: &Path, owner: u32, user: u32) -> Result<(), DataDirError> {
+    if owner == user { Ok(()) } else { Err(DataDirError::Owner { path: show(path), owner, user }) }
+}
+
+fn names(path: &Path) -> Result<Vec<String>, DataDirError> {
+    let name = |entry: io::Result<fs::DirEntry>| Ok(entry?.file_name().to_string_lossy().into_owned());
+    let names = fs::read_dir(path).and_then(|entries| entries.map(name).collect());
+    names.map_err(|e| DataDirError::Unreadable(show(path), e))
+}
+
+/// The identity of a directory that may be used; `None` of one that gets a
+/// new identity.
+fn check(disk: &dyn Disk, path: &Path, node: Option<&str>) -> Result<Option<Known>, DataDirError> {
+    let names = names(path)?;
+    let known = identity::load(disk, path).map_err(|unknown| match unknown {
+        identity::Unknown::Unreadable(error) => DataDirError::Unreadable(show(path), error),
+        identity::Unknown::Newer(found) => DataDirError::Newer { path: show(path), found, known: identity::FORMAT },
+        identity::Unknown::Damaged => DataDirError::Damaged(show(path)),
+    })?;
+    match &known {
+        Some((Identity { node: Some(found), .. }, _)) => {
+            if let Some(wanted) = node.filter(|wanted| wanted != found) {
+                let (found, wanted) = (found.clone(), wanted.to_owned());
+                return Err(DataDirError::OtherNode { path: show(path), found, wanted });
+            }
+        }
+        Some(_) => {}
+        None => {
+            // A directory from before there were identities has a catalog, and nothing that is not ours.
+            let is_ours = opening::has_catalog(&names);
+            let foreign = |name: &&String| !(NOTHING.contains(&name.as_str()) || is_ours && opening::is_ours(name));
+            if let Some(foreign) = names.iter().find(foreign) {
+                return Err(DataDirError::Foreign(show(path), foreign.clone()));
+            }
+        }
+    }
+    opening::check_kind(path, &names).map_err(DataDirError::OtherCatalog)?;
+    Ok(known)
+}
+
+/// Locks the directory for this process. The process's number in the file is for people.
+fn lock(path: &Path) -> Result<File, DataDirError> {
+    let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path.join(LOCK));
+    let mut file = opened.map_err(|e| DataDirError::ReadOnly(show(path), e))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut holder = String::new();
+            // It is only for the message.
+            let _ = file.take(20).read_to_string(&mut holder);
+            let holder = holder.trim().parse::<u32>().map(|pid| format!(" ({pid})")).unwrap_or_default();
+            return Err(DataDirError::InUse(show(path), holder));
+        }
+        Err(TryLockError::Error(error)) => return Err(DataDirError::NoLocks(show(path), error)),
+    }
+    let pid = format!("{}\n", std::process::id());
+    file.set_len(0).and_then(|()| file.write_all(pid.as_bytes())).map_err(|e| DataDirError::ReadOnly(show(path), e))?;
+    Ok(file)
+}

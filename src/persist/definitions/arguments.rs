@@ -1,0 +1,97 @@
+//! Tables in JSON: as RabbitMQ writes them, and beside that exactly where JSON loses something.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
+
+use super::DefinitionsError;
+use crate::frames::{Table, Value};
+
+/// The arguments of a declaration.
+#[derive(Serialize, Deserialize)]
+pub struct Arguments {
+    arguments: serde_json::Map<String, Json>,
+    /// The inside of the table in AMQP's encoding, base64; it counts where it is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    arguments_amqp: Option<String>,
+}
+
+impl Arguments {
+    pub fn of(table: &Table) -> Self {
+        let arguments_amqp = (!is_plain_table(table)).then(|| {
+            let mut encoded = Vec::new();
+            table.encode(&mut encoded);
+            // Without the length before it.
+            STANDARD.encode(encoded.get(4..).unwrap_or_default())
+        });
+        Self { arguments: table_to_json(table), arguments_amqp }
+    }
+
+    /// The table of what is called `of` in errors.
+    pub fn table(&self, of: &str) -> Result<Table, DefinitionsError> {
+        let unreadable = || DefinitionsError::Arguments(of.to_owned());
+        match &self.arguments_amqp {
+            Some(encoded) => {
+                let bytes = STANDARD.decode(encoded).map_err(|_| unreadable())?;
+                Table::parse(&bytes).map_err(|_| unreadable())
+            }
+            None => Ok(table_from_json(&self.arguments)),
+        }
+    }
+}
+
+/// Whether a table comes back from JSON as it was. Most integers of clients are shorter than the `long` that JSON's become.
+fn is_plain_table(table: &Table) -> bool {
+    let mut last: Option<&str> = None;
+    table.iter().all(|(key, value)| last.replace(key).is_none_or(|last| last < key) && is_plain(value))
+}
+
+fn is_plain(value: &Value) -> bool {
+    match value {
+        Value::Bool(_) | Value::I64(_) | Value::Void => true,
+        Value::LongStr(bytes) => std::str::from_utf8(bytes).is_ok(),
+        Value::Array(items) => items.iter().all(is_plain),
+        Value::Table(table) => is_plain_table(table),
+        _ => false,
+    }
+}
+
+fn table_to_json(table: &Table) -> serde_json::Map<String, Json> {
+    let mut json = serde_json::Map::new();
+    for (key, value) in table.iter() {
+        // Where a key occurs twice, the first one counts.
+        json.entry(key).or_insert_with(|| to_json(value));
+    }
+    json
+}
+
+fn to_json(value: &Value) -> Json {
+    match value {
+        Value::Bool(v) => (*v).into(),
+        Value::F32(v) => (*v).into(),
+        Value::F64(v) => (*v).into(),
+        Value::Decimal(scale, v) => (f64::from(*v) / 10f64.powi(i32::from(*scale))).into(),
+        Value::LongStr(bytes) | Value::Bytes(bytes) => String::from_utf8_lossy(bytes).into(),
+        Value::Array(items) => items.iter().map(to_json).collect(),
+        Value::Timestamp(v) => (*v).into(),
+        Value::Table(table) => Json::Object(table_to_json(table)),
+        Value::Void => Json::Null,
+        integer => integer.as_int().into(),
+    }
+}
+
+fn table_from_json(json: &serde_json::Map<String, Json>) -> Table {
+    json.iter().map(|(key, value)| (key.as_str(), from_json(value))).collect()
+}
+
+fn from_json(json: &Json) -> Value {
+    match json {
+        Json::Null => Value::Void,
+        Json::Bool(v) => Value::Bool(*v),
+        Json::Number(n) => n.as_i64().map_or_else(|| Value::F64(n.as_f64().unwrap_or(f64::NAN)), Value::I64),
+        Json::String(text) => Value::text(text),
+        Json::Array(items) => Value::Array(items.iter().map(from_json).collect()),
+        Json::Object(table) => Value::Table(table_from_json(table)),
+    }
+}
