@@ -1,0 +1,16 @@
+//! What is promised to survive does: kill -9 and cuts of power at random, under load, with a checker.
+//!
+//! `cargo test` runs a short form. The long one is `cargo test --release --test crash -- --ignored --nocapture`;
+//! `LEVERET_CRASH_COUNT` changes how often, and `LEVERET_CRASH_SEED` repeats a run (as far as the timing of processes
+//! lets it).
+
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+
+mod crash {
+    mod harness;
+
+    mod catalog;
+    mod catalog_growth;
+    mod catalog_kill;
+    mod catalog_power;
+}
