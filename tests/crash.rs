@@ -1,16 +1,26 @@
-//! What is promised to survive does: kill -9 and cuts of power at random, under load, with a checker.
+//! What is promised to survive does: kill -9 and cuts of power at random and at named points, under load, with checkers.
 //!
 //! `cargo test` runs a short form. The long one is `cargo test --release --test crash -- --ignored --nocapture`;
 //! `LEVERET_CRASH_COUNT` changes how often, and `LEVERET_CRASH_SEED` repeats a run (as far as the timing of processes
-//! lets it).
+//! lets it). The named points exist only in debug builds, so without `--release`.
 
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
 mod crash {
+    mod broker;
     mod harness;
+    #[path = "../compat/harness/method.rs"]
+    #[allow(dead_code)]
+    mod method;
 
     mod catalog;
     mod catalog_growth;
     mod catalog_kill;
     mod catalog_power;
+
+    mod checker;
+    mod client;
+    mod load;
+    mod message;
+    mod messages;
 }

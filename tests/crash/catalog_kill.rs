@@ -20,9 +20,10 @@ use leveret::persist::Record;
 use leveret::persist::sim::Random;
 use tokio::sync::Notify;
 
+use super::broker::Broker;
 use super::catalog::{Change, Model};
 use super::catalog_growth::open;
-use super::harness::{Process, count, random};
+use super::harness::{count, random};
 
 const CLIENTS: usize = 4;
 
@@ -166,13 +167,13 @@ fn kill(times: u64) {
     for kill in 0..times {
         if random.chance(1, 8) {
             // At some moment of the start.
-            let process = Process::spawn(dir.path(), &[]);
+            let mut broker = Broker::spawn(dir.path(), &[], None);
             std::thread::sleep(std::time::Duration::from_micros(random.below(30_000)));
-            process.kill();
+            broker.kill();
             at_start += 1;
             continue;
         }
-        let (process, address) = Process::start(dir.path(), &[]);
+        let (mut broker, address) = Broker::start(dir.path(), &[]);
         let changes = 1 + random.below(200);
         answers += changes;
         let round = Arc::new(Round { left: AtomicU64::new(changes), over: Notify::new() });
@@ -183,7 +184,7 @@ fn kill(times: u64) {
             });
             let working: Vec<_> = working.collect();
             round.over.notified().await;
-            process.kill();
+            broker.kill();
             let mut clients = Vec::new();
             for client in working {
                 clients.push(client.await.expect("a client does not panic"));
@@ -192,7 +193,7 @@ fn kill(times: u64) {
         });
         check(&mut clients, &stored(dir.path()), kill);
     }
-    drop(Process::start(dir.path(), &[]));
+    drop(Broker::start(dir.path(), &[]));
     eprintln!("{times} kills, {at_start} of them during a start, {answers} changes answered before them, none lost");
 }
 
