@@ -34,6 +34,7 @@ pub struct Config {
     pub defaults: Defaults,
     pub limits: Limits,
     pub memory: Memory,
+    pub storage: Storage,
     pub log: Log,
     pub identity: Identity,
     /// Where messages and metadata are kept.
@@ -177,6 +178,45 @@ pub struct Memory {
     pub watermark: Watermark,
     /// Bytes that count as the machine's memory; none asks the system.
     pub total_override: Option<u64>,
+    /// Share of the watermark at which backlogs leave memory; from 1 on they do not because of it.
+    pub paging_ratio: f64,
+}
+
+/// How messages are kept on disk.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Storage {
+    /// When a commit counts as done.
+    pub sync: Sync,
+    /// Time between two syncs, where a commit does not wait for its own.
+    pub sync_interval: Duration,
+    /// Bytes of free disk below which publishers are blocked.
+    pub disk_free_limit: DiskFreeLimit,
+    /// Bytes of a journal file.
+    pub journal_file_size: u64,
+    /// Full journal files that are left alone.
+    pub journal_keep: usize,
+    /// Bytes of a segment.
+    pub segment_size: u64,
+}
+
+/// When a message that has to survive is confirmed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sync {
+    /// After `fdatasync`.
+    Fsync,
+    /// After the write; the disk is synced from time to time.
+    Interval,
+    /// After the write; the system decides when the disk is written.
+    Os,
+}
+
+/// How much of a disk must stay free.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum DiskFreeLimit {
+    /// Bytes.
+    Absolute(u64),
+    /// Share of the machine's memory.
+    Relative(f64),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -264,11 +304,25 @@ impl Default for Config {
             auth: Auth::default(),
             defaults: Defaults::default(),
             limits: Limits::default(),
-            memory: Memory { watermark: Watermark::Relative(0.4), total_override: None },
+            memory: Memory { watermark: Watermark::Relative(0.4), total_override: None, paging_ratio: 0.5 },
+            storage: Storage::default(),
             log: Log::default(),
             identity: Identity::default(),
             data_dir: PathBuf::from("data"),
             warnings: Vec::new(),
+        }
+    }
+}
+
+impl Default for Storage {
+    fn default() -> Self {
+        Self {
+            sync: Sync::Fsync,
+            sync_interval: Duration::from_millis(200),
+            disk_free_limit: DiskFreeLimit::Absolute(50_000_000),
+            journal_file_size: 32 << 20,
+            journal_keep: 2,
+            segment_size: 16 << 20,
         }
     }
 }

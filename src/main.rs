@@ -125,6 +125,9 @@ async fn serve_until_told(config: Config) -> Result<(), String> {
     tokio::select! {
         _ = terminate.recv() => tracing::info!(target: "leveret", "SIGTERM: stopping"),
         _ = interrupt.recv() => tracing::info!(target: "leveret", "interrupted: stopping"),
+        why = node.failed() => {
+            return Err(format!("{why}: what was confirmed is on disk, start again once the disk is in order"));
+        }
     }
     node.stop().await;
     tracing::info!(target: "leveret", "stopped");

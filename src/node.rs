@@ -11,12 +11,14 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::config::{Config, ListenAddress, Listener, Tcp, Watermark};
+use crate::config::{Config, DiskFreeLimit, ListenAddress, Listener, Sync, Tcp, Watermark};
 use crate::connection::driver;
 use crate::connection::machine::Shared;
 use crate::connection::registry::Registry;
 use crate::message::memory::MemoryAccount;
 use crate::persist::disk::{Disk, RealDisk};
+use crate::persist::journal::SyncMode;
+use crate::persist::store::{Opened, Settings, Store, StoreError};
 use crate::persist::{CatalogError, DataDir, DataDirError, open_catalog};
 use crate::vhost::Broker;
 use crate::vhost::broker::{Removed, StartError};
@@ -31,6 +33,8 @@ const UNKNOWN_MEMORY: u64 = 4 << 30;
 pub enum NodeError {
     #[error(transparent)]
     DataDir(#[from] DataDirError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
     #[error(transparent)]
     Catalog(#[from] CatalogError),
     #[error(transparent)]
@@ -62,12 +66,20 @@ impl Node {
     /// # Errors
     /// When the data cannot be used or an address not be listened on.
     pub async fn start(config: Config) -> Result<Self, NodeError> {
-        let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+        Self::start_on(Arc::new(RealDisk), config).await
+    }
+
+    /// The same on another disk: a simulated one, in tests.
+    ///
+    /// # Errors
+    /// When the data cannot be used or an address not be listened on.
+    pub async fn start_on(disk: Arc<dyn Disk>, config: Config) -> Result<Self, NodeError> {
         let data_dir = DataDir::open(disk.as_ref(), &config.data_dir, config.identity.node_name.as_deref())?;
         let catalog = open_catalog(&disk, data_dir.path())?;
         let memory = MemoryAccount::new(memory_limit(&config));
         let tcp = config.tcp.clone();
-        let broker = Arc::new(Broker::start(config, catalog, memory)?);
+        let opened = open_store(&config, &data_dir, &disk, memory)?;
+        let broker = Arc::new(Broker::start(config, catalog, memory, Some(opened))?);
         let clock = Arc::new(AtomicU32::new(0));
         let shared = Arc::new(Shared { broker, registry: Registry::default(), clock: Arc::clone(&clock) });
         let connections = Arc::downgrade(&shared);
@@ -115,6 +127,16 @@ impl Node {
         &self.shared.registry
     }
 
+    /// Returns when the disk has failed in a way after which nothing can be promised: the node has to be stopped.
+    pub async fn failed(&self) -> String {
+        let Some(store) = &self.shared.broker.store else { return std::future::pending().await };
+        let mut failure = store.failure();
+        match failure.wait_for(Option::is_some).await {
+            Ok(why) => why.clone().unwrap_or_default(),
+            Err(_) => std::future::pending().await,
+        }
+    }
+
     /// Stops listening, tells every client, and waits until they are gone or have had time enough.
     pub async fn stop(mut self) {
         // Without receivers there is nobody left to tell.
@@ -141,15 +163,61 @@ fn close_connections_of(registry: &Registry, removed: Removed<'_>) {
     }
 }
 
+fn open_store(
+    config: &Config,
+    data_dir: &DataDir,
+    disk: &Arc<dyn Disk>,
+    memory: &'static MemoryAccount,
+) -> Result<Opened, NodeError> {
+    let storage = &config.storage;
+    let mode = match storage.sync {
+        Sync::Fsync => SyncMode::Fsync,
+        Sync::Interval => SyncMode::Interval(storage.sync_interval),
+        Sync::Os => SyncMode::Os,
+    };
+    tell_of_mode(mode);
+    let settings = Settings {
+        dir: data_dir.path().join("store"),
+        mode,
+        journal_file: storage.journal_file_size,
+        journal_keep: storage.journal_keep,
+        segment: storage.segment_size,
+        disk_limit: match storage.disk_free_limit {
+            DiskFreeLimit::Absolute(bytes) => bytes,
+            DiskFreeLimit::Relative(share) => (total_memory(config) as f64 * share) as u64,
+        },
+        paging_ratio: config.memory.paging_ratio,
+    };
+    Ok(Store::open(Arc::clone(disk), settings, data_dir.identity().number(), memory)?)
+}
+
+/// Says what a confirm means when it means less than it might.
+fn tell_of_mode(mode: SyncMode) {
+    match mode {
+        SyncMode::Fsync => {}
+        SyncMode::Interval(interval) => tracing::warn!(
+            target: "leveret::store",
+            "store.sync = interval: confirms do not wait for the disk, a power cut may take the last {} ms",
+            interval.as_millis()
+        ),
+        SyncMode::Os => tracing::warn!(
+            target: "leveret::store",
+            "store.sync = os: confirms do not wait for the disk, confirmed messages survive the process but not a power cut"
+        ),
+    }
+}
+
 /// Bytes of messages and buffers at which publishers wait.
 fn memory_limit(config: &Config) -> u64 {
     match config.memory.watermark {
         Watermark::Absolute(bytes) => bytes,
-        Watermark::Relative(share) => {
-            let total = config.memory.total_override.unwrap_or_else(machine_memory);
-            (total as f64 * share) as u64
-        }
+        Watermark::Relative(share) => (total_memory(config) as f64 * share) as u64,
     }
+}
+
+/// What counts as the machine's memory, in bytes.
+fn total_memory(config: &Config) -> u64 {
+    config.memory.total_override.unwrap_or_else(machine_memory)
 }
 
 /// Memory of the machine or, where it is smaller, of the container, in bytes.

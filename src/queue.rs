@@ -9,6 +9,7 @@
 pub mod arguments;
 pub mod engine;
 pub mod local;
+mod stored;
 
 pub use engine::{Accept, ConsumerKey, Settlement};
 pub use local::{Outlet, Queue, QueueSpec, Wakes};

@@ -64,7 +64,7 @@ impl World {
     fn new(memory: &'static MemoryAccount) -> Self {
         let mut config = Config::default();
         config.limits.max_message_size = 200_000;
-        let broker = Broker::start(config, Box::new(NoCatalog), memory).expect("an empty broker starts");
+        let broker = Broker::start(config, Box::new(NoCatalog), memory, None).expect("an empty broker starts");
         let (name, secret) = USERS[1];
         let hash = password::hash(secret.as_bytes(), Hashing::default()).expect("there is randomness");
         broker.apply(Command::PutUser(User { password_hash: Some(hash), ..User::new(name) })).expect("a user is made");

@@ -60,7 +60,6 @@ const KEYS: &[&str] = &[
     "track_auth_attempt_source",
     "vhost_restart_strategy",
     "vm_memory_calculation_strategy",
-    "vm_memory_high_watermark_paging_ratio",
 ];
 
 /// Beginnings of keys: families whose members differ from version to version and plugin to plugin.
@@ -81,7 +80,6 @@ const FAMILIES: &[&str] = &[
     "default_policies.",
     "definitions.",
     "deprecated_features.",
-    "disk_free_limit.",
     "distribution.",
     "erlang.",
     "federation.",

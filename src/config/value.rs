@@ -38,6 +38,12 @@ pub fn fraction(text: &str) -> Result<f64, Expected> {
     value.ok_or_else(|| "a number from 0 to 1".to_owned())
 }
 
+/// A number from 0 on.
+pub fn positive(text: &str) -> Result<f64, Expected> {
+    let value = text.parse().ok().filter(|value: &f64| value.is_finite() && *value >= 0.0);
+    value.ok_or_else(|| "a number from 0 on".to_owned())
+}
+
 /// A limit from `least` on; `infinity` is none.
 pub fn limit(text: &str, least: u64) -> Result<Option<u64>, Expected> {
     if text == "infinity" {

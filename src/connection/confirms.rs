@@ -48,6 +48,12 @@ impl Confirms {
         number
     }
 
+    /// The number that the next publish will have.
+    #[inline]
+    pub fn next(&self) -> u64 {
+        self.next
+    }
+
     /// Notes the fate of the publishes `first..=last`; each is settled once.
     pub fn settle(&mut self, first: u64, last: u64, positive: bool) {
         if let Some((_, run)) = self.settled.range_mut(..first).next_back()

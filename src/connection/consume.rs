@@ -10,12 +10,12 @@ use amq_protocol::protocol::basic::{
 use super::acks::requeue;
 use super::outbox::Outbox;
 use super::publish::REPLY_TO;
-use super::session::{ReplyConsumer, Session, Step};
+use super::session::{ReplyConsumer, Session, Step, Until, Waiting};
 use crate::auth::Access;
 use crate::frames::{Refusal, ReplyCode, Table};
 use crate::queue::arguments::consumer_priority;
 use crate::queue::engine::Terms;
-use crate::queue::local::{ConsumeError, Subscriber};
+use crate::queue::local::{ConsumeError, GetError, Subscriber};
 use crate::queue::{Outlet, Queue, Wakes};
 use crate::vhost::broker::ReplyAddress;
 use crate::vhost::declare::check_exclusive_access;
@@ -80,6 +80,7 @@ impl Session {
         self.subscribe(number, &queue, &tag, terms, consume.nowait).map_err(|error| match error {
             ConsumeError::InExclusiveUse => Refusal::access_refused(format!("{text} in exclusive use")),
             ConsumeError::Deleted => Refusal::not_found(format!("no {text}")),
+            ConsumeError::Damaged(damage) => queue.refuse_damaged(&damage),
         })?;
         Ok(Step::Continue)
     }
@@ -186,13 +187,27 @@ impl Session {
             );
             return Err(Refusal::new(ReplyCode::ResourceLocked, text));
         }
-        queue.get(no_ack, |got| match got {
-            Some(got) => self.outbox.got(number, &queue, &got, no_ack),
+        self.get_from(number, &queue, no_ack)
+    }
+
+    /// Answers `basic.get`, or says what has to be waited for.
+    pub(super) fn get_from(&self, number: u16, queue: &Arc<Queue>, no_ack: bool) -> Result<Step, Refusal> {
+        let got = queue.get(no_ack, |got| match got {
+            Some(got) => self.outbox.got(number, queue, &got, no_ack),
             None => {
                 self.answer(number, AMQPClass::Basic(AMQPMethod::GetEmpty(GetEmpty {})));
             }
         });
-        Ok(Step::Continue)
+        match got {
+            Ok(()) => Ok(Step::Continue),
+            Err(GetError::Damaged(damage)) => Err(queue.refuse_damaged(&damage)),
+            Err(GetError::NotYet) => {
+                let outbox: Arc<Outbox> = Arc::clone(&self.outbox);
+                queue.wait(outbox);
+                let until = Until::Got { queue: Arc::clone(queue), no_ack };
+                Ok(Step::Wait(Waiting { until, channel: number, reply: None }))
+            }
+        }
     }
 
     pub(super) fn recover(&mut self, number: u16, requeue_all: bool, answer: bool) -> Result<Step, Refusal> {

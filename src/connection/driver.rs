@@ -15,6 +15,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::error::Failure;
 use super::machine::{Machine, Shared};
+use super::session::Until;
 use super::wire::{Event, Read, Wire};
 use crate::frames::{MethodId, Refusal};
 
@@ -60,7 +61,8 @@ fn plain(address: SocketAddr) -> SocketAddr {
 impl Connection {
     async fn run(&mut self) -> io::Result<()> {
         loop {
-            if self.machine.update_blocked() {
+            let (may_go_on, may_publish) = (self.machine.look_at_store(), self.machine.update_blocked());
+            if may_go_on || may_publish {
                 self.wire.reprocess(|bytes| self.machine.process(bytes));
             }
             let all_written = self.wire.flush()?;
@@ -117,8 +119,12 @@ impl Connection {
 
     /// Has the task woken when the change is on disk that the machine waits for.
     fn await_disk(&mut self) {
-        if let (None, Some(waiting)) = (&self.durable, &self.machine.waiting) {
-            let (broker, durable_at) = (Arc::clone(&self.shared.broker), waiting.durable_at);
+        let durable_at = match self.machine.waiting.as_ref().map(|waiting| &waiting.until) {
+            Some(Until::Durable(number)) => Some(*number),
+            _ => None,
+        };
+        if let (None, Some(durable_at)) = (&self.durable, durable_at) {
+            let broker = Arc::clone(&self.shared.broker);
             self.durable = Some(Box::pin(async move { broker.durable(durable_at).await }));
         }
     }

@@ -18,9 +18,10 @@ use super::handshake::{Handshake, Next, Preface, Tuning, preface};
 use super::login::{self, ClientProperties, LoginFailure};
 use super::outbox::{Outbox, READ_LIMIT};
 use super::registry::{Registered, Registry};
-use super::session::{Session, Step, Work};
+use super::session::{Session, Step, Until, Waiting, Work};
 use crate::auth::User;
 use crate::frames::{FRAME_MIN_SIZE, Frame, FrameKind, Method, MethodId, Refusal, frame, method, write};
+use crate::persist::journal::Waiter;
 use crate::vhost::Broker;
 
 /// How long a client that gets no answer is kept waiting, so that guessing passwords is slow.
@@ -60,13 +61,6 @@ struct LoggingIn {
     user: Option<Arc<User>>,
 }
 
-/// A change on its way to disk, and the answer that waits for it. Nothing is processed meanwhile.
-pub struct Waiting {
-    pub durable_at: u64,
-    channel: u16,
-    reply: Option<Box<AMQPClass>>,
-}
-
 /// One connection.
 pub struct Machine {
     shared: Arc<Shared>,
@@ -87,8 +81,10 @@ pub struct Machine {
     /// Bytes sent when it was last looked at, and when that was.
     last_sent: (u64, Instant),
     registered: bool,
-    /// Publishes wait for memory.
-    blocked: bool,
+    /// Publishes wait for memory or disk: why.
+    blocked: Option<&'static str>,
+    /// Publishes wait for the journal.
+    congested: bool,
     /// A publish has arrived while publishes wait: it is kept, and nothing more is read.
     held: bool,
     /// There is no point in writing what is left.
@@ -117,7 +113,8 @@ impl Machine {
             last_received: now,
             last_sent: (0, now),
             registered: false,
-            blocked: false,
+            blocked: None,
+            congested: false,
             held: false,
             abandoned: false,
             trouble: None,
@@ -136,24 +133,65 @@ impl Machine {
         !ended && !self.held && self.waiting.is_none() && self.outbox.backlog() < READ_LIMIT
     }
 
-    /// What a connection publishes waits while messages take more memory than they may; its acks and other methods are
-    /// carried out up to the first publish. True when a publish that was kept can go on now: it is to be processed.
+    /// What a connection publishes waits while messages take more memory than they may, the disk is full, or the journal
+    /// cannot keep up; its acks and other methods are carried out up to the first publish. The client is told of the
+    /// first two, the third is over in a moment. True when a publish that was kept can go on now: it is to be processed.
     #[must_use]
     pub fn update_blocked(&mut self) -> bool {
         let Phase::Running(session) = &self.phase else { return false };
         if !session.has_published {
             return false;
         }
-        let over = self.shared.broker.memory.is_over();
-        if over != self.blocked {
-            self.blocked = over;
+        let broker = &self.shared.broker;
+        let reason = blocked_reason(broker.memory.is_over(), broker.store.as_ref().is_some_and(|s| s.disk_alarm()));
+        if reason != self.blocked {
+            self.blocked = reason;
             // Silence during the wait is ours, not the client's.
             self.last_received = self.now;
             if self.client.blocked {
-                self.outbox.blocked(over.then_some("low on memory"));
+                self.outbox.blocked(reason);
             }
         }
-        !over && std::mem::take(&mut self.held)
+        self.congested = broker.store.as_ref().is_some_and(|store| {
+            let outbox = Arc::clone(&self.outbox);
+            store.journal.is_congested() && store.journal.hold(&(outbox as Arc<dyn Waiter>))
+        });
+        !self.must_hold() && std::mem::take(&mut self.held)
+    }
+
+    /// Publishes are not carried out at the moment.
+    fn must_hold(&self) -> bool {
+        self.blocked.is_some() || self.congested
+    }
+
+    /// Confirms what has become safe, and ends a wait whose reason is gone. True when what was read meanwhile is to be
+    /// processed.
+    #[must_use]
+    pub fn look_at_store(&mut self) -> bool {
+        let Phase::Running(session) = &mut self.phase else { return false };
+        session.confirm_committed();
+        match self.waiting.as_ref().map(|waiting| (&waiting.until, waiting.channel)) {
+            Some((Until::Committed(commit), _)) => {
+                let done = session.broker.store.as_ref().is_none_or(|s| s.journal.committed() >= *commit);
+                if done {
+                    self.durable(Ok(()));
+                }
+                done
+            }
+            Some((Until::Got { queue, no_ack }, channel)) => {
+                let (queue, no_ack) = (Arc::clone(queue), *no_ack);
+                match session.get_from(channel, &queue, no_ack) {
+                    Ok(Step::Wait(waiting)) => self.waiting = Some(waiting),
+                    Ok(Step::Continue) => self.waiting = None,
+                    Err(refusal) => {
+                        self.waiting = None;
+                        self.failed(channel, &Failure::new(refusal, MethodId::GET), &mut Work::default());
+                    }
+                }
+                self.waiting.is_none()
+            }
+            _ => false,
+        }
     }
 
     /// Takes what has arrived; says how much is done with. The rest has to be handed over again, with what follows it.
@@ -316,7 +354,7 @@ impl Machine {
             && self.waiting.is_none()
         {
             let rest = bytes.get(done..).unwrap_or_default();
-            if self.blocked && must_wait(session, rest) {
+            if (self.blocked.is_some() || self.congested) && must_wait(session, rest) {
                 self.held = true;
                 break;
             }
@@ -364,8 +402,8 @@ impl Machine {
         };
         match result {
             Ok(Step::Continue) => {}
-            Ok(Step::Wait { durable_at, channel, reply }) => {
-                self.waiting = Some(Waiting { durable_at, channel, reply });
+            Ok(Step::Wait(waiting)) => {
+                self.waiting = Some(waiting);
             }
             Err(failure) => self.failed(frame.channel, &failure, work),
         }
@@ -456,7 +494,7 @@ impl Machine {
             method_id: method,
         });
         self.waiting = None;
-        self.blocked = false;
+        self.blocked = None;
         self.held = false;
         self.outbox.lock().send(0, &AMQPClass::Connection(close));
         true
@@ -517,7 +555,7 @@ impl Machine {
         if let Some(deadline) = self.deadline {
             next = next.min(deadline);
         }
-        if self.blocked {
+        if self.must_hold() {
             next = next.min(now + BLOCKED_TICK);
         }
         if self.tuning.heartbeat > 0 {
@@ -563,7 +601,7 @@ impl Machine {
             self.last_sent = (sent + write::HEARTBEAT.len() as u64, now);
         }
         let silence = now - self.last_received;
-        if !self.blocked && silence > self.half_heartbeat() * 4 {
+        if !self.must_hold() && silence > self.half_heartbeat() * 4 {
             let heartbeat = self.tuning.heartbeat;
             self.trouble = Some(format!("missed heartbeats from client, timeout: {heartbeat}s"));
             self.abandon();
@@ -603,6 +641,16 @@ impl Machine {
             (None, true) => tracing::info!(target: "leveret::connection", "{}: closed", self.name),
             (None, false) => tracing::debug!(target: "leveret::connection", "{}: left before logging in", self.name),
         }
+    }
+}
+
+/// What clients are told while they may not publish, in RabbitMQ's words.
+fn blocked_reason(memory: bool, disk: bool) -> Option<&'static str> {
+    match (memory, disk) {
+        (true, true) => Some("low on memory & disk"),
+        (true, false) => Some("low on memory"),
+        (false, true) => Some("low on disk"),
+        (false, false) => None,
     }
 }
 

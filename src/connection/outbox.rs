@@ -24,6 +24,7 @@ use super::ledger::{Unacked, UnknownTag};
 use crate::frames::{Refusal, write};
 use crate::message::memory::MemoryAccount;
 use crate::message::{LARGE_BODY, Message, MessageView};
+use crate::persist::journal::Waiter;
 use crate::queue::engine::{Delivery, Got};
 use crate::queue::local::Subscriber;
 use crate::queue::{Accept, ConsumerKey, Outlet, Queue};
@@ -68,6 +69,8 @@ pub struct Inner {
     stalled: Vec<(u16, u32)>,
     /// The task is running and will look at the buffer before it sleeps.
     awake: bool,
+    /// Somebody has called for the task: what it waits for may have happened.
+    called: bool,
     /// Nothing more is sent to consumers.
     closed: bool,
     frame_max: u32,
@@ -196,7 +199,8 @@ impl Outbox {
     pub fn sleep(&self, waker: &std::task::Waker) -> bool {
         self.waker.register(waker);
         let mut inner = self.inner.lock();
-        inner.awake = inner.queued > 0 || self.has_close_request.load(Ordering::Relaxed);
+        let called = std::mem::take(&mut inner.called);
+        inner.awake = called || inner.queued > 0 || self.has_close_request.load(Ordering::Relaxed);
         !inner.awake
     }
 
@@ -211,6 +215,17 @@ impl Outbox {
         self.has_close_request.store(true, Ordering::Relaxed);
         self.inner.lock().awake = true;
         self.waker.wake();
+    }
+
+    /// Gets the task to look at what it waits for.
+    fn call(&self) {
+        let mut inner = self.inner.lock();
+        inner.called = true;
+        let wake = !std::mem::replace(&mut inner.awake, true);
+        drop(inner);
+        if wake {
+            self.waker.wake();
+        }
     }
 
     /// True while a request to end has not been taken.
@@ -553,6 +568,13 @@ impl std::ops::Deref for Writing<'_> {
 impl std::ops::DerefMut for Writing<'_> {
     fn deref_mut(&mut self) -> &mut Inner {
         &mut self.inner
+    }
+}
+
+/// A commit that the connection waits for is done, or there is room again.
+impl Waiter for Outbox {
+    fn wake(&self) {
+        self.call();
     }
 }
 

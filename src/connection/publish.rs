@@ -2,7 +2,8 @@
 //!
 //! A publish without special properties costs two epoch comparisons and one look into the route cache. What a read
 //! brought is enqueued by [`Session::finish`]: messages in a row with the same route go into each of its queues under
-//! one lock, then all confirms of a channel go out in one frame.
+//! one lock; what has to survive goes to the journal in one piece; then all confirms of a channel go out in one frame, at
+//! once or when the journal has done its commit.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,6 +11,8 @@ use std::sync::Arc;
 use super::channel::{Content, Publication};
 use super::deliveries::Settled;
 use super::error::Failure;
+use super::journaling;
+use super::outbox::Outbox;
 use super::session::{Mode, Session};
 use crate::auth::Access;
 use crate::exchange::ExchangeType;
@@ -17,6 +20,7 @@ use crate::frames::method::split_route;
 use crate::frames::table::{self, ValueRef};
 use crate::frames::{DecodeError, MethodId, Properties, Refusal, content};
 use crate::message::{Incoming, Message, MessageView};
+use crate::persist::Store;
 use crate::queue::arguments::check_expiry;
 use crate::queue::{Queue, Settlement, Wakes};
 use crate::vhost::broker::ReplyAddress;
@@ -83,7 +87,24 @@ struct Run {
     reply: Option<ReplyAddress>,
     /// Number of messages.
     length: usize,
+    /// Channel and number of the first publish, where they are to be confirmed.
+    confirm: Option<(u16, u64)>,
 }
+
+impl Run {
+    /// Whether a publish with this number belongs to the run.
+    #[inline]
+    fn continues(&self, confirm: Option<(u16, u64)>) -> bool {
+        match (self.confirm, confirm) {
+            (None, None) => true,
+            (Some((channel, first)), Some((c, number))) => channel == c && first + self.length as u64 == number,
+            _ => false,
+        }
+    }
+}
+
+/// A range of publishes of a channel: first and last number, and whether they were taken.
+pub type Fate = (u16, u64, u64, bool);
 
 /// Messages on their way into queues, in publish order.
 #[derive(Default)]
@@ -95,9 +116,9 @@ pub struct Publishes<'b> {
 impl<'b> Publishes<'b> {
     /// Adds a message to the last run; false when it goes another way.
     #[inline]
-    fn extend(&mut self, route: &Route) -> bool {
+    fn extend(&mut self, route: &Route, confirm: Option<(u16, u64)>) -> bool {
         match self.runs.last_mut() {
-            Some(run) if Arc::ptr_eq(&run.route, route) && run.reply.is_none() => {
+            Some(run) if Arc::ptr_eq(&run.route, route) && run.reply.is_none() && run.continues(confirm) => {
                 run.length += 1;
                 true
             }
@@ -106,30 +127,47 @@ impl<'b> Publishes<'b> {
     }
 
     #[inline]
-    fn push(&mut self, incoming: Incoming<'b>, route: Route, reply: Option<ReplyAddress>) {
-        if route.is_empty() && reply.is_none() {
-            return;
-        }
-        if reply.is_some() || !self.extend(&route) {
-            self.runs.push(Run { route, reply, length: 1 });
+    fn push(&mut self, incoming: Incoming<'b>, route: Route, reply: Option<ReplyAddress>, confirm: Option<(u16, u64)>) {
+        if reply.is_some() || !self.extend(&route, confirm) {
+            self.runs.push(Run { route, reply, length: 1, confirm });
         }
         self.messages.push(incoming);
     }
 
-    /// Puts the messages into their queues, those of a run together.
-    pub fn enqueue(&mut self, wakes: &mut Wakes) {
+    /// Puts the messages into their queues, those of a run together, and hands what has to survive to the journal.
+    /// Returns the commit that makes it durable; `fates` gets what there is to confirm.
+    pub fn enqueue(
+        &mut self,
+        store: Option<&Store>,
+        waiter: &Arc<Outbox>,
+        wakes: &mut Wakes,
+        fates: &mut Vec<Fate>,
+    ) -> Option<u64> {
+        let mut entries = journaling::Entries::default();
         let mut rest = &mut self.messages[..];
-        for Run { route, reply, length } in self.runs.drain(..) {
+        for Run { route, reply, length, confirm } in self.runs.drain(..) {
             let Some((run, after)) = rest.split_at_mut_checked(length) else { break };
+            let mut taken = true;
+            entries.begin();
             for queue in route.iter() {
-                queue.publish(run.iter_mut(), wakes);
+                match queue.publish(run.iter_mut(), wakes) {
+                    Ok(Some(landed)) => entries.landed(queue.spec.store_id, landed),
+                    Ok(None) => {}
+                    Err(_damaged) => taken = false,
+                }
             }
+            entries.end(run);
             if let Some(address) = reply {
                 run.iter().for_each(|incoming| deliver_reply(&address, incoming));
             }
+            if let Some((channel, first)) = confirm {
+                fates.push((channel, first, first + length as u64 - 1, taken));
+            }
             rest = after;
         }
+        let commit = store.and_then(|store| entries.append(&store.journal, waiter));
         self.messages.clear();
+        commit
     }
 }
 
@@ -139,18 +177,7 @@ pub struct Work<'b> {
     publishes: Publishes<'b>,
     pub(super) settled: Settled,
     pub(super) how: Option<Settlement>,
-    /// Publishes to confirm: channel, first and last number.
-    confirms: Vec<(u16, u64, u64)>,
     pub(super) wakes: Wakes,
-}
-
-impl Work<'_> {
-    fn confirm(&mut self, channel: u16, number: u64) {
-        match self.confirms.last_mut() {
-            Some((c, _, last)) if *c == channel && *last + 1 == number => *last = number,
-            _ => self.confirms.push((channel, number, number)),
-        }
-    }
 }
 
 /// Where a message goes once everything about it has been checked.
@@ -211,22 +238,25 @@ impl Session {
             }
             None => self.incoming(publication.content, is_persistent),
         };
+        let mut confirm = None;
         match self.channels.get_mut(&number).map(|state| &mut state.mode) {
             Some(Mode::Transaction(transaction)) if is_returned => {
                 transaction.returns.push(incoming.hold());
                 return Ok(());
             }
             Some(Mode::Transaction(transaction)) => {
-                transaction.publishes.push(Incoming::Held(incoming.hold()), route, reply);
+                transaction.publishes.push(Incoming::Held(incoming.hold()), route, reply, None);
                 return Ok(());
             }
-            Some(Mode::Confirm(confirms)) => work.confirm(number, confirms.publish()),
+            Some(Mode::Confirm(confirms)) => confirm = Some((number, confirms.publish())),
             _ => {}
         }
         if is_returned {
             self.outbox.returned(number, 312, "NO_ROUTE", incoming.view());
         }
-        work.publishes.push(incoming, route, reply);
+        if !route.is_empty() || reply.is_some() || confirm.is_some() {
+            work.publishes.push(incoming, route, reply, confirm);
+        }
         Ok(())
     }
 
@@ -238,9 +268,14 @@ impl Session {
             return false;
         }
         let (topology, rules) = (self.vhost.current_epoch(), self.broker.directory.epoch());
-        let follows = self.routes.get(key, topology, rules).is_some_and(|route| work.publishes.extend(route));
+        let Some(route) = self.routes.get(key, topology, rules) else { return false };
+        let confirm = match &state.mode {
+            Mode::Confirm(confirms) => Some((number, confirms.next())),
+            _ => None,
+        };
+        let follows = work.publishes.extend(route, confirm);
         if follows && let Mode::Confirm(confirms) = &mut state.mode {
-            work.confirm(number, confirms.publish());
+            confirms.publish();
         }
         follows
     }
@@ -376,19 +411,40 @@ impl Session {
 
     /// Carries out what has gathered: publishes queue by queue, settlements, confirms; then wakes who has to write.
     pub fn finish(&mut self, work: &mut Work<'_>) {
-        work.publishes.enqueue(&mut work.wakes);
+        let mut fates = Vec::new();
+        let store = self.broker.store.clone();
+        let commit = work.publishes.enqueue(store.as_deref(), &self.outbox, &mut work.wakes, &mut fates);
         super::acks::apply(work);
-        if !work.confirms.is_empty() {
-            self.send_confirms(&mut work.confirms);
+        if !fates.is_empty() {
+            self.confirm(commit, fates);
         }
         work.wakes.run();
     }
 
-    fn send_confirms(&mut self, due: &mut Vec<(u16, u64, u64)>) {
+    /// Confirms publishes, those that were taken once the commit that they are in is done.
+    fn confirm(&mut self, commit: Option<u64>, mut fates: Vec<Fate>) {
+        if let Some(commit) = commit {
+            fates.retain(|(channel, first, last, taken)| {
+                if *taken {
+                    self.confirm_with(commit, *channel, *first, *last);
+                }
+                !*taken
+            });
+        }
+        if !fates.is_empty() {
+            self.send_confirms(fates.into_iter());
+        }
+    }
+
+    pub(super) fn send_confirms(&mut self, due: impl Iterator<Item = Fate>) {
         let mut writing = self.outbox.lock();
-        for (number, first, last) in due.drain(..) {
+        let mut due = due.peekable();
+        while let Some((number, first, last, positive)) = due.next() {
             let Some(Mode::Confirm(confirms)) = self.channels.get_mut(&number).map(|s| &mut s.mode) else { continue };
-            confirms.settle(first, last, true);
+            confirms.settle(first, last, positive);
+            if due.peek().is_some_and(|(next, ..)| *next == number) {
+                continue;
+            }
             confirms.answers(|answer| {
                 let out = writing.buffer();
                 if answer.positive {

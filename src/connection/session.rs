@@ -4,7 +4,7 @@
 //! and acks into the [`Work`] of the current read, which [`Session::finish`] carries out queue by queue; everything else
 //! happens at once, after what came before it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use amq_protocol::protocol::{AMQPClass, access, basic, channel, confirm, exchange, queue, tx};
@@ -55,12 +55,35 @@ pub struct ReplyConsumer {
 #[derive(Debug)]
 pub enum Step {
     Continue,
-    /// Nothing more from this client until this change is on disk; then answer.
-    Wait {
-        durable_at: u64,
-        channel: u16,
-        reply: Option<Box<AMQPClass>>,
-    },
+    /// Nothing more from this client for now.
+    Wait(Waiting),
+}
+
+/// What a client waits for, and the answer that it gets then. Nothing of it is processed meanwhile.
+#[derive(Debug)]
+pub struct Waiting {
+    pub until: Until,
+    pub channel: u16,
+    pub reply: Option<Box<AMQPClass>>,
+}
+
+/// What is waited for.
+#[derive(Debug)]
+pub enum Until {
+    /// The catalog has this change on disk.
+    Durable(u64),
+    /// The journal has done this commit.
+    Committed(u64),
+    /// A queue can answer `basic.get`.
+    Got { queue: Arc<Queue>, no_ack: bool },
+}
+
+/// Publishes of a channel that are confirmed when the journal has done a commit.
+struct Unconfirmed {
+    commit: u64,
+    channel: u16,
+    first: u64,
+    last: u64,
 }
 
 /// A client's state in its virtual host.
@@ -77,6 +100,8 @@ pub struct Session {
     /// The client takes `basic.qos` without `global` for a limit of the whole channel.
     pub channel_wide_qos: bool,
     pub(super) routes: RouteCache,
+    /// In order of their commits.
+    unconfirmed: VecDeque<Unconfirmed>,
     pub(super) rules: Option<Arc<Rules>>,
     pub(super) rules_epoch: u64,
 }
@@ -95,6 +120,7 @@ impl Session {
             has_published: false,
             channel_wide_qos: false,
             routes: RouteCache::default(),
+            unconfirmed: VecDeque::new(),
             rules,
             rules_epoch,
         }
@@ -160,6 +186,22 @@ impl Session {
             ));
         }
         self.broker.channel_opened(&self.user).or_else(|refusal| too_many(refusal.text))
+    }
+
+    /// Publishes of a channel wait for a commit.
+    pub(super) fn confirm_with(&mut self, commit: u64, channel: u16, first: u64, last: u64) {
+        self.unconfirmed.push_back(Unconfirmed { commit, channel, first, last });
+    }
+
+    /// Confirms what the journal has done meanwhile.
+    pub fn confirm_committed(&mut self) {
+        let Some(store) = self.broker.store.as_ref().filter(|_| !self.unconfirmed.is_empty()) else { return };
+        let committed = store.journal.committed();
+        let done = self.unconfirmed.partition_point(|u| u.commit <= committed);
+        if done > 0 {
+            let due = self.unconfirmed.drain(..done).map(|u| (u.channel, u.first, u.last)).collect::<Vec<_>>();
+            self.send_confirms(due.into_iter().map(|(channel, first, last)| (channel, first, last, true)));
+        }
     }
 
     fn forget_channel(&mut self, number: u16) {
@@ -260,7 +302,8 @@ impl Session {
     pub(super) fn answer_when_durable(&self, number: u16, applied: &Applied, method: Option<AMQPClass>) -> Step {
         match (applied.durable_at, method) {
             (Some(durable_at), method) if !self.broker.is_durable(durable_at) => {
-                Step::Wait { durable_at, channel: number, reply: method.map(Box::new) }
+                let until = Until::Durable(durable_at);
+                Step::Wait(Waiting { until, channel: number, reply: method.map(Box::new) })
             }
             (_, Some(method)) => self.answer(number, method),
             (_, None) => Step::Continue,
@@ -327,6 +370,7 @@ impl Session {
             self.broker.replies.remove(&address);
         }
         self.abandon_transaction(number);
+        self.unconfirmed.retain(|u| u.channel != number);
         let (settled, consumers) = self.outbox.close_channel(number);
         let mut wakes = crate::queue::Wakes::default();
         // First the messages, then the consumers, whose deliveries are refused already: whoever takes over from a single

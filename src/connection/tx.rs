@@ -1,6 +1,7 @@
 //! Transactions, and the choice between them and confirms.
 //!
-//! A transaction keeps publishes and acks until they are committed: publishes first, then acks, as RabbitMQ does.
+//! A transaction keeps publishes and acks until they are committed: publishes first, then acks, as RabbitMQ does. The
+//! client hears of the commit when what has to survive is on disk.
 
 use amq_protocol::protocol::{AMQPClass, confirm, tx};
 
@@ -9,7 +10,7 @@ use super::confirms::Confirms;
 use super::deliveries::Settled;
 use super::ledger::Unacked;
 use super::publish::Publishes;
-use super::session::{Mode, Session, Step};
+use super::session::{Mode, Session, Step, Until, Waiting};
 use crate::frames::Refusal;
 use crate::message::Message;
 use crate::queue::{Settlement, Wakes};
@@ -66,14 +67,22 @@ impl Session {
         for message in transaction.returns {
             self.outbox.returned(number, 312, "NO_ROUTE", message.view());
         }
-        transaction.publishes.enqueue(&mut wakes);
+        let store = self.broker.store.clone();
+        let commit = transaction.publishes.enqueue(store.as_deref(), &self.outbox, &mut wakes, &mut Vec::new());
         for (reserved, how) in transaction.settlements {
             let mut settled = Settled::default();
             self.outbox.settle_reserved(number, reserved, &mut settled);
             settle_now(settled, how, &mut wakes);
         }
         wakes.run();
-        Ok(self.answer(number, AMQPClass::Tx(tx::AMQPMethod::CommitOk(tx::CommitOk {}))))
+        let ok = AMQPClass::Tx(tx::AMQPMethod::CommitOk(tx::CommitOk {}));
+        Ok(match commit {
+            None => self.answer(number, ok),
+            Some(commit) => {
+                let until = Until::Committed(commit);
+                Step::Wait(Waiting { until, channel: number, reply: Some(Box::new(ok)) })
+            }
+        })
     }
 
     pub(super) fn roll_back(&mut self, number: u16) -> Result<Step, Refusal> {

@@ -16,7 +16,9 @@ use crate::config::{Config, DefaultUser};
 use crate::frames::Refusal;
 use crate::message::memory::MemoryAccount;
 use crate::persist::record::{PermissionRecord, VhostRecord};
-use crate::persist::{Catalog, CatalogError, CatalogWriter, Change, Record};
+use crate::persist::recovery::FoundQueue;
+use crate::persist::store::{Opened, StoreError};
+use crate::persist::{Catalog, CatalogError, CatalogWriter, Change, Record, Store};
 use crate::queue::Outlet;
 
 /// A channel that waits for direct replies (`amq.rabbitmq.reply-to`).
@@ -36,6 +38,8 @@ pub enum StartError {
     Record { what: String, reason: String },
     #[error("the default user cannot be made: {0}")]
     DefaultUser(String),
+    #[error(transparent)]
+    Store(#[from] StoreError),
     #[error("no thread can be started: {0}")]
     Thread(#[from] std::io::Error),
 }
@@ -59,6 +63,10 @@ pub struct Broker {
     pub(super) channels: ChannelCounts,
     pub(super) vhosts: RwLock<HashMap<String, Arc<Vhost>>>,
     pub(super) catalog: CatalogWriter,
+    /// Where messages survive; none in a broker that keeps everything in memory.
+    pub store: Option<Arc<Store>>,
+    /// Queues that were found in the store and not yet in the catalog.
+    found: Mutex<HashMap<u64, FoundQueue>>,
     /// Exclusive queues, number and name, by the connection that owns them.
     exclusive: DashMap<u64, HashMap<u64, Arc<str>>>,
     on_removed: OnceLock<OnRemoved>,
@@ -76,7 +84,9 @@ impl Broker {
         config: Config,
         catalog: Box<dyn Catalog>,
         memory: &'static MemoryAccount,
+        opened: Option<Opened>,
     ) -> Result<Self, StartError> {
+        let (store, found) = opened.map_or_else(Default::default, |o| (Some(o.store), o.queues));
         let catalog = CatalogWriter::new(catalog)?;
         let records = catalog.load()?;
         let directory = Directory::new(config.auth.loopback_users.clone());
@@ -88,6 +98,8 @@ impl Broker {
             channels: ChannelCounts::default(),
             vhosts: RwLock::default(),
             catalog,
+            store,
+            found: Mutex::new(found),
             exclusive: DashMap::new(),
             on_removed: OnceLock::new(),
             changing: Mutex::new(()),
@@ -99,7 +111,30 @@ impl Broker {
         for record in records {
             apply::restore(&broker, record)?;
         }
+        broker.drop_unknown();
+        if let Some(store) = &broker.store {
+            store.start_keeper()?;
+        }
         Ok(broker)
+    }
+
+    /// What the store has of a queue.
+    pub(super) fn take_found(&self, store_id: u64) -> Option<FoundQueue> {
+        self.found.lock().remove(&store_id)
+    }
+
+    /// Queues that the store has and the catalog has not were deleted just before the node ended.
+    fn drop_unknown(&self) {
+        for (_, found) in std::mem::take(&mut *self.found.lock()) {
+            let count = found.count();
+            if count > 0 {
+                let (vhost, name) = found.names.unwrap_or_default();
+                tracing::warn!(
+                    target: "leveret::store",
+                    "queue '{name}' in vhost '{vhost}' is not in the catalog: {count} messages of it are removed"
+                );
+            }
+        }
     }
 
     /// What an empty catalog begins with. All of it is written as one: a crash leaves all or none.
@@ -175,8 +210,11 @@ impl Broker {
         self.catalog.is_flushed(number)
     }
 
-    /// Closes the catalog, whoever else still holds this broker. Blocks on the disk.
+    /// Closes the store and the catalog, whoever else still holds this broker. Blocks on the disk.
     pub fn close(&self) {
+        if let Some(store) = &self.store {
+            store.close();
+        }
         self.catalog.close();
     }
 

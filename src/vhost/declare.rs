@@ -10,6 +10,7 @@ use super::topology::{Destination, Exchange, Topology, Vhost};
 use crate::exchange::ExchangeType;
 use crate::frames::{Refusal, ReplyCode};
 use crate::persist::record::{ExchangeRecord, QueueRecord};
+use crate::persist::recovery::FoundQueue;
 use crate::persist::{Change, Record};
 use crate::queue::arguments::{self, check_argument_equivalent};
 use crate::queue::{Queue, QueueSpec};
@@ -182,7 +183,7 @@ pub(super) fn queue(broker: &Broker, record: QueueRecord, exclusive_owner: Optio
     let record = QueueRecord { id, ..record };
     let changes = if durable { vec![Change::Put(Record::Queue(record.clone()))] } else { Vec::new() };
     let applied = persist(broker, &changes)?;
-    let queue = add_queue(broker, &vhost, record, exclusive_owner);
+    let queue = add_queue(broker, &vhost, record, exclusive_owner, None);
     Ok(Applied { queue: Some(queue), ..applied })
 }
 
@@ -236,7 +237,13 @@ fn check_queue_limit(broker: &Broker, vhost: &Vhost, name: &str) -> Result<(), R
     Ok(())
 }
 
-fn add_queue(broker: &Broker, vhost: &Vhost, record: QueueRecord, exclusive_owner: Option<u64>) -> Arc<Queue> {
+fn add_queue(
+    broker: &Broker,
+    vhost: &Vhost,
+    record: QueueRecord,
+    exclusive_owner: Option<u64>,
+    found: Option<FoundQueue>,
+) -> Arc<Queue> {
     let name: Arc<str> = record.name.as_str().into();
     let spec = QueueSpec {
         vhost: Arc::clone(&vhost.name),
@@ -247,7 +254,7 @@ fn add_queue(broker: &Broker, vhost: &Vhost, record: QueueRecord, exclusive_owne
         arguments: record.arguments,
         store_id: record.id,
     };
-    let queue = Arc::new(Queue::new(broker.new_id(), spec));
+    let queue = Queue::new(broker.new_id(), spec, broker.store.clone(), found);
     if let Some(owner) = exclusive_owner {
         broker.own(owner, queue.id, &name);
     }
@@ -350,6 +357,7 @@ pub(super) fn restore_exchange(broker: &Broker, record: ExchangeRecord) -> Resul
 pub(super) fn restore_queue(broker: &Broker, record: QueueRecord) -> Result<(), (String, String)> {
     let what = queue_text(&record.vhost, &record.name);
     let vhost = vhost_of(broker, &record.vhost).map_err(|e| (what, e.text))?;
-    add_queue(broker, &vhost, record, None);
+    let found = broker.take_found(record.id);
+    add_queue(broker, &vhost, record, None, found);
     Ok(())
 }

@@ -290,7 +290,8 @@ fn e029_a_connection_may_have_a_name() {
 
 /// A broker whose memory is full after one message of this length.
 fn broker_with_little_memory() -> Option<(Broker, String)> {
-    let broker = Broker::start_with(&[("vm_memory_high_watermark.absolute", "100kB")])?;
+    let stays = ("vm_memory_high_watermark_paging_ratio", "1.1");
+    let broker = Broker::start_with(&[("vm_memory_high_watermark.absolute", "100kB"), stays])?;
     Some((broker, "x".repeat(200_000)))
 }
 

@@ -17,7 +17,6 @@ fn restart(broker: &mut Broker) -> Channel {
 }
 
 #[test]
-#[ignore = "messages are kept in memory so far"]
 fn persistent_messages_in_durable_queues_survive() {
     let Some((mut broker, channel)) = start() else { return };
     channel.declare(queue_declare("durable").durable().arg("x-max-length", 1000));
@@ -37,7 +36,6 @@ fn persistent_messages_in_durable_queues_survive() {
 }
 
 #[test]
-#[ignore = "messages are kept in memory so far"]
 fn acknowledged_messages_do_not_come_back() {
     let Some((mut broker, channel)) = start() else { return };
     channel.declare(queue_declare("durable").durable());
@@ -108,7 +106,6 @@ fn deleted_queues_and_exchanges_stay_deleted() {
 }
 
 #[test]
-#[ignore = "messages are kept in memory so far"]
 fn purged_messages_stay_purged() {
     let Some((mut broker, channel)) = start() else { return };
     channel.declare(queue_declare("q").durable());
@@ -125,7 +122,6 @@ fn purged_messages_stay_purged() {
 }
 
 #[test]
-#[ignore = "messages are kept in memory so far"]
 fn committed_transactions_survive() {
     let Some((mut broker, channel)) = start() else { return };
     channel.declare(queue_declare("q").durable());

@@ -21,7 +21,7 @@ fn queue() -> Arc<Queue> {
         arguments: Table::default(),
         store_id: 0,
     };
-    Arc::new(Queue::new(1, spec))
+    Queue::new(1, spec, None, None)
 }
 
 fn message(memory: &'static MemoryAccount) -> Incoming<'static> {
@@ -58,10 +58,10 @@ fn a_message_that_was_got_does_not_count_as_a_cancelled_consumers() {
         outbox.consumer_started(1, slot, key, None);
     };
     queue.subscribe(subscriber, Terms::default(), started, &mut wakes).unwrap();
-    queue.publish([message(memory)].iter_mut(), &mut wakes);
+    queue.publish([message(memory)].iter_mut(), &mut wakes).unwrap();
     queue.cancel(consumer.unwrap(), || outbox.remove_consumer(1, b"tag"), &mut wakes);
-    queue.publish([message(memory)].iter_mut(), &mut wakes);
-    queue.get(false, |got| outbox.got(1, &queue, &got.unwrap(), false));
+    queue.publish([message(memory)].iter_mut(), &mut wakes).unwrap();
+    queue.get(false, |got| outbox.got(1, &queue, &got.unwrap(), false)).unwrap();
     let consumed = |outbox: &Outbox| outbox.lock().channel(1).unwrap().consumed;
     assert_eq!(consumed(&outbox), 1);
     let mut settled = Settled::default();

@@ -33,6 +33,15 @@ pub struct Identity {
     pub created: String,
 }
 
+impl Identity {
+    /// The number by which files of this data directory are known as its own.
+    pub fn number(&self) -> u64 {
+        use sha2::Digest;
+        let digest = sha2::Sha256::digest(self.id.as_bytes());
+        digest.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
+    }
+}
+
 /// What was found of an identity: what it says, and the copies that are not in order.
 pub type Known = (Identity, Vec<&'static str>);
 

@@ -124,7 +124,7 @@ impl Model {
 
 fn run(steps: Vec<Step>, single_active: bool) {
     let account = MemoryAccount::new(u64::MAX);
-    let mut engine = Engine::<usize>::new(single_active);
+    let mut engine = Engine::<usize>::new(single_active, false);
     let mut recorder = Recorder::default();
     let mut model = Model::default();
     // Consumers that have said "full" and have not been resumed.
@@ -172,7 +172,7 @@ fn run(steps: Vec<Step>, single_active: bool) {
             }
             Step::Get { no_ack } => {
                 let expected = model.ready.first_key_value().map(|(p, r)| (*p, *r));
-                let got = engine.get(no_ack);
+                let got = engine.get(no_ack).unwrap();
                 assert_eq!(got.as_ref().map(|g| (g.position, g.redelivered)), expected);
                 if let Some((position, _)) = expected {
                     model.ready.remove(&position);
@@ -239,7 +239,7 @@ proptest! {
 }
 
 fn engine_with(consumers: &[(u32, i64)]) -> Engine<usize> {
-    let mut engine = Engine::new(false);
+    let mut engine = Engine::new(false, false);
     for (id, (prefetch, priority)) in consumers.iter().enumerate() {
         let terms = Terms { no_ack: *prefetch == 0, prefetch: *prefetch, priority: *priority, exclusive: false };
         engine.subscribe(id, terms).unwrap();
@@ -271,7 +271,7 @@ fn an_exclusive_consumer_is_alone() {
     let exclusive = Terms { exclusive: true, ..Terms::default() };
     let mut engine = engine_with(&[(0, 0)]);
     assert_eq!(engine.subscribe(9, exclusive), Err(SubscribeError::InExclusiveUse));
-    let mut engine = Engine::new(false);
+    let mut engine = Engine::new(false, false);
     let key = engine.subscribe(0, exclusive).unwrap();
     assert_eq!(engine.subscribe(1, Terms::default()), Err(SubscribeError::InExclusiveUse));
     engine.cancel(key);

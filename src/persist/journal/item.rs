@@ -1,0 +1,411 @@
+//! What a journal block holds: items, each one thing that has happened to a queue.
+//!
+//! ```text
+//! item      kind u8, length u32, payload
+//! 0 void    anything: a message that was settled before it was written
+//! 1 route   count u32, then for each queue: its id u64, the position of the first message u64
+//! 2 message offset (varint; added to each queue's first position), flags u8, length of the route (varint), length of the
+//!           properties (varint), then route, properties and body to the end of the item
+//! 3 ack     queue u64, ranges
+//! 4 requeue queue u64, count u64, ranges: messages that have been returned so many times
+//! 5 horizon queue u64, position u64: messages below it may have been delivered
+//! 6 purge   queue u64, position u64, ranges: everything below the position is gone but what the ranges hold (also when
+//!           the queue is deleted: nothing is kept then)
+//! 7 delivered queue u64, position u64: written when the node stops in order: only messages below it have been delivered,
+//!           whatever horizons say before
+//! ranges    count (varint), then for each: start minus the end of the one before (varint), length (varint)
+//! ```
+//!
+//! A message belongs to the queues of the route item before it. The order of items of one queue does not matter: what is
+//! acked anywhere in the journal is gone, also when its message is written after the ack.
+
+use std::ops::Range;
+
+use super::super::encoding::{Cursor, put_varint};
+use super::super::ranges::Ranges;
+
+pub const VOID: u8 = 0;
+const ROUTE: u8 = 1;
+const MESSAGE: u8 = 2;
+const ACK: u8 = 3;
+const REQUEUE: u8 = 4;
+const HORIZON: u8 = 5;
+const PURGE: u8 = 6;
+const ALL_DELIVERED: u8 = 7;
+
+/// Bytes before the payload of an item.
+pub const ITEM_HEADER: usize = 5;
+/// Flag of a message: it has been delivered before it was written.
+const DELIVERED: u8 = 1;
+
+/// The parts of a stored message, in place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parts<'a> {
+    pub route: &'a [u8],
+    pub properties: &'a [u8],
+    pub body: &'a [u8],
+}
+
+/// One item, in place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Item<'a> {
+    Void,
+    Route(Routes<'a>),
+    Message { offset: u64, delivered: bool, parts: Parts<'a> },
+    Ack { queue: u64, positions: Ranges },
+    Requeue { queue: u64, count: u64, positions: Ranges },
+    Horizon { queue: u64, position: u64 },
+    Purge { queue: u64, below: u64, kept: Ranges },
+    Delivered { queue: u64, below: u64 },
+}
+
+/// The queues of a route item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Routes<'a>(&'a [u8]);
+
+impl Routes<'_> {
+    /// Queue and first position of each.
+    pub fn iter(&self) -> impl Iterator<Item = (u64, u64)> {
+        let mut cursor = Cursor(self.0);
+        std::iter::from_fn(move || Some((cursor.u64()?, cursor.u64()?)))
+    }
+}
+
+/// Writes items to the end of a buffer.
+pub struct ItemWriter<'a>(pub &'a mut Vec<u8>);
+
+impl ItemWriter<'_> {
+    /// Starts an item; [`ItemWriter::end`] sets its length.
+    fn begin(&mut self, kind: u8) -> usize {
+        self.0.push(kind);
+        self.0.extend_from_slice(&[0; 4]);
+        self.0.len()
+    }
+
+    fn end(&mut self, payload: usize) {
+        let length = u32::try_from(self.0.len() - payload).unwrap_or(u32::MAX);
+        if let Some(place) = self.0.get_mut(payload - 4..payload) {
+            place.copy_from_slice(&length.to_le_bytes());
+        }
+    }
+
+    pub fn route(&mut self, queues: impl Iterator<Item = (u64, u64)>) {
+        let start = self.begin(ROUTE);
+        self.0.extend_from_slice(&[0; 4]);
+        let mut count = 0_u32;
+        for (queue, position) in queues {
+            self.0.extend_from_slice(&queue.to_le_bytes());
+            self.0.extend_from_slice(&position.to_le_bytes());
+            count += 1;
+        }
+        if let Some(place) = self.0.get_mut(start..start + 4) {
+            place.copy_from_slice(&count.to_le_bytes());
+        }
+        self.end(start);
+    }
+
+    /// Writes a message; returns where its item begins.
+    #[inline]
+    pub fn message(&mut self, offset: u64, delivered: bool, parts: Parts<'_>) -> usize {
+        self.0.reserve(ITEM_HEADER + 24 + parts.route.len() + parts.properties.len() + parts.body.len());
+        let start = self.begin(MESSAGE);
+        put_varint(self.0, offset);
+        self.0.push(if delivered { DELIVERED } else { 0 });
+        put_varint(self.0, parts.route.len() as u64);
+        put_varint(self.0, parts.properties.len() as u64);
+        self.0.extend_from_slice(parts.route);
+        self.0.extend_from_slice(parts.properties);
+        self.0.extend_from_slice(parts.body);
+        self.end(start);
+        start - ITEM_HEADER
+    }
+
+    pub fn ack(&mut self, queue: u64, positions: impl Iterator<Item = Range<u64>>) {
+        self.ranges(ACK, queue, None, positions);
+    }
+
+    pub fn requeue(&mut self, queue: u64, count: u64, positions: impl Iterator<Item = Range<u64>>) {
+        self.ranges(REQUEUE, queue, Some(count), positions);
+    }
+
+    pub fn horizon(&mut self, queue: u64, position: u64) {
+        self.position(HORIZON, queue, position);
+    }
+
+    pub fn delivered(&mut self, queue: u64, below: u64) {
+        self.position(ALL_DELIVERED, queue, below);
+    }
+
+    fn position(&mut self, kind: u8, queue: u64, position: u64) {
+        let start = self.begin(kind);
+        self.0.extend_from_slice(&queue.to_le_bytes());
+        self.0.extend_from_slice(&position.to_le_bytes());
+        self.end(start);
+    }
+
+    pub fn purge(&mut self, queue: u64, below: u64, kept: &Ranges) {
+        self.ranges(PURGE, queue, Some(below), kept.iter());
+    }
+
+    fn ranges(&mut self, kind: u8, queue: u64, number: Option<u64>, ranges: impl Iterator<Item = Range<u64>>) {
+        let start = self.begin(kind);
+        self.0.extend_from_slice(&queue.to_le_bytes());
+        if let Some(number) = number {
+            self.0.extend_from_slice(&number.to_le_bytes());
+        }
+        put_ranges(self.0, ranges);
+        self.end(start);
+    }
+}
+
+/// Appends ranges that rise.
+pub fn put_ranges(out: &mut Vec<u8>, ranges: impl Iterator<Item = Range<u64>>) {
+    let ranges: Vec<_> = ranges.collect();
+    put_varint(out, ranges.len() as u64);
+    let mut last = 0;
+    for range in ranges {
+        put_varint(out, range.start.wrapping_sub(last));
+        put_varint(out, range.end - range.start);
+        last = range.end;
+    }
+}
+
+/// Reads ranges. Memory grows only with what has been read.
+pub fn ranges(cursor: &mut Cursor<'_>) -> Option<Ranges> {
+    let count = cursor.varint()?;
+    let mut all = Ranges::new();
+    let mut last = 0_u64;
+    for _ in 0..count {
+        let start = last.checked_add(cursor.varint()?)?;
+        last = start.checked_add(cursor.varint()?)?;
+        all.insert_range(start..last);
+    }
+    Some(all)
+}
+
+/// Reads items one after the other.
+pub struct Items<'a>(Cursor<'a>);
+
+/// The bytes of a block cannot be taken apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BadItem;
+
+impl<'a> Items<'a> {
+    pub fn new(bytes: &'a [u8]) -> Self {
+        Self(Cursor(bytes))
+    }
+
+    fn read(&mut self) -> Option<Item<'a>> {
+        let kind = self.0.u8()?;
+        let length = usize::try_from(self.0.u32()?).ok()?;
+        let mut payload = Cursor(self.0.bytes(length)?);
+        parse(kind, &mut payload)
+    }
+}
+
+fn parse<'a>(kind: u8, payload: &mut Cursor<'a>) -> Option<Item<'a>> {
+    Some(match kind {
+        VOID => Item::Void,
+        ROUTE => {
+            let count = usize::try_from(payload.u32()?).ok()?;
+            Item::Route(Routes(payload.bytes(count.checked_mul(16)?)?))
+        }
+        MESSAGE => {
+            let offset = payload.varint()?;
+            let delivered = payload.u8()? & DELIVERED != 0;
+            let route = usize::try_from(payload.varint()?).ok()?;
+            let properties = usize::try_from(payload.varint()?).ok()?;
+            let parts = Parts { route: payload.bytes(route)?, properties: payload.bytes(properties)?, body: payload.0 };
+            Item::Message { offset, delivered, parts }
+        }
+        ACK => Item::Ack { queue: payload.u64()?, positions: ranges(payload)? },
+        REQUEUE => Item::Requeue { queue: payload.u64()?, count: payload.u64()?, positions: ranges(payload)? },
+        HORIZON => Item::Horizon { queue: payload.u64()?, position: payload.u64()? },
+        PURGE => Item::Purge { queue: payload.u64()?, below: payload.u64()?, kept: ranges(payload)? },
+        ALL_DELIVERED => Item::Delivered { queue: payload.u64()?, below: payload.u64()? },
+        _ => return None,
+    })
+}
+
+impl<'a> Iterator for Items<'a> {
+    type Item = Result<Item<'a>, BadItem>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let item = self.read().ok_or(BadItem);
+        if item.is_err() {
+            self.0 = Cursor(&[]);
+        }
+        Some(item)
+    }
+}
+
+/// What a block is about: the queues in it, and how many messages each has there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    pub queue: u64,
+    pub messages: u32,
+}
+
+/// Takes voids out of a commit's items, and routes that no message follows; says which queues are left. When nothing is
+/// left, nothing needs to be written. `from` is where the items begin.
+pub fn tidy(bytes: &mut Vec<u8>, from: usize) -> Vec<Entry> {
+    let mut entries: Vec<Entry> = Vec::new();
+    let mut route = OpenRoute::default();
+    let (mut read, mut write) = (from, from);
+    while let Some((kind, next)) = item_at(bytes, read) {
+        match kind {
+            VOID => {}
+            ROUTE => {
+                route.close(&mut entries);
+                route = OpenRoute::new(bytes, read..next);
+            }
+            MESSAGE => {
+                if route.messages == 0 {
+                    write = move_down(bytes, route.item.clone(), write);
+                }
+                route.messages += 1;
+                write = move_down(bytes, read..next, write);
+            }
+            _ => {
+                let queue = bytes.get(read + ITEM_HEADER..).and_then(|payload| Cursor(payload).u64());
+                entries.extend(queue.map(|queue| Entry { queue, messages: 0 }));
+                write = move_down(bytes, read..next, write);
+            }
+        }
+        read = next;
+    }
+    route.close(&mut entries);
+    bytes.truncate(write);
+    merge(&mut entries);
+    entries
+}
+
+/// One entry for each queue.
+fn merge(entries: &mut Vec<Entry>) {
+    entries.sort_unstable_by_key(|e| e.queue);
+    entries.dedup_by(|later, first| {
+        let same = later.queue == first.queue;
+        if same {
+            first.messages = first.messages.saturating_add(later.messages);
+        }
+        same
+    });
+}
+
+/// A route item whose messages come next. It is kept only when one of them is.
+#[derive(Default)]
+struct OpenRoute {
+    item: Range<usize>,
+    queues: Vec<u64>,
+    messages: u32,
+}
+
+impl OpenRoute {
+    fn new(bytes: &[u8], item: Range<usize>) -> Self {
+        let payload = bytes.get(item.start + ITEM_HEADER + 4..item.end).unwrap_or_default();
+        Self { item, queues: Routes(payload).iter().map(|(queue, _)| queue).collect(), messages: 0 }
+    }
+
+    fn close(&mut self, entries: &mut Vec<Entry>) {
+        let messages = std::mem::take(&mut self.messages);
+        if messages > 0 {
+            entries.extend(self.queues.iter().map(|queue| Entry { queue: *queue, messages }));
+        }
+    }
+}
+
+/// Kind and end of the item at `at`.
+fn item_at(bytes: &[u8], at: usize) -> Option<(u8, usize)> {
+    let mut cursor = Cursor(bytes.get(at..)?);
+    let kind = cursor.u8()?;
+    let end = at + ITEM_HEADER + usize::try_from(cursor.u32()?).ok()?;
+    (end <= bytes.len()).then_some((kind, end))
+}
+
+fn move_down(bytes: &mut [u8], range: Range<usize>, to: usize) -> usize {
+    let length = range.len();
+    if range.start != to {
+        bytes.copy_within(range, to);
+    }
+    to + length
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(body: &[u8]) -> Parts<'_> {
+        Parts { route: b"\x00\x01q", properties: &[0, 0], body }
+    }
+
+    fn read(bytes: &[u8]) -> Vec<Item<'_>> {
+        Items::new(bytes).collect::<Result<_, _>>().unwrap()
+    }
+
+    #[test]
+    fn items_are_read_as_written() {
+        let mut bytes = Vec::new();
+        let mut writer = ItemWriter(&mut bytes);
+        let some = Ranges::from_iter([1, 2, 3, 9, 300]);
+        writer.route([(7, 100), (8, 0)].into_iter());
+        writer.message(3, true, parts(b"body"));
+        writer.ack(7, some.iter());
+        writer.requeue(7, 2, some.iter());
+        writer.horizon(8, u64::MAX);
+        writer.purge(8, 400, &some);
+        writer.delivered(8, 3);
+        let items = read(&bytes);
+        assert!(matches!(&items[0], Item::Route(r) if r.iter().eq([(7, 100), (8, 0)])));
+        assert_eq!(items[1], Item::Message { offset: 3, delivered: true, parts: parts(b"body") });
+        assert_eq!(items[2], Item::Ack { queue: 7, positions: some.clone() });
+        assert_eq!(items[3], Item::Requeue { queue: 7, count: 2, positions: some.clone() });
+        assert_eq!(items[4], Item::Horizon { queue: 8, position: u64::MAX });
+        assert_eq!(items[5], Item::Purge { queue: 8, below: 400, kept: some });
+        assert_eq!(items[6], Item::Delivered { queue: 8, below: 3 });
+    }
+
+    #[test]
+    fn items_cut_off_anywhere_are_bad_and_end_the_reading() {
+        let mut bytes = Vec::new();
+        ItemWriter(&mut bytes).message(3, false, parts(b"body"));
+        for end in 1..bytes.len() {
+            assert!(Items::new(&bytes[..end]).eq([Err(BadItem)]), "{end}");
+        }
+    }
+
+    #[test]
+    fn voids_and_routes_without_messages_are_not_written() {
+        let mut bytes = vec![b'#'; 3];
+        let mut writer = ItemWriter(&mut bytes);
+        writer.route([(1, 0)].into_iter());
+        let first = writer.message(0, false, parts(b"one"));
+        writer.route([(2, 0), (3, 5)].into_iter());
+        let second = writer.message(0, false, parts(b"two"));
+        writer.message(1, false, parts(b"three"));
+        writer.ack(4, std::iter::once(1..2));
+        bytes[first] = VOID;
+        bytes[second] = VOID;
+        let entries = tidy(&mut bytes, 3);
+        let entry = |queue, messages| Entry { queue, messages };
+        assert_eq!(entries, [entry(2, 1), entry(3, 1), entry(4, 0)]);
+        let items = read(&bytes[3..]);
+        assert!(matches!(&items[0], Item::Route(r) if r.iter().eq([(2, 0), (3, 5)])));
+        assert!(matches!(&items[1], Item::Message { offset: 1, .. }));
+        assert!(matches!(&items[2], Item::Ack { queue: 4, .. }));
+        assert_eq!(items.len(), 3);
+    }
+
+    #[test]
+    fn a_commit_of_which_nothing_is_left_needs_no_write() {
+        let mut bytes = Vec::new();
+        let mut writer = ItemWriter(&mut bytes);
+        writer.route([(1, 0)].into_iter());
+        let at = writer.message(0, false, parts(b"one"));
+        bytes[at] = VOID;
+        assert!(tidy(&mut bytes, 0).is_empty());
+        assert!(bytes.is_empty());
+    }
+}

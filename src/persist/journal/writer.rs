@@ -1,0 +1,283 @@
+//! The writer: takes a gathered commit, seals it, writes it, syncs it, tells those who wait.
+//!
+//! A write that fails (no room, a disk that errs) is tried again at the same place until it succeeds or the journal is
+//! closed; publishers are blocked meanwhile and nothing is confirmed. A sync that fails ends the journal: the page cache
+//! cannot be believed any more.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::block::{BlockId, FRONT, SECTOR, seal};
+use super::files::{self, FIRST, Slot};
+use super::item::tidy;
+use super::{Journal, PENDING_LIMIT, SyncMode, Waiter};
+use crate::persist::disk::{DiskFile, Open};
+use crate::persist::points;
+
+/// How long to wait before a failed write is tried again.
+const RETRY: Duration = Duration::from_millis(100);
+/// A buffer that has grown beyond this is not kept.
+const LARGE_BUFFER: usize = 2 * PENDING_LIMIT;
+/// Name of the file that says how far the journal has been synced.
+pub const MARKER: &str = "synced";
+
+/// The writer's own state.
+pub struct Writer {
+    journal: Arc<Journal>,
+    current: Option<(Slot, u64)>,
+    next_block: u64,
+    marker: Box<dyn DiskFile>,
+    buffer: Vec<u8>,
+    waiters: Vec<Arc<dyn Waiter>>,
+    last_sync: Instant,
+    /// The last block that has been synced.
+    synced: u64,
+    /// Written and not synced.
+    unsynced: bool,
+}
+
+/// Why the writer stops.
+enum Stop {
+    Closed,
+    Failed,
+}
+
+impl Writer {
+    /// A writer that goes on with this block.
+    ///
+    /// # Errors
+    /// When the marker cannot be opened.
+    pub fn new(journal: Arc<Journal>, next_block: u64) -> io::Result<Self> {
+        let marker = journal.disk.open(&journal.settings.dir.join(MARKER), Open::Create)?;
+        Ok(Self {
+            journal,
+            current: None,
+            next_block,
+            marker,
+            buffer: vec![0; FRONT],
+            waiters: Vec::new(),
+            last_sync: Instant::now(),
+            synced: next_block.saturating_sub(1),
+            unsynced: false,
+        })
+    }
+
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// When the system has none to give.
+    pub fn spawn(self) -> io::Result<thread::JoinHandle<()>> {
+        thread::Builder::new().name("journal".into()).spawn(move || self.run())
+    }
+
+    fn run(mut self) {
+        while let Some(commit) = self.gather() {
+            match self.commit(commit) {
+                Ok(()) => {}
+                Err(Stop::Closed | Stop::Failed) => return,
+            }
+        }
+        if self.unsynced {
+            self.sync_now();
+        }
+    }
+
+    /// Waits for work and takes it. `None` when the journal is closed and everything is written.
+    fn gather(&mut self) -> Option<u64> {
+        let journal = Arc::clone(&self.journal);
+        let mut pending = journal.pending.lock();
+        while pending.is_empty() {
+            if pending.closing {
+                return None;
+            }
+            match self.time_to_sync() {
+                None => journal.work.wait(&mut pending),
+                Some(wait) if wait.is_zero() => {
+                    parking_lot::MutexGuard::unlocked(&mut pending, || self.sync_now());
+                }
+                Some(wait) => {
+                    journal.work.wait_for(&mut pending, wait);
+                }
+            }
+        }
+        std::mem::swap(&mut pending.bytes, &mut self.buffer);
+        std::mem::swap(&mut pending.waiters, &mut self.waiters);
+        let commit = journal.gathering.fetch_add(1, Ordering::Release);
+        drop(pending);
+        if journal.is_congested() {
+            journal.relieve();
+        }
+        Some(commit)
+    }
+
+    fn time_to_sync(&self) -> Option<Duration> {
+        match self.journal.settings.mode {
+            SyncMode::Interval(interval) if self.unsynced => Some(interval.saturating_sub(self.last_sync.elapsed())),
+            _ => None,
+        }
+    }
+
+    fn sync_now(&mut self) {
+        // A failure has been noted; the next commit finds it.
+        let _ = self.sync();
+    }
+
+    fn commit(&mut self, commit: u64) -> Result<(), Stop> {
+        let directory = tidy(&mut self.buffer, FRONT);
+        if !directory.is_empty() {
+            let store = self.journal.settings.store;
+            let id = BlockId { number: self.next_block, store, synced: self.synced };
+            let range = seal(&mut self.buffer, id, &directory);
+            points::reach("journal-before-write");
+            self.write(range)?;
+            points::reach("journal-after-write");
+            self.next_block += 1;
+            self.journal.files.note(commit, self.next_block, &directory);
+            self.unsynced = true;
+            match self.journal.settings.mode {
+                SyncMode::Fsync => self.sync()?,
+                SyncMode::Interval(interval) if self.last_sync.elapsed() >= interval => self.sync()?,
+                SyncMode::Interval(_) | SyncMode::Os => {}
+            }
+            points::reach("journal-after-sync");
+        }
+        self.journal.committed.store(commit, Ordering::Release);
+        for waiter in self.waiters.drain(..) {
+            waiter.wake();
+        }
+        if self.buffer.capacity() > LARGE_BUFFER {
+            self.buffer = Vec::new();
+        }
+        self.buffer.truncate(FRONT);
+        self.buffer.resize(FRONT, 0);
+        Ok(())
+    }
+
+    /// Writes a block to the current file, or to the next one when it does not fit.
+    fn write(&mut self, range: std::ops::Range<usize>) -> Result<(), Stop> {
+        let length = range.len() as u64;
+        if self.current.as_ref().is_none_or(|(slot, at)| at + length > slot.size) {
+            self.next_file(length)?;
+        }
+        let Some((slot, at)) = &mut self.current else { return Err(Stop::Closed) };
+        let bytes = self.buffer.get(range).unwrap_or_default();
+        let mut failed = false;
+        while let Err(error) = slot.file.write_at(bytes, *at) {
+            failed = true;
+            let path = files::path(&self.journal.settings.dir, slot.number);
+            self.journal.in_trouble(format!("{} cannot be written: {error}", path.display()));
+            if self.journal.pause_or_closing() {
+                return Err(Stop::Closed);
+            }
+        }
+        if failed {
+            self.journal.out_of_trouble();
+        }
+        *at += length;
+        Ok(())
+    }
+
+    fn next_file(&mut self, length: u64) -> Result<(), Stop> {
+        let size = (length + FIRST).next_multiple_of(SECTOR as u64);
+        if self.unsynced && self.journal.settings.mode != SyncMode::Os {
+            // The syncs to come are of the next file.
+            self.sync()?;
+        }
+        let slot = if size > self.journal.settings.file_size {
+            self.made_to_measure(size)?
+        } else {
+            let journal = &self.journal;
+            let wait = || tracing::debug!(target: "leveret::store", "the journal waits for a file");
+            let next = journal.files.next(self.next_block, wait).ok_or(Stop::Closed)?;
+            journal.on_full();
+            next
+        };
+        self.current = Some((slot, FIRST));
+        Ok(())
+    }
+
+    fn made_to_measure(&self, size: u64) -> Result<Slot, Stop> {
+        let journal = &self.journal;
+        let mut failed = false;
+        loop {
+            match files::create(&*journal.disk, &journal.settings, journal.files.new_number(), size) {
+                Ok(slot) => {
+                    if failed {
+                        journal.out_of_trouble();
+                    }
+                    journal.files.take(slot.clone(), self.next_block);
+                    journal.on_full();
+                    return Ok(slot);
+                }
+                Err(error) => {
+                    failed = true;
+                    journal.in_trouble(format!("a journal file of {size} bytes cannot be made: {error}"));
+                    if journal.pause_or_closing() {
+                        return Err(Stop::Closed);
+                    }
+                }
+            }
+        }
+    }
+
+    fn sync(&mut self) -> Result<(), Stop> {
+        let Some((slot, _)) = &self.current else { return Ok(()) };
+        if let Err(error) = slot.file.sync_data() {
+            let path = files::path(&self.journal.settings.dir, slot.number);
+            self.journal.fail(format!("{} cannot be synced: {error}", path.display()));
+            return Err(Stop::Failed);
+        }
+        self.unsynced = false;
+        self.synced = self.next_block.saturating_sub(1);
+        self.journal.synced.store(self.synced, Ordering::Release);
+        self.last_sync = Instant::now();
+        self.mark();
+        Ok(())
+    }
+
+    /// Notes how far the journal has been synced, so that damage to its end is not taken for a torn write. The note itself
+    /// is not synced: when it is lost, only that distinction is.
+    fn mark(&self) {
+        let bytes = super::replay::encode_marker(self.journal.settings.store, self.synced);
+        let place = if self.synced.is_multiple_of(2) { 0 } else { SECTOR as u64 };
+        if let Err(error) = self.marker.write_at(&bytes, place) {
+            tracing::debug!(target: "leveret::store", "the journal's marker cannot be written: {error}");
+        }
+    }
+}
+
+impl Journal {
+    fn in_trouble(&self, why: String) {
+        let mut trouble = self.trouble.lock();
+        if trouble.as_ref() != Some(&why) {
+            tracing::error!(target: "leveret::store", "{why}. Publishers wait; it is tried again.");
+        }
+        *trouble = Some(why);
+    }
+
+    fn out_of_trouble(&self) {
+        if self.trouble.lock().take().is_some() {
+            tracing::info!(target: "leveret::store", "the journal can be written again");
+        }
+    }
+
+    /// Waits before the next try; true when the journal is to be closed.
+    fn pause_or_closing(&self) -> bool {
+        let mut pending = self.pending.lock();
+        if !pending.closing {
+            self.work.wait_for(&mut pending, RETRY);
+        }
+        pending.closing
+    }
+
+    /// A file has become full: somebody may have to be held.
+    fn on_full(&self) {
+        if self.files.is_behind(self.settings.keep) {
+            self.congested.store(true, Ordering::Relaxed);
+        }
+        self.settings.keeper.ring();
+    }
+}

@@ -1,0 +1,240 @@
+//! What the store finds when it starts: bytes in, the state of every queue out.
+//!
+//! The manifest says what each queue has in segments; the journal, replayed from the block that the manifest names, adds
+//! what has happened since. The order of a queue's items does not matter: messages are put in by position, and what is
+//! acked or purged anywhere is taken out. Segments themselves are not read here, so that the time this takes is bounded by
+//! the journal's size, not by the backlog.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::sync::Arc;
+
+use super::journal::item::{Entry, Item, Parts, Routes};
+use super::journal::replay::Damage;
+use super::ranges::Ranges;
+use super::shelf::Shelf;
+use super::state::QueueState;
+use crate::message::memory::MemoryAccount;
+use crate::message::{Message, Ticket};
+
+/// A queue as it was found.
+pub struct FoundQueue {
+    pub shelf: Shelf,
+    /// Messages that are in the journal only, in order.
+    pub messages: Vec<(u64, Message)>,
+    pub next_position: u64,
+    /// Messages below may have been delivered.
+    pub horizon: u64,
+    /// How often messages that live have been returned.
+    pub returns: BTreeMap<u64, u32>,
+    /// What is wrong with it.
+    pub damage: Vec<String>,
+    /// The names it had, as far as the manifest knows.
+    pub names: Option<(String, String)>,
+}
+
+impl FoundQueue {
+    /// What is wrong with it, for people.
+    pub fn damage_text(&self) -> Option<Arc<str>> {
+        (!self.damage.is_empty()).then(|| self.damage.join("; ").into())
+    }
+
+    /// Number of messages.
+    pub fn count(&self) -> u64 {
+        self.shelf.live() + self.messages.len() as u64
+    }
+}
+
+/// A queue while the journal is read.
+struct Building {
+    shelf: Shelf,
+    messages: BTreeMap<u64, Message>,
+    /// Settled positions that are not in segments.
+    settled: Ranges,
+    next_position: u64,
+    /// What the manifest says.
+    known_horizon: u64,
+    /// What the journal says.
+    horizon: u64,
+    returns: BTreeMap<u64, u32>,
+    damage: Vec<String>,
+    names: Option<(String, String)>,
+}
+
+impl Building {
+    fn new(shelf: Shelf) -> Self {
+        Self {
+            shelf,
+            messages: BTreeMap::new(),
+            settled: Ranges::new(),
+            next_position: 0,
+            known_horizon: 0,
+            horizon: 0,
+            returns: BTreeMap::new(),
+            damage: Vec::new(),
+            names: None,
+        }
+    }
+
+    fn message(&mut self, position: u64, delivered: bool, message: &Message) {
+        self.next_position = self.next_position.max(position.saturating_add(1));
+        if delivered {
+            self.horizon = self.horizon.max(position.saturating_add(1));
+        }
+        if position >= self.shelf.flushed() && !self.settled.contains(position) {
+            self.messages.insert(position, message.clone());
+        }
+    }
+
+    fn settle(&mut self, positions: &Ranges) {
+        for range in positions.iter() {
+            self.next_position = self.next_position.max(range.end);
+            self.shelf.settle_range(range.clone());
+            self.settled.insert_range(range.clone());
+            while let Some((position, _)) = self.messages.range(range.clone()).next() {
+                let position = *position;
+                self.messages.remove(&position);
+            }
+        }
+    }
+
+    fn purge(&mut self, below: u64, kept: &Ranges) {
+        self.next_position = self.next_position.max(below);
+        self.shelf.purge(below, kept, &Ranges::new());
+        self.messages.retain(|position, _| *position >= below || kept.contains(*position));
+        let mut start = 0;
+        for range in kept.iter() {
+            self.settled.insert_range(start..range.start.min(below));
+            start = range.end;
+        }
+        self.settled.insert_range(start..below);
+    }
+
+    fn finish(mut self) -> FoundQueue {
+        let (shelf, messages) = (&self.shelf, &self.messages);
+        self.returns.retain(|p, _| messages.contains_key(p) || (*p < shelf.flushed() && !shelf.is_dead(*p)));
+        let horizon = self.horizon.max(self.known_horizon);
+        FoundQueue {
+            next_position: self.next_position.max(horizon).max(self.shelf.flushed()),
+            shelf: self.shelf,
+            messages: self.messages.into_iter().collect(),
+            horizon,
+            returns: self.returns,
+            damage: self.damage,
+            names: self.names,
+        }
+    }
+}
+
+/// The state of all queues while the journal is read.
+pub struct Recovery<'a> {
+    root: &'a Path,
+    store: u64,
+    memory: &'static MemoryAccount,
+    queues: HashMap<u64, Building>,
+    /// Queues of the messages that come next, and their first positions.
+    route: Vec<(u64, u64)>,
+}
+
+impl<'a> Recovery<'a> {
+    /// Begins with what the manifest says. States that cannot be read are damage of their queue.
+    pub fn new(root: &'a Path, store: u64, memory: &'static MemoryAccount, manifest: &HashMap<u64, Arc<[u8]>>) -> Self {
+        let mut recovery = Self { root, store, memory, queues: HashMap::new(), route: Vec::new() };
+        for (queue, bytes) in manifest {
+            let building = match QueueState::decode(bytes, root, store, *queue) {
+                Some((state, shelf)) => Building {
+                    next_position: state.next_position,
+                    known_horizon: state.horizon,
+                    returns: state.returns,
+                    damage: state.damage,
+                    names: Some((state.vhost.to_owned(), state.name.to_owned())),
+                    ..Building::new(shelf)
+                },
+                None => {
+                    let mut building = Building::new(Shelf::new(root, store, *queue));
+                    building.damage.push("its entry in the manifest cannot be read".to_owned());
+                    building
+                }
+            };
+            recovery.queues.insert(*queue, building);
+        }
+        recovery
+    }
+
+    fn queue(&mut self, queue: u64) -> &mut Building {
+        let (root, store) = (self.root, self.store);
+        self.queues.entry(queue).or_insert_with(|| Building::new(Shelf::new(root, store, queue)))
+    }
+
+    /// Takes an item of the journal.
+    pub fn apply(&mut self, item: Item<'_>) {
+        match item {
+            Item::Void => {}
+            Item::Route(routes) => self.set_route(routes),
+            Item::Message { offset, delivered, parts } => self.message(offset, delivered, parts),
+            Item::Ack { queue, positions } => self.queue(queue).settle(&positions),
+            Item::Requeue { queue, count, positions } => {
+                let returns = &mut self.queue(queue).returns;
+                let count = u32::try_from(count).unwrap_or(u32::MAX);
+                for position in positions.iter().flatten() {
+                    let known = returns.entry(position).or_default();
+                    *known = count.max(*known);
+                }
+            }
+            Item::Horizon { queue, position } => {
+                let queue = self.queue(queue);
+                queue.horizon = queue.horizon.max(position);
+            }
+            Item::Delivered { queue, below } => self.queue(queue).horizon = below,
+            Item::Purge { queue, below, kept } => self.queue(queue).purge(below, &kept),
+        }
+    }
+
+    fn set_route(&mut self, routes: Routes<'_>) {
+        self.route.clear();
+        self.route.extend(routes.iter());
+    }
+
+    fn message(&mut self, offset: u64, delivered: bool, parts: Parts<'_>) {
+        let message = held(parts, self.memory);
+        for (queue, first) in std::mem::take(&mut self.route) {
+            self.queue(queue).message(first.saturating_add(offset), delivered, &message);
+            self.route.push((queue, first));
+        }
+    }
+
+    /// Notes damage: on the queues concerned, or on all there are.
+    pub fn note_damage(&mut self, damage: &[Damage]) {
+        for piece in damage {
+            match &piece.queues {
+                Some(entries) => entries.iter().for_each(|entry| self.damaged(entry, piece)),
+                None => {
+                    for queue in self.queues.values_mut() {
+                        queue.damage.push(format!("{piece}; it may have held anything of any queue"));
+                    }
+                }
+            }
+        }
+    }
+
+    fn damaged(&mut self, entry: &Entry, piece: &Damage) {
+        let text = match entry.messages {
+            0 => format!("{piece}, with acknowledgements of this queue"),
+            1 => format!("{piece}, with 1 message of this queue"),
+            n => format!("{piece}, with {n} messages of this queue"),
+        };
+        self.queue(entry.queue).damage.push(text);
+    }
+
+    /// The queues as they were found.
+    pub fn finish(self) -> HashMap<u64, FoundQueue> {
+        self.queues.into_iter().map(|(id, building)| (id, building.finish())).collect()
+    }
+}
+
+/// A message of the journal in memory. Its record is of an earlier run.
+fn held(parts: Parts<'_>, memory: &'static MemoryAccount) -> Message {
+    let message = Message::from_parts(parts.route, parts.properties, parts.body.to_vec(), true, memory);
+    message.set_ticket(Ticket { commit: 0, offset: None }, 1);
+    message
+}

@@ -1,0 +1,68 @@
+//! What the store asks of the queues that keep messages in it.
+
+use std::path::PathBuf;
+
+use super::shelf::{Rewrite, Written};
+use crate::message::Message;
+
+/// Messages that have to be written to segments.
+pub struct Flush {
+    pub queue: u64,
+    /// The files have to survive.
+    pub durable: bool,
+    pub dir: PathBuf,
+    /// Everything below this position is in segments afterwards, or settled.
+    pub upto: u64,
+    pub messages: Vec<(u64, Message)>,
+    /// The segment to go on with, and the bytes that it has; 0 for a new one.
+    pub segment: u32,
+    pub offset: u64,
+}
+
+/// A queue, as the store sees it. The keeper, a thread of the store, calls; nothing here waits for a disk but `load`.
+pub trait Resident: Send + Sync {
+    fn is_durable(&self) -> bool;
+
+    /// Bytes of ready messages in memory.
+    fn held_bytes(&self) -> usize;
+
+    /// The messages to write so that nothing of the queue is left in commits up to this one; `None` as commit stands for
+    /// all there are. Until [`Resident::finish_flush`] or [`Resident::abandon_flush`] no other flush is planned.
+    fn plan_flush(&self, commit: Option<u64>) -> Option<Flush>;
+
+    /// The messages of a flush are in segments, on disk if that is asked for.
+    fn finish_flush(&self, upto: u64, written: &[Written]);
+
+    /// A flush could not be written.
+    fn abandon_flush(&self);
+
+    /// Lets go of messages that are in segments; `keep` bytes of the next ones to be delivered stay.
+    fn evict(&self, keep: usize);
+
+    /// The node stops in order: says exactly what has been delivered.
+    fn rest(&self, items: &mut Vec<u8>);
+
+    /// The state for the manifest (`None`: there is nothing to keep) and files that are not needed once it is there.
+    fn state(&self) -> (Option<Vec<u8>>, Vec<PathBuf>);
+
+    /// True when files wait for being removed.
+    fn is_changed(&self) -> bool;
+
+    /// Segments that are worth being rewritten.
+    fn plan_rewrite(&self) -> Option<Rewrite>;
+
+    /// The rewritten segment is on disk.
+    fn finish_rewrite(&self, rewrite: &Rewrite, written: &Written);
+
+    /// True when a message has been settled.
+    fn is_dead(&self, position: u64) -> bool;
+
+    /// Reads the next messages back into memory. Called by a reader of the store; may wait for the disk.
+    fn load(&self);
+
+    /// Goes on after the journal has written a new horizon.
+    fn horizon_is_written(&self);
+
+    /// What is on disk is damaged: the queue is not to be served.
+    fn damaged(&self, what: &str);
+}

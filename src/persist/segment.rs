@@ -1,0 +1,313 @@
+//! Segment files: the messages of one queue that have left the journal, in order of their positions.
+//!
+//! ```text
+//! header (64 bytes)                       record
+//!  0 magic "LEVSEGM1"                      0 length of what follows the CRC, u32
+//!  8 format u32 (1)                        4 CRC32C u32 of the length and of what follows
+//! 12 number of the segment u32             8 position u64
+//! 16 store u64                            16 flags u8: 1 transient, gone after a restart
+//! 24 queue u64                            17 length of the route u16
+//! 32 CRC32C u32 of bytes 0 to 32          19 length of the properties u32
+//! 36 zeros                                23 route, properties, body
+//! ```
+//!
+//! How many bytes of a file count is in the manifest; what lies behind them is from a flush that was not finished.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::disk::{Disk, DiskFile, Open};
+use super::encoding::Cursor;
+use super::journal::item::Parts;
+
+const MAGIC: &[u8; 8] = b"LEVSEGM1";
+const FORMAT: u32 = 1;
+/// Bytes before the first record.
+pub const HEADER: usize = 64;
+/// Bytes of a record before its payload.
+const RECORD_HEADER: usize = 8;
+/// Bytes of a record's payload before route, properties and body.
+const FIXED: usize = 15;
+const TRANSIENT: u8 = 1;
+
+/// Names a segment of a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SegmentId {
+    pub store: u64,
+    pub queue: u64,
+    pub number: u32,
+}
+
+/// The directory of a queue's segments.
+pub fn queue_dir(root: &Path, queue: u64) -> PathBuf {
+    root.join(format!("{queue:016x}"))
+}
+
+/// The file of a segment.
+pub fn path(dir: &Path, number: u32) -> PathBuf {
+    dir.join(format!("{number:08}.segment"))
+}
+
+/// The number in a segment file's name.
+pub fn number_of(name: &str) -> Option<u32> {
+    name.strip_suffix(".segment")?.parse().ok()
+}
+
+/// Why a segment cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BadSegment {
+    Damaged,
+    Newer(u32),
+}
+
+/// The first bytes of a segment file.
+pub fn encode_header(id: SegmentId) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(HEADER);
+    bytes.extend_from_slice(MAGIC);
+    bytes.extend_from_slice(&FORMAT.to_le_bytes());
+    bytes.extend_from_slice(&id.number.to_le_bytes());
+    bytes.extend_from_slice(&id.store.to_le_bytes());
+    bytes.extend_from_slice(&id.queue.to_le_bytes());
+    let crc = crc32c::crc32c(&bytes);
+    bytes.extend_from_slice(&crc.to_le_bytes());
+    bytes.resize(HEADER, 0);
+    bytes
+}
+
+/// Checks the first bytes of a segment file.
+///
+/// # Errors
+/// When they are not what was written for this segment, or of a later format.
+pub fn check_header(bytes: &[u8], id: SegmentId) -> Result<(), BadSegment> {
+    let expected = encode_header(id);
+    if bytes.get(..HEADER) == Some(&*expected) {
+        return Ok(());
+    }
+    let format = Cursor(bytes.get(8..).unwrap_or_default()).u32();
+    let whole = bytes.get(..8) == Some(MAGIC)
+        && bytes.get(32..).and_then(|rest| Cursor(rest).u32()) == bytes.get(..32).map(crc32c::crc32c);
+    match format {
+        Some(format) if whole && format != FORMAT => Err(BadSegment::Newer(format)),
+        _ => Err(BadSegment::Damaged),
+    }
+}
+
+/// Appends a record; says how long it is.
+#[inline]
+pub fn put_record(out: &mut Vec<u8>, position: u64, transient: bool, parts: Parts<'_>) -> usize {
+    let content = parts.route.len() + parts.properties.len() + parts.body.len();
+    let start = out.len();
+    out.reserve(RECORD_HEADER + FIXED + content);
+    out.extend_from_slice(&u32::try_from(FIXED + content).unwrap_or(u32::MAX).to_le_bytes());
+    out.extend_from_slice(&[0; 4]);
+    out.extend_from_slice(&position.to_le_bytes());
+    out.push(if transient { TRANSIENT } else { 0 });
+    out.extend_from_slice(&u16::try_from(parts.route.len()).unwrap_or(u16::MAX).to_le_bytes());
+    out.extend_from_slice(&u32::try_from(parts.properties.len()).unwrap_or(u32::MAX).to_le_bytes());
+    out.extend_from_slice(parts.route);
+    out.extend_from_slice(parts.properties);
+    out.extend_from_slice(parts.body);
+    let length = out.get(start..start + 4).map_or(0, crc32c::crc32c);
+    let crc = out.get(start + RECORD_HEADER..).map_or(0, |rest| crc32c::crc32c_append(length, rest));
+    if let Some(place) = out.get_mut(start + 4..start + RECORD_HEADER) {
+        place.copy_from_slice(&crc.to_le_bytes());
+    }
+    out.len() - start
+}
+
+/// A record, in place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Record<'a> {
+    pub position: u64,
+    pub transient: bool,
+    pub parts: Parts<'a>,
+    /// The parts in one piece.
+    pub content: &'a [u8],
+    /// Bytes of the record.
+    pub length: usize,
+}
+
+/// What stands at the beginning of some bytes of a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Read<'a> {
+    Record(Record<'a>),
+    /// So many bytes are needed to read the record.
+    Needs(usize),
+    Damaged,
+}
+
+/// Reads the record at the beginning of `bytes`.
+#[inline]
+pub fn read_record(bytes: &[u8]) -> Read<'_> {
+    let mut cursor = Cursor(bytes);
+    let (Some(length), Some(crc)) = (cursor.u32(), cursor.u32()) else { return Read::Needs(RECORD_HEADER) };
+    let length = length as usize;
+    if length < FIXED {
+        return Read::Damaged;
+    }
+    let Some(payload) = cursor.bytes(length) else { return Read::Needs(RECORD_HEADER + length) };
+    let of_length = bytes.get(..4).map_or(0, crc32c::crc32c);
+    if crc32c::crc32c_append(of_length, payload) != crc {
+        return Read::Damaged;
+    }
+    parse(payload).map_or(Read::Damaged, Read::Record)
+}
+
+#[inline]
+fn parse(payload: &[u8]) -> Option<Record<'_>> {
+    let mut cursor = Cursor(payload);
+    let position = cursor.u64()?;
+    let transient = cursor.u8()? & TRANSIENT != 0;
+    let route = usize::from(u16::from_le_bytes(*cursor.bytes(2)?.first_chunk()?));
+    let properties = usize::try_from(cursor.u32()?).ok()?;
+    let content = cursor.0;
+    let parts = Parts { route: cursor.bytes(route)?, properties: cursor.bytes(properties)?, body: cursor.0 };
+    Some(Record { position, transient, parts, content, length: RECORD_HEADER + payload.len() })
+}
+
+/// A part of a segment file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Span {
+    pub path: PathBuf,
+    pub id: SegmentId,
+    /// Where to begin: [`HEADER`] or the end of a record.
+    pub offset: u64,
+    /// Bytes of the file that count.
+    pub end: u64,
+    /// Transient records in it are from an earlier run and count for nothing.
+    pub old: bool,
+}
+
+/// Why messages cannot be read back.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    #[error("{path} at byte {offset}: {what}", path = .path.display())]
+    Damaged { path: PathBuf, offset: u64, what: String },
+    #[error("{path} cannot be read: {error}", path = .path.display())]
+    Io { path: PathBuf, error: io::Error },
+}
+
+/// Reads records from a span, about `most` bytes of them and at least one, and hands each to `each` until it says
+/// `false`. Returns where to go on: the span's end when everything has been read.
+///
+/// # Errors
+/// When the file cannot be read, or is damaged.
+pub fn read_span(
+    disk: &dyn Disk,
+    span: &Span,
+    most: usize,
+    buffer: &mut Vec<u8>,
+    mut each: impl FnMut(Record<'_>) -> bool,
+) -> Result<u64, ReadError> {
+    let io = |error| ReadError::Io { path: span.path.clone(), error };
+    let damaged = |offset, what: &str| ReadError::Damaged { path: span.path.clone(), offset, what: what.to_owned() };
+    let file = disk.open(&span.path, Open::Read).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => damaged(0, "the file is missing"),
+        _ => io(error),
+    })?;
+    if span.offset <= HEADER as u64 {
+        let mut header = [0; HEADER];
+        file.read_at(&mut header, 0).map_err(io)?;
+        check_header(&header, span.id).map_err(|_| damaged(0, "the header is damaged"))?;
+    }
+    let mut offset = span.offset.max(HEADER as u64);
+    let mut wanted = most.max(RECORD_HEADER);
+    let mut read_any = false;
+    while offset < span.end {
+        let length = usize::try_from(span.end - offset).unwrap_or(usize::MAX).min(wanted);
+        fill(&*file, buffer, offset, length).map_err(io)?;
+        let mut at = 0;
+        loop {
+            match read_record(buffer.get(at..).unwrap_or_default()) {
+                Read::Record(record) => {
+                    at += record.length;
+                    read_any = true;
+                    if !each(record) {
+                        return Ok(offset + at as u64);
+                    }
+                }
+                Read::Damaged => return Err(damaged(offset + at as u64, "a record is damaged")),
+                Read::Needs(bytes) => {
+                    if offset + (at + bytes) as u64 > span.end && offset + (at as u64) < span.end {
+                        return Err(damaged(offset + at as u64, "a record is cut off"));
+                    }
+                    wanted = bytes.max(wanted);
+                    break;
+                }
+            }
+        }
+        if buffer.len() < length {
+            return Err(damaged(offset + buffer.len() as u64, "the file is too short"));
+        }
+        offset += at as u64;
+        if read_any {
+            break;
+        }
+    }
+    Ok(offset)
+}
+
+fn fill(file: &dyn DiskFile, buffer: &mut Vec<u8>, offset: u64, length: usize) -> io::Result<()> {
+    buffer.resize(length, 0);
+    let read = file.read_at(buffer, offset)?;
+    buffer.truncate(read);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::persist::disk::RealDisk;
+
+    const ID: SegmentId = SegmentId { store: 1, queue: 2, number: 3 };
+
+    fn write(dir: &Path, bodies: &[&[u8]]) -> Span {
+        let mut bytes = encode_header(ID);
+        for (n, body) in bodies.iter().enumerate() {
+            let parts = Parts { route: b"\x00\x01q", properties: &[0, 0], body };
+            put_record(&mut bytes, n as u64 * 2, n % 2 == 1, parts);
+        }
+        let path = path(dir, 3);
+        std::fs::write(&path, &bytes).unwrap();
+        Span { path, id: ID, offset: HEADER as u64, end: bytes.len() as u64, old: false }
+    }
+
+    fn read_all(span: &Span, most: usize) -> Result<Vec<(u64, bool, Vec<u8>)>, ReadError> {
+        let (mut all, mut buffer, mut span) = (Vec::new(), Vec::new(), span.clone());
+        while span.offset < span.end {
+            span.offset = read_span(&RealDisk, &span, most, &mut buffer, |r| {
+                all.push((r.position, r.transient, r.parts.body.to_vec()));
+                true
+            })?;
+        }
+        Ok(all)
+    }
+
+    #[test]
+    fn records_are_read_as_written_in_pieces_of_any_size() {
+        let dir = tempfile::tempdir().unwrap();
+        let large = vec![7; 5000];
+        let span = write(dir.path(), &[b"one", b"", &large, b"four"]);
+        let all = [(0, false, b"one".to_vec()), (2, true, vec![]), (4, false, large), (6, true, b"four".to_vec())];
+        for most in [1, 8, 40, 100, 6000, 1 << 20] {
+            assert_eq!(read_all(&span, most).unwrap(), all, "{most}");
+        }
+    }
+
+    #[test]
+    fn every_flipped_bit_is_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        let span = write(dir.path(), &[b"one", b"two"]);
+        let whole = std::fs::read(&span.path).unwrap();
+        for bit in 0..whole.len() * 8 {
+            let mut bytes = whole.clone();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            std::fs::write(&span.path, &bytes).unwrap();
+            assert!(read_all(&span, 1 << 20).is_err(), "bit {bit}");
+        }
+        std::fs::write(&span.path, &whole[..whole.len() - 1]).unwrap();
+        assert!(read_all(&span, 1 << 20).is_err());
+        std::fs::remove_file(&span.path).unwrap();
+        assert!(read_all(&span, 1 << 20).unwrap_err().to_string().ends_with("the file is missing"));
+    }
+}

@@ -1,0 +1,415 @@
+//! What a queue has on disk: its segments, and which messages in them are dead. Pure bookkeeping, without I/O.
+//!
+//! Positions below [`Shelf::flushed`] have left the journal: they are in a segment, or were settled before. A message
+//! there dies by [`Shelf::settle`]; a segment in which nothing lives leaves the shelf at once and its file goes once the
+//! manifest no longer names it ([`Shelf::take_gone`]). The dead are kept as ranges, which stay few: consumption in order
+//! is one range, and whatever lies below the first segment is forgotten.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use super::encoding::{Cursor, put_varint};
+use super::journal::item::{put_ranges, ranges};
+use super::ranges::Ranges;
+use super::segment::{self, HEADER, SegmentId, Span};
+
+/// A segment as the queue knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Segment {
+    pub number: u32,
+    pub first: u64,
+    pub last: u64,
+    /// Records in it.
+    pub count: u64,
+    /// Bytes that count.
+    pub bytes: u64,
+    /// Persistent messages in it that live.
+    pub live: u64,
+    /// Transient messages in it that live.
+    pub transient: u64,
+    /// From an earlier run: nothing is added, and its transient records count for nothing.
+    pub old: bool,
+}
+
+impl Segment {
+    fn is_dead(&self) -> bool {
+        self.live == 0 && self.transient == 0
+    }
+
+    /// Bytes that living messages take, about.
+    fn live_bytes(&self) -> u64 {
+        (u128::from(self.bytes) * u128::from(self.live + self.transient) / u128::from(self.count.max(1))) as u64
+    }
+}
+
+/// Records that a flush has written to one segment.
+#[derive(Clone, Debug, Default)]
+pub struct Written {
+    pub segment: u32,
+    /// Position, and whether it is transient.
+    pub records: Vec<(u64, bool)>,
+    /// Bytes of the file that count now.
+    pub end: u64,
+}
+
+/// Where reading has got to.
+#[derive(Clone, Copy, Debug)]
+struct ReadAt {
+    segment: u32,
+    offset: u64,
+    /// Everything below has been read.
+    position: u64,
+}
+
+/// The part of a queue that is on disk.
+#[derive(Debug)]
+pub struct Shelf {
+    root: PathBuf,
+    store: u64,
+    pub queue: u64,
+    segments: VecDeque<Segment>,
+    dead: Ranges,
+    flushed: u64,
+    next_segment: u32,
+    read_at: Option<ReadAt>,
+    /// Files to remove once the manifest does not name them any more.
+    gone: Vec<u32>,
+    /// Something has changed that the manifest does not know.
+    changed: bool,
+}
+
+impl Shelf {
+    /// The shelf of a new queue. `root` is where all queues keep their directories.
+    pub fn new(root: &Path, store: u64, queue: u64) -> Self {
+        Self {
+            root: root.to_path_buf(),
+            store,
+            queue,
+            segments: VecDeque::new(),
+            dead: Ranges::new(),
+            flushed: 0,
+            next_segment: 0,
+            read_at: None,
+            gone: Vec::new(),
+            changed: false,
+        }
+    }
+
+    /// Positions below this are not in the journal any more.
+    pub fn flushed(&self) -> u64 {
+        self.flushed
+    }
+
+    /// Messages that live in segments.
+    pub fn live(&self) -> u64 {
+        self.segments.iter().map(|s| s.live + s.transient).sum()
+    }
+
+    pub fn segments(&self) -> impl Iterator<Item = &Segment> {
+        self.segments.iter()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.segments.is_empty()
+    }
+
+    pub fn dead(&self) -> &Ranges {
+        &self.dead
+    }
+
+    pub fn dir(&self) -> PathBuf {
+        segment::queue_dir(&self.root, self.queue)
+    }
+
+    /// True when a message below [`Shelf::flushed`] has been settled.
+    #[inline]
+    pub fn is_dead(&self, position: u64) -> bool {
+        self.dead.contains(position)
+    }
+
+    /// A message has been settled, or is known to be from the journal. Nothing happens when it was before.
+    pub fn settle(&mut self, position: u64, persistent: bool) {
+        if position >= self.flushed {
+            return;
+        }
+        let Some(index) = self.find(position) else { return };
+        if !self.dead.insert(position) {
+            return;
+        }
+        self.changed = true;
+        let Some(segment) = self.segments.get_mut(index) else { return };
+        if persistent {
+            segment.live = segment.live.saturating_sub(1);
+        } else {
+            segment.transient = segment.transient.saturating_sub(1);
+        }
+        if segment.is_dead() {
+            self.drop_dead();
+        }
+    }
+
+    /// Settles a range of persistent messages that is known from the journal.
+    pub fn settle_range(&mut self, range: Range<u64>) {
+        // Only where segments are: a range may come from a file that nobody has checked the sense of.
+        let spans: Vec<Range<u64>> = self.segments.iter().map(|s| s.first..s.last + 1).collect();
+        for span in spans {
+            for position in range.start.max(span.start)..range.end.min(span.end) {
+                self.settle(position, true);
+            }
+        }
+    }
+
+    /// The segment whose range holds a position.
+    fn find(&self, position: u64) -> Option<usize> {
+        let index = self.segments.partition_point(|s| s.last < position);
+        self.segments.get(index).is_some_and(|s| s.first <= position).then_some(index)
+    }
+
+    fn drop_dead(&mut self) {
+        let gone = &mut self.gone;
+        self.segments.retain(|s| {
+            if s.is_dead() {
+                gone.push(s.number);
+            }
+            !s.is_dead()
+        });
+        self.changed = true;
+        self.dead.remove_below(self.segments.front().map_or(self.flushed, |s| s.first));
+    }
+
+    /// Everything below `below` dies but what `kept` (persistent) and `transient` hold. `below` is where the queue stood
+    /// at the time, so that a segment is purged whole, or was before.
+    pub fn purge(&mut self, below: u64, kept: &Ranges, transient: &Ranges) {
+        let below = below.min(self.flushed);
+        let living = |ranges: &Ranges, dead: &Ranges, span: &Range<u64>| -> u64 {
+            let within =
+                ranges.iter().map(|r| r.start.max(span.start)..r.end.min(span.end)).filter(|r| r.start < r.end);
+            within.map(|r| r.end - r.start - dead.count_within(r)).sum()
+        };
+        for segment in &mut self.segments {
+            let span = segment.first..(segment.last + 1).min(below);
+            if span.start >= span.end {
+                continue;
+            }
+            let (live, passing) = (living(kept, &self.dead, &span), living(transient, &self.dead, &span));
+            let dying = span.end - span.start - self.dead.count_within(span) - live - passing;
+            if dying > 0 {
+                (segment.live, segment.transient) = (live, passing);
+            }
+        }
+        let mut kept = kept.clone();
+        transient.iter().for_each(|range| kept.insert_range(range));
+        let mut start = 0;
+        for range in kept.iter() {
+            self.dead.insert_range(start..range.start.min(below));
+            start = range.end;
+        }
+        self.dead.insert_range(start..below);
+        self.changed = true;
+        self.drop_dead();
+    }
+
+    /// Where the next records go: the number of the segment and the bytes it has. A new one begins with its header.
+    pub fn append_at(&self, segment_size: u64) -> (u32, u64) {
+        match self.segments.back() {
+            Some(last) if !last.old && last.bytes < segment_size => (last.number, last.bytes),
+            _ => (self.next_segment, 0),
+        }
+    }
+
+    /// A new segment after the one that [`Shelf::append_at`] named.
+    pub fn number_after(&self, number: u32) -> u32 {
+        self.next_segment.max(number + 1)
+    }
+
+    /// Takes up what a flush has written: everything below `upto` has left the journal. `lives` says of each record in
+    /// order whether its message still lives, and of which kind of positions the gaps are: settled.
+    pub fn add(&mut self, upto: u64, written: &[Written], lives: &[bool]) {
+        let mut lives = lives.iter();
+        let mut settled_from = self.flushed;
+        for part in written {
+            let Some((first, last)) = part.records.first().zip(part.records.last()) else { continue };
+            let index = match self.segments.iter().rposition(|s| s.number == part.segment) {
+                Some(index) => index,
+                None => {
+                    let (number, first) = (part.segment, first.0);
+                    let empty =
+                        Segment { number, first, last: first, count: 0, bytes: 0, live: 0, transient: 0, old: false };
+                    self.segments.push_back(empty);
+                    self.segments.len() - 1
+                }
+            };
+            let (mut live, mut transient) = (0, 0);
+            for ((position, is_transient), lives) in part.records.iter().zip(lives.by_ref()) {
+                if *lives {
+                    self.dead.insert_range(settled_from..*position);
+                    settled_from = position + 1;
+                    *(if *is_transient { &mut transient } else { &mut live }) += 1;
+                }
+            }
+            if let Some(segment) = self.segments.get_mut(index) {
+                segment.last = last.0;
+                segment.count += part.records.len() as u64;
+                segment.bytes = part.end;
+                segment.live += live;
+                segment.transient += transient;
+            }
+            self.next_segment = self.next_segment.max(part.segment + 1);
+        }
+        self.dead.insert_range(settled_from..upto);
+        self.flushed = self.flushed.max(upto);
+        self.changed = true;
+        self.drop_dead();
+    }
+
+    /// The part of a segment in which the messages from a position on are found.
+    pub fn plan_read(&self, from: u64) -> Option<Span> {
+        let index = self.segments.partition_point(|s| s.last < from);
+        let segment = self.segments.get(index)?;
+        let known = self.read_at.filter(|at| at.segment == segment.number && at.position <= from);
+        Some(self.span(segment, known.map_or(HEADER as u64, |at| at.offset)))
+    }
+
+    fn span(&self, segment: &Segment, offset: u64) -> Span {
+        Span {
+            path: segment::path(&self.dir(), segment.number),
+            id: SegmentId { store: self.store, queue: self.queue, number: segment.number },
+            offset,
+            end: segment.bytes,
+            old: segment.old,
+        }
+    }
+
+    /// True while a span is a part of this shelf as it was planned.
+    pub fn has(&self, span: &Span) -> bool {
+        self.segments.iter().any(|s| s.number == span.id.number)
+    }
+
+    /// Notes that a span has been read to `offset`, everything below `position`.
+    pub fn note_read(&mut self, span: &Span, offset: u64, position: u64) {
+        self.read_at = Some(ReadAt { segment: span.id.number, offset, position });
+    }
+
+    /// Segments next to each other that are worth being rewritten together: mostly dead ones that are not written any more.
+    pub fn rewritable(&self, segment_size: u64) -> Option<Rewrite> {
+        let open = self.append_at(segment_size).0;
+        let is_worth = |s: &&Segment| s.number != open && s.live_bytes() * 4 <= s.bytes && s.bytes > HEADER as u64;
+        let start = self.segments.iter().position(|s| is_worth(&s))?;
+        let mut kept = 0;
+        let run = self.segments.iter().skip(start).take_while(|s| {
+            kept += s.live_bytes();
+            is_worth(s) && kept <= segment_size
+        });
+        let spans: Vec<Span> = run.map(|s| self.span(s, HEADER as u64)).collect();
+        let bytes: u64 = spans.iter().map(|s| s.end).sum();
+        // One small file alone would be rewritten again and again.
+        let worth = spans.len() > 1 || bytes * 4 >= segment_size;
+        worth.then_some(Rewrite { spans, number: self.next_segment })
+    }
+
+    /// Takes up a rewrite: the records written replace the segments that were read.
+    pub fn replace(&mut self, rewrite: &Rewrite, written: &Written) {
+        let numbers: Vec<u32> = rewrite.spans.iter().map(|s| s.id.number).collect();
+        let Some(index) = self.segments.iter().position(|s| numbers.contains(&s.number)) else {
+            // All of it has died meanwhile.
+            self.gone.push(written.segment);
+            self.next_segment = self.next_segment.max(written.segment + 1);
+            return;
+        };
+        let old = self.segments.get(index).is_some_and(|s| s.old);
+        let gone = &mut self.gone;
+        self.segments.retain(|s| {
+            let replaced = numbers.contains(&s.number);
+            gone.extend(replaced.then_some(s.number));
+            !replaced
+        });
+        let living = |transient: bool| {
+            written.records.iter().filter(|(p, t)| *t == transient && !self.dead.contains(*p)).count() as u64
+        };
+        if let Some((first, last)) = written.records.first().zip(written.records.last()) {
+            let segment = Segment {
+                number: written.segment,
+                first: first.0,
+                last: last.0,
+                count: written.records.len() as u64,
+                bytes: written.end,
+                live: living(false),
+                transient: living(true),
+                old,
+            };
+            self.segments.insert(index, segment);
+        }
+        self.next_segment = self.next_segment.max(written.segment + 1);
+        self.read_at = None;
+        self.changed = true;
+        self.drop_dead();
+    }
+
+    /// True while the manifest does not know everything.
+    pub fn is_changed(&self) -> bool {
+        self.changed
+    }
+
+    /// True when files wait to be removed.
+    pub fn has_gone(&self) -> bool {
+        !self.gone.is_empty()
+    }
+
+    /// The files that may be removed once the state that [`Shelf::encode`] gives now is in the manifest.
+    pub fn take_gone(&mut self) -> Vec<PathBuf> {
+        self.changed = false;
+        let dir = self.dir();
+        self.gone.drain(..).map(|number| segment::path(&dir, number)).collect()
+    }
+
+    /// Forgets everything: the queue is deleted.
+    pub fn clear(&mut self) {
+        self.segments.clear();
+        self.gone.clear();
+        self.dead = Ranges::new();
+        self.read_at = None;
+    }
+
+    /// Appends the state as the manifest keeps it.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        put_varint(out, self.flushed);
+        put_varint(out, self.next_segment.into());
+        put_varint(out, self.segments.len() as u64);
+        for s in &self.segments {
+            for n in [u64::from(s.number), s.first, s.last - s.first, s.count, s.bytes, s.live] {
+                put_varint(out, n);
+            }
+        }
+        put_ranges(out, self.dead.iter());
+    }
+
+    /// Reads what [`Shelf::encode`] wrote. Transient messages are gone.
+    pub fn decode(root: &Path, store: u64, queue: u64, cursor: &mut Cursor<'_>) -> Option<Self> {
+        let mut shelf = Self::new(root, store, queue);
+        shelf.flushed = cursor.varint()?;
+        shelf.next_segment = u32::try_from(cursor.varint()?).ok()?;
+        for _ in 0..cursor.varint()? {
+            let number = u32::try_from(cursor.varint()?).ok()?;
+            let first = cursor.varint()?;
+            let last = first.checked_add(cursor.varint()?)?;
+            last.checked_add(1)?;
+            let (count, bytes, live) = (cursor.varint()?, cursor.varint()?, cursor.varint()?);
+            shelf.segments.push_back(Segment { number, first, last, count, bytes, live, transient: 0, old: true });
+        }
+        shelf.dead = ranges(cursor)?;
+        shelf.drop_dead();
+        Some(shelf)
+    }
+}
+
+/// Segments that are to be rewritten as one.
+#[derive(Clone, Debug)]
+pub struct Rewrite {
+    pub spans: Vec<Span>,
+    /// The new segment.
+    pub number: u32,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,541 @@
+//! The keeper: a thread that keeps the journal short, memory and disk within their limits, and the files in order.
+//!
+//! Every turn it does what there is to do: makes a spare journal file, empties the oldest full ones into segments, pages
+//! queues out when memory is short, removes files that nobody needs, rewrites a segment that is mostly dead, looks at the
+//! room on the disk. What fails for lack of room, or because the disk errs, is tried again with the next turn; publishers
+//! wait meanwhile.
+
+use std::collections::HashSet;
+use std::sync::Weak;
+use std::time::Instant;
+
+use super::*;
+use crate::persist::disk::{DiskFile, Open};
+use crate::persist::points;
+use crate::persist::resident::Flush;
+use crate::persist::segment::{HEADER, SegmentId, encode_header, path, put_record, read_span};
+use crate::persist::shelf::Written;
+
+/// Files that are synced one by one; more are synced with everything else on the disk, which costs less.
+const FEW_FILES: usize = 8;
+/// Bytes that are gathered before they are written.
+const CHUNK: usize = 1 << 20;
+/// Bytes of the ballast.
+const BALLAST: u64 = 32 << 20;
+/// How often the room on the disk is looked at.
+const LOOK_AT_DISK: Duration = Duration::from_millis(100);
+/// How often segments are looked at for rewriting.
+const LOOK_AT_SEGMENTS: Duration = Duration::from_secs(1);
+
+pub(super) struct Keeper {
+    store: Weak<Store>,
+    bell: Arc<Signal>,
+    looked_at_disk: Option<Instant>,
+    looked_at_segments: Instant,
+    has_ballast: bool,
+}
+
+/// Files that have to be synced before what is in them counts.
+#[derive(Default)]
+struct Touched {
+    files: Vec<Box<dyn DiskFile>>,
+    dirs: HashSet<PathBuf>,
+    count: usize,
+}
+
+impl Keeper {
+    pub(super) fn new(store: &Arc<Store>) -> Self {
+        Self {
+            store: Arc::downgrade(store),
+            bell: Arc::clone(&store.bell),
+            looked_at_disk: None,
+            looked_at_segments: Instant::now(),
+            has_ballast: false,
+        }
+    }
+
+    pub(super) fn run(mut self) {
+        loop {
+            self.bell.wait(KEEPER_TICK);
+            let Some(store) = self.store.upgrade() else { return };
+            if store.is_closing() {
+                store.at_end();
+                return;
+            }
+            self.turn(&store);
+        }
+    }
+
+    fn turn(&mut self, store: &Store) {
+        let worked = store.turn();
+        if worked.is_err() {
+            self.give_up_ballast(store);
+        }
+        store.note_trouble(worked.err());
+        if self.looked_at_segments.elapsed() >= LOOK_AT_SEGMENTS {
+            self.looked_at_segments = Instant::now();
+            store.rewrite_segments();
+        }
+        if self.looked_at_disk.is_none_or(|last| last.elapsed() >= LOOK_AT_DISK) {
+            self.looked_at_disk = Some(Instant::now());
+            self.look_at_disk(store);
+        }
+    }
+
+    fn look_at_disk(&mut self, store: &Store) {
+        let Ok(space) = store.space() else { return };
+        let limit = store.disk_limit();
+        if !self.has_ballast && space.free > limit + 2 * BALLAST && store.trouble().is_none() {
+            self.has_ballast = store.make_ballast().is_ok();
+        }
+        let (low, trouble) = (space.free < limit, store.trouble().is_some());
+        if low || trouble {
+            self.set_alarm(store, true, space);
+        } else if store.disk_alarm() {
+            self.set_alarm(store, false, space);
+        }
+    }
+
+    fn set_alarm(&self, store: &Store, on: bool, space: Space) {
+        if store.disk_alarm.swap(on, Ordering::Relaxed) == on {
+            return;
+        }
+        let (free, limit) = (space.free / 1_000_000, store.disk_limit() / 1_000_000);
+        if on {
+            tracing::warn!(
+                target: "leveret",
+                "{free} MB are free on the disk, the limit is {limit} MB: publishers wait until there is room"
+            );
+        } else {
+            tracing::info!(target: "leveret", "{free} MB are free on the disk again: publishers go on");
+        }
+    }
+
+    /// Makes room for what has to be written before anything can be removed.
+    fn give_up_ballast(&mut self, store: &Store) {
+        if std::mem::take(&mut self.has_ballast) {
+            tracing::warn!(target: "leveret::store", "the disk is full: room that was kept for this is used");
+            // When it cannot be removed, the next turn fails as this one did.
+            let _ = store.disk.remove(&store.ballast());
+        }
+    }
+}
+
+impl Store {
+    fn ballast(&self) -> PathBuf {
+        self.settings.dir.join("ballast")
+    }
+
+    fn make_ballast(&self) -> io::Result<()> {
+        let size = BALLAST.min(self.settings.journal_file);
+        let file = self.disk.open(&self.ballast(), Open::Create)?;
+        if file.len()? >= size {
+            return Ok(());
+        }
+        let zeros = vec![0; CHUNK];
+        let mut at = 0;
+        while at < size {
+            file.write_at(&zeros, at)?;
+            at += CHUNK as u64;
+        }
+        file.sync_data()
+    }
+
+    /// Does what there is to do.
+    fn turn(&self) -> io::Result<()> {
+        self.journal.provide_spare()?;
+        self.empty_journal(self.settings.journal_keep)?;
+        self.page_out()?;
+        self.tidy()
+    }
+
+    /// The last turn: whatever is said now stands in the files that the next start reads.
+    fn at_end(&self) {
+        self.changed.lock().extend(self.shelves.lock().iter().copied());
+        if let Err(error) = self.tidy() {
+            tracing::debug!(target: "leveret::store", "files that are not needed stay until the next start: {error}");
+        }
+    }
+
+    fn note_trouble(&self, error: Option<io::Error>) {
+        let mut trouble = self.trouble.lock();
+        match error {
+            Some(error) => {
+                if trouble.is_none() {
+                    tracing::error!(target: "leveret::store", "messages cannot be moved out of the journal: {error}. It is tried again.");
+                    self.disk_alarm.store(true, Ordering::Relaxed);
+                }
+                *trouble = Some(error.to_string());
+            }
+            None => {
+                if trouble.take().is_some() {
+                    tracing::info!(target: "leveret::store", "messages are moved out of the journal again");
+                }
+            }
+        }
+    }
+
+    /// Moves what lives in the oldest full files to segments, and lets the files be used again.
+    fn empty_journal(&self, keep: usize) -> io::Result<()> {
+        while let Some(used) = self.journal.files().oldest(keep) {
+            let residents: Vec<_> = used.queues.iter().filter_map(|id| Some((*id, self.resident(*id)?))).collect();
+            let queues: Vec<_> = residents.iter().map(|(_, queue)| Arc::clone(queue)).collect();
+            self.flush(&queues, Some(used.last_commit))?;
+            let first_block = self.journal.files().second_block();
+            self.checkpoint(&residents, first_block)?;
+            self.journal.release_oldest();
+            points::reach("journal-file-recycled");
+            // A producer that is held, or the writer, may need the next one at once.
+            self.journal.provide_spare()?;
+        }
+        Ok(())
+    }
+
+    /// Writes messages of queues to segments.
+    fn flush(&self, queues: &[Arc<dyn Resident>], commit: Option<u64>) -> io::Result<()> {
+        points::reach("flush-before-segments");
+        let mut touched = Touched::default();
+        let mut done = Vec::new();
+        let mut failed = None;
+        for queue in queues {
+            let Some(flush) = queue.plan_flush(commit) else { continue };
+            match self.write_segments(&flush, &mut touched) {
+                Ok(written) => done.push((queue, flush.upto, written)),
+                Err(error) => {
+                    queue.abandon_flush();
+                    failed = Some(error);
+                    break;
+                }
+            }
+        }
+        points::reach("flush-after-segments");
+        if let Err(error) = self.sync_touched(touched) {
+            done.iter().for_each(|(queue, ..)| queue.abandon_flush());
+            return Err(error);
+        }
+        points::reach("flush-after-sync");
+        for (queue, upto, written) in done {
+            queue.finish_flush(upto, &written);
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
+    fn write_segments(&self, flush: &Flush, touched: &mut Touched) -> io::Result<Vec<Written>> {
+        let root = if flush.durable { self.queues_dir() } else { self.transient_dir() };
+        let mut out = SegmentWriter::new(self, flush, root);
+        for (position, message) in &flush.messages {
+            let transient = !(flush.durable && message.is_persistent());
+            out.put(*position, transient, message)?;
+        }
+        out.finish(touched)
+    }
+
+    fn sync_touched(&self, touched: Touched) -> io::Result<()> {
+        let failed = |error: io::Error| {
+            self.journal.fail(format!("segments cannot be synced: {error}"));
+            error
+        };
+        if touched.count > FEW_FILES {
+            return self.disk.sync_all(&self.settings.dir).map_err(failed);
+        }
+        for file in &touched.files {
+            file.sync_data().map_err(failed)?;
+        }
+        for dir in &touched.dirs {
+            self.disk.sync_dir(dir).map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    /// Writes the states of queues to the manifest, then removes the files that it no longer names.
+    fn checkpoint(&self, residents: &[(u64, Arc<dyn Resident>)], first_block: u64) -> io::Result<()> {
+        let forgotten = std::mem::take(&mut *self.forgotten.lock());
+        let mut gone = Vec::new();
+        let mut states: Vec<(u64, Option<Vec<u8>>)> = Vec::new();
+        let mut manifest = self.manifest.lock();
+        for (id, queue) in residents.iter().filter(|(_, queue)| queue.is_durable()) {
+            let (state, files) = queue.state();
+            states.extend(state.map(|state| (*id, Some(state))));
+            gone.extend(files);
+        }
+        for (id, durable, _) in &forgotten {
+            if *durable && manifest.content().queues.contains_key(id) {
+                states.retain(|(other, _)| other != id);
+                states.push((*id, None));
+            }
+        }
+        let synced = self.journal.synced().max(manifest.content().synced);
+        let first_block = first_block.max(manifest.content().first_block);
+        if !states.is_empty() || first_block != manifest.content().first_block {
+            let written = manifest.checkpoint(states, first_block, synced);
+            if let Err(error) = written.map_err(|e| checkpoint_failed(&self.journal, e)) {
+                self.forgotten.lock().extend(forgotten);
+                self.unremoved(gone);
+                return Err(error);
+            }
+        }
+        drop(manifest);
+        for file in gone {
+            self.remove(&file);
+        }
+        for dir in forgotten.into_iter().filter_map(|(_, _, dir)| dir) {
+            self.remove_queue_dir(&dir);
+        }
+        Ok(())
+    }
+
+    /// Files that could not be taken out of the manifest: they stay until the next start.
+    fn unremoved(&self, files: Vec<PathBuf>) {
+        for file in files {
+            tracing::debug!(target: "leveret::store", "{} stays until the next start", file.display());
+        }
+    }
+
+    fn remove(&self, file: &Path) {
+        match self.disk.remove(file) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(target: "leveret::store", "{} stays: {error}", file.display());
+            }
+            _ => points::reach("segment-removed"),
+        }
+    }
+
+    fn remove_queue_dir(&self, dir: &Path) {
+        match self.disk.remove_dir(dir) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(target: "leveret::store", "{} stays: {error}", dir.display());
+            }
+            _ => points::reach("segment-removed"),
+        }
+    }
+
+    /// Brings the manifest up to date where files wait for being removed or something else has to be known.
+    fn tidy(&self) -> io::Result<()> {
+        let mut ids = std::mem::take(&mut *self.changed.lock());
+        let transient: Vec<_> = self.having_gone(&mut ids);
+        for queue in transient {
+            for file in queue.state().1 {
+                self.remove(&file);
+            }
+        }
+        ids.sort_unstable();
+        ids.dedup();
+        if ids.is_empty() && self.forgotten.lock().is_empty() {
+            return Ok(());
+        }
+        let residents: Vec<_> = ids.iter().filter_map(|id| Some((*id, self.resident(*id)?))).collect();
+        let first_block = self.manifest.lock().content().first_block;
+        let done = self.checkpoint(&residents, first_block);
+        if done.is_err() {
+            self.changed.lock().extend(ids);
+        }
+        done
+    }
+
+    /// Adds the queues that survive and have files to remove to `ids`; gives back the others of that kind.
+    fn having_gone(&self, ids: &mut Vec<u64>) -> Vec<Arc<dyn Resident>> {
+        let mut transient = Vec::new();
+        for (id, queue) in self.shelved() {
+            if queue.is_changed() {
+                if queue.is_durable() { ids.push(id) } else { transient.push(queue) }
+            }
+        }
+        transient
+    }
+
+    /// Queues that have segments.
+    fn shelved(&self) -> Vec<(u64, Arc<dyn Resident>)> {
+        let all = self.shelves.lock();
+        all.iter().filter_map(|id| Some((*id, self.resident(*id)?))).collect()
+    }
+
+    /// Lets backlogs leave memory, the largest first, until messages take no more than their share.
+    fn page_out(&self) -> io::Result<()> {
+        let most = (self.memory.limit() as f64 * self.paging_ratio()) as u64;
+        if self.memory.used() < most || self.paging_ratio() >= 1.0 {
+            return Ok(());
+        }
+        let mut queues: Vec<_> = self
+            .residents
+            .iter()
+            .filter_map(|entry| entry.value().upgrade())
+            .map(|queue| (queue.held_bytes(), queue))
+            .filter(|(bytes, _)| *bytes > 0)
+            .collect();
+        queues.sort_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
+        for (_, queue) in queues {
+            if self.memory.used() < most {
+                break;
+            }
+            self.flush(std::slice::from_ref(&queue), None)?;
+            queue.evict(0);
+        }
+        Ok(())
+    }
+
+    fn rewrite_segments(&self) {
+        for (id, queue) in self.shelved() {
+            while let Some(rewrite) = queue.plan_rewrite() {
+                points::reach("compaction-before");
+                match self.rewrite(id, &queue, &rewrite) {
+                    Ok(()) => points::reach("compaction-after"),
+                    Err(error) => {
+                        tracing::warn!(target: "leveret::store", "a segment cannot be rewritten: {error}");
+                        break;
+                    }
+                }
+            }
+        }
+        self.forget_empty_shelves();
+    }
+
+    fn forget_empty_shelves(&self) {
+        self.shelves.lock().retain(|id| self.residents.contains_key(id));
+    }
+
+    fn rewrite(&self, id: u64, queue: &Arc<dyn Resident>, rewrite: &crate::persist::shelf::Rewrite) -> io::Result<()> {
+        let Some(dir) = rewrite.spans.first().and_then(|span| span.path.parent()) else { return Ok(()) };
+        let header = encode_header(SegmentId { store: self.id, queue: id, number: rewrite.number });
+        let file = self.disk.open(&path(dir, rewrite.number), Open::Create)?;
+        let mut out = header;
+        let mut written = Written { segment: rewrite.number, ..Written::default() };
+        let mut at = 0;
+        let mut buffer = Vec::new();
+        for span in &rewrite.spans {
+            let mut span = span.clone();
+            while span.offset < span.end {
+                let next = read_span(&*self.disk, &span, CHUNK, &mut buffer, |record| {
+                    let is_old = span.old && record.transient;
+                    if !is_old && !queue.is_dead(record.position) {
+                        put_record(&mut out, record.position, record.transient, record.parts);
+                        written.records.push((record.position, record.transient));
+                    }
+                    true
+                });
+                match next {
+                    Ok(next) => span.offset = next,
+                    Err(error) => {
+                        queue.damaged(&error.to_string());
+                        return Err(io::Error::other(error.to_string()));
+                    }
+                }
+                file.write_at(&out, at)?;
+                at += out.len() as u64;
+                out.clear();
+            }
+        }
+        file.set_len(at)?;
+        written.end = at;
+        let mut touched = Touched::default();
+        touched.add(file, dir.to_path_buf());
+        if queue.is_durable() {
+            self.sync_touched(touched)?;
+        }
+        queue.finish_rewrite(rewrite, &written);
+        Ok(())
+    }
+}
+
+impl Touched {
+    fn add(&mut self, file: Box<dyn DiskFile>, dir: PathBuf) {
+        self.count += 1;
+        if self.count <= FEW_FILES {
+            self.files.push(file);
+            self.dirs.insert(dir);
+        } else {
+            self.files.clear();
+            self.dirs.clear();
+        }
+    }
+}
+
+/// Writes the messages of a flush, over as many segments as they need.
+struct SegmentWriter<'a> {
+    store: &'a Store,
+    flush: &'a Flush,
+    root: PathBuf,
+    buffer: Vec<u8>,
+    file: Option<Box<dyn DiskFile>>,
+    /// Segments that are written; the last one is open.
+    written: Vec<Written>,
+    files: Vec<Box<dyn DiskFile>>,
+    /// Where the buffer goes.
+    at: u64,
+}
+
+impl<'a> SegmentWriter<'a> {
+    fn new(store: &'a Store, flush: &'a Flush, root: PathBuf) -> Self {
+        let (buffer, written, files) = (Vec::new(), Vec::new(), Vec::new());
+        Self { store, flush, root, buffer, file: None, written, files, at: flush.offset }
+    }
+
+    fn put(&mut self, position: u64, transient: bool, message: &Message) -> io::Result<()> {
+        let full = self.at + self.buffer.len() as u64 >= self.store.settings.segment;
+        let number = match self.written.last() {
+            None => Some(self.flush.segment),
+            Some(last) if full && !last.records.is_empty() => Some(last.segment + 1),
+            Some(_) => None,
+        };
+        if let Some(number) = number {
+            self.open(number)?;
+        }
+        let view = message.view();
+        let parts =
+            crate::persist::journal::item::Parts { route: view.route, properties: view.properties, body: view.body };
+        put_record(&mut self.buffer, position, transient, parts);
+        if let Some(last) = self.written.last_mut() {
+            last.records.push((position, transient));
+        }
+        if self.buffer.len() >= CHUNK { self.write() } else { Ok(()) }
+    }
+
+    fn open(&mut self, number: u32) -> io::Result<()> {
+        let is_first = self.written.is_empty();
+        self.close()?;
+        let is_new = !is_first || self.flush.offset == 0;
+        if is_new {
+            self.store.disk.create_dir(&self.flush.dir)?;
+        }
+        self.file = Some(self.store.disk.open(&path(&self.flush.dir, number), Open::Create)?);
+        self.at = if is_new { 0 } else { self.flush.offset };
+        if is_new {
+            let id = SegmentId { store: self.store.id, queue: self.flush.queue, number };
+            self.buffer.extend_from_slice(&encode_header(id));
+            debug_assert_eq!(self.buffer.len(), HEADER);
+        }
+        self.written.push(Written { segment: number, records: Vec::new(), end: 0 });
+        Ok(())
+    }
+
+    fn write(&mut self) -> io::Result<()> {
+        if let Some(file) = &self.file {
+            file.write_at(&self.buffer, self.at)?;
+            self.at += self.buffer.len() as u64;
+            self.buffer.clear();
+        }
+        Ok(())
+    }
+
+    fn close(&mut self) -> io::Result<()> {
+        self.write()?;
+        if let (Some(last), Some(file)) = (self.written.last_mut(), self.file.take()) {
+            last.end = self.at;
+            self.files.push(file);
+        }
+        Ok(())
+    }
+
+    fn finish(mut self, touched: &mut Touched) -> io::Result<Vec<Written>> {
+        self.close()?;
+        self.store.note_shelf(self.flush.queue);
+        if self.flush.durable {
+            for file in self.files {
+                touched.add(file, self.flush.dir.clone());
+            }
+            if touched.count <= FEW_FILES {
+                touched.dirs.insert(self.root);
+            }
+        }
+        Ok(self.written)
+    }
+}

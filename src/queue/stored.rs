@@ -1,0 +1,383 @@
+//! How a queue leaves memory and comes back: what the store asks of it, and what it asks of the store.
+//!
+//! The store's keeper empties old journal files: [`Resident::plan_flush`] gives it the messages that are still in them,
+//! and [`Resident::finish_flush`] takes up that they are in segments now; most of them then leave memory. When the engine
+//! stalls because what comes next is cold, the queue asks one of the store's readers to come by ([`Resident::load`]), at
+//! most one at a time; when it stalls at the horizon, it has the journal write a new one and goes on when that is done.
+
+use std::sync::Arc;
+
+use super::engine::Stall;
+use super::local::{Leaving, Queue, State, Wakes};
+use crate::frames::Refusal;
+use crate::message::{Layout, Message};
+use crate::persist::journal::Waiter;
+use crate::persist::journal::item::ItemWriter;
+use crate::persist::resident::{Flush, Resident};
+use crate::persist::segment::{ReadError, Record, Span, read_span};
+use crate::persist::shelf::{Rewrite, Shelf, Written};
+use crate::persist::state::QueueState;
+
+/// Bytes of a backlog that stay in memory when the rest of it leaves.
+const KEEP: usize = 512 << 10;
+/// Bytes that are read at a time.
+const READ: usize = 512 << 10;
+/// Messages left in memory at which the next ones are read.
+const LOW: usize = 2048;
+
+/// A message as it is read from a segment, with its place in the queue.
+type Loaded = (u64, bool, Message);
+
+impl Queue {
+    /// Lets the store find it.
+    pub(super) fn register(&self) {
+        if let Some(store) = &self.store {
+            let me = self.me.clone();
+            store.register(self.resident_id(), me);
+        }
+    }
+
+    /// The store's name for it. Queues that do not survive are named by their number.
+    fn resident_id(&self) -> u64 {
+        if self.is_durable() { self.spec.store_id } else { self.id }
+    }
+
+    /// Sees to it that a stall ends, and that the next one is prevented.
+    pub(super) fn see_to(&self, state: &mut State, stall: Option<Stall>) {
+        let Some(store) = &self.store else { return };
+        let runs_low = state.engine.cold().count > 0
+            && state.engine.ahead_count() < LOW
+            && (state.engine.consumer_count() > 0 || stall.is_some());
+        if (stall == Some(Stall::Cold) || runs_low) && !state.loading {
+            state.loading = true;
+            store.load_soon(self.me.clone());
+        }
+        let horizon = state.engine.horizon();
+        if (stall == Some(Stall::Horizon) || state.engine.nears_horizon()) && state.horizon_wanted <= horizon {
+            let next = state.engine.next_horizon();
+            state.horizon_wanted = next;
+            let mut items = Vec::new();
+            ItemWriter(&mut items).horizon(self.spec.store_id, next);
+            if let Some(me) = self.me.upgrade() {
+                let waiter: Arc<dyn Waiter> = me;
+                state.horizon_commit = store.journal.append(&items, Some(&waiter)).commit;
+            }
+        }
+    }
+
+    /// Has `waiter` woken when a `basic.get` that could not be answered may be tried again.
+    pub fn wait(&self, waiter: Arc<dyn Waiter>) {
+        let mut state = self.state.lock();
+        let busy = state.loading || state.horizon_wanted > state.engine.horizon();
+        if busy && !state.deleted && state.damage.is_none() {
+            state.getters.push(waiter);
+            return;
+        }
+        drop(state);
+        waiter.wake();
+    }
+
+    /// Delivers after something has been read or written, and lets waiting `basic.get`s be tried again.
+    fn go_on(&self, mut state: parking_lot::MutexGuard<'_, State>) {
+        let (mut wakes, mut leaving) = (Wakes::default(), Leaving::default());
+        self.pump(&mut state, &mut wakes, &mut leaving);
+        let getters = std::mem::take(&mut state.getters);
+        drop(state);
+        wakes.run();
+        for getter in getters {
+            getter.wake();
+        }
+        self.tell_journal(leaving);
+    }
+
+    /// Has the files of a deleted queue removed.
+    pub(super) fn forget_files(&self) {
+        let Some(store) = &self.store else { return };
+        let dir = self.state.lock().shelf.as_ref().map(Shelf::dir);
+        // Also without a directory: the manifest may know the queue.
+        store.forget(self.resident_id(), self.is_durable(), dir);
+    }
+
+    /// What clients are told who want to use a damaged queue.
+    pub fn refuse_damaged(&self, damage: &str) -> Refusal {
+        let (name, vhost) = (&self.spec.name, &self.spec.vhost);
+        Refusal::not_found(format!("queue '{name}' in vhost '{vhost}' is damaged and not served: {damage}"))
+    }
+
+    /// The queue is not served any more until the operator has decided.
+    fn set_damage(&self, what: &str) {
+        let (name, vhost) = (&self.spec.name, &self.spec.vhost);
+        tracing::error!(
+            target: "leveret::store",
+            "queue '{name}' in vhost '{vhost}' is not served any more: {what}. `leveret store check` shows all damage, \
+             `leveret store accept-loss` gives up what is lost."
+        );
+        let mut state = self.state.lock();
+        state.damage = Some(what.into());
+        state.loading = false;
+        let consumers = state.engine.take_consumers();
+        let getters = std::mem::take(&mut state.getters);
+        drop(state);
+        for consumer in &consumers {
+            consumer.outlet.cancelled(consumer, self.id);
+        }
+        for getter in getters {
+            getter.wake();
+        }
+        if let Some(store) = &self.store {
+            store.note_changed(self.resident_id());
+        }
+    }
+
+    /// Reads the next piece of a span.
+    fn read(&self, span: &Span, from: u64) -> Result<(Vec<Loaded>, u64, u64), ReadError> {
+        let Some(store) = &self.store else { return Ok((Vec::new(), span.end, from)) };
+        let (mut loaded, mut next) = (Vec::new(), from);
+        let mut buffer = Vec::new();
+        let offset = read_span(store.disk(), span, READ, &mut buffer, |record| {
+            next = next.max(record.position + 1);
+            if record.position >= from && !(span.old && record.transient) {
+                loaded.push((record.position, record.transient, held(&record, store.memory())));
+            }
+            true
+        })?;
+        Ok((loaded, offset, next))
+    }
+
+    /// Takes up what has been read of a span; the rest follows when it is needed.
+    fn take_loaded(&self, span: &Span, (loaded, offset, next): (Vec<Loaded>, u64, u64)) {
+        let mut state = self.state.lock();
+        state.loading = false;
+        if state.deleted {
+            return;
+        }
+        let State { engine, shelf, .. } = &mut *state;
+        let Some(shelf) = shelf else { return };
+        if !shelf.has(span) {
+            // Rewritten or emptied meanwhile: whatever is still wanted is read anew.
+            return self.go_on(state);
+        }
+        shelf.note_read(span, offset, next);
+        let dead = shelf.dead();
+        let living = loaded.into_iter().filter(|(position, ..)| !dead.contains(*position));
+        engine.refill(living.map(|(position, _, message)| (position, message)), next);
+        self.go_on(state);
+    }
+
+    /// What should be cold cannot be found.
+    fn lost_cold(&self, mut state: parking_lot::MutexGuard<'_, State>) {
+        let missing = state.engine.give_up_cold();
+        state.loading = false;
+        if missing == 0 {
+            return self.go_on(state);
+        }
+        drop(state);
+        self.set_damage(&format!("{missing} messages that should be in its segments are not there"));
+    }
+}
+
+/// A message read from a segment, in memory again.
+fn held(record: &Record<'_>, memory: &'static crate::message::memory::MemoryAccount) -> Message {
+    let end = |parts: &[&[u8]]| u32::try_from(parts.iter().map(|p| p.len()).sum::<usize>()).unwrap_or(u32::MAX);
+    let parts = record.parts;
+    let route = end(&[parts.route]);
+    let properties = end(&[parts.route, parts.properties]);
+    let body = end(&[record.content]);
+    let layout = Layout {
+        route: 0..route,
+        properties: route..properties,
+        body: properties..body,
+        persistent: !record.transient,
+    };
+    Message::new(record.content, layout, memory)
+}
+
+impl Resident for Queue {
+    fn is_durable(&self) -> bool {
+        Queue::is_durable(self)
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.state.lock().engine.held_bytes()
+    }
+
+    fn plan_flush(&self, commit: Option<u64>) -> Option<Flush> {
+        let mut state = self.state.lock();
+        if state.deleted || state.flushing {
+            return None;
+        }
+        let next = state.engine.next_position();
+        let upto = match commit {
+            None => next,
+            Some(commit) => {
+                let later = state.marks.partition_point(|(c, _)| *c <= commit);
+                let upto = state.marks.get(later).map_or(next, |(_, position)| *position);
+                state.marks.drain(..later);
+                upto
+            }
+        };
+        let (store, durable) = (self.store.as_ref()?, self.is_durable());
+        let id = self.resident_id();
+        let shelf = state.shelf.get_or_insert_with(|| store.new_transient_shelf(id));
+        let from = shelf.flushed();
+        let (segment, offset) = shelf.append_at(store.segment_size());
+        let dir = shelf.dir();
+        let messages = state.engine.messages_within(from..upto);
+        if messages.is_empty() {
+            return None;
+        }
+        state.flushing = true;
+        Some(Flush { queue: id, durable, dir, upto, messages, segment, offset })
+    }
+
+    fn finish_flush(&self, upto: u64, written: &[Written]) {
+        let mut state = self.state.lock();
+        state.flushing = false;
+        if state.deleted {
+            return;
+        }
+        let State { engine, shelf, .. } = &mut *state;
+        let Some(shelf) = shelf else { return };
+        let positions = written.iter().flat_map(|w| w.records.iter().map(|(position, _)| *position));
+        let lives = engine.living(positions);
+        shelf.add(upto, written, &lives);
+        let freed = engine.evict(shelf.flushed(), KEEP);
+        drop(state);
+        drop(freed);
+    }
+
+    fn abandon_flush(&self) {
+        self.state.lock().flushing = false;
+    }
+
+    fn evict(&self, keep: usize) {
+        let mut state = self.state.lock();
+        let State { engine, shelf, .. } = &mut *state;
+        let freed = shelf.as_ref().map(|shelf| engine.evict(shelf.flushed(), keep));
+        drop(state);
+        drop(freed);
+    }
+
+    fn rest(&self, items: &mut Vec<u8>) {
+        let mut state = self.state.lock();
+        if !Queue::is_durable(self) || state.deleted {
+            return;
+        }
+        let delivered = state.engine.delivered();
+        if state.engine.rest() || state.horizon_wanted > delivered {
+            state.horizon_wanted = delivered;
+            ItemWriter(items).delivered(self.spec.store_id, delivered);
+        }
+    }
+
+    fn state(&self) -> (Option<Vec<u8>>, Vec<std::path::PathBuf>) {
+        let mut state = self.state.lock();
+        if state.deleted {
+            return (None, Vec::new());
+        }
+        let State { engine, shelf, damage, horizon_wanted, .. } = &mut *state;
+        let Some(shelf) = shelf else { return (None, Vec::new()) };
+        let flushed = shelf.flushed();
+        let encoded = QueueState {
+            vhost: &self.spec.vhost,
+            name: &self.spec.name,
+            next_position: engine.next_position(),
+            // A horizon on its way counts: its record may be in a file that is used again now.
+            horizon: engine.horizon().max(engine.delivered()).max(*horizon_wanted),
+            returns: engine.returns().iter().filter(|(p, _)| **p < flushed).map(|(p, n)| (*p, *n)).collect(),
+            damage: damage.as_deref().map(|text| vec![text.to_owned()]).unwrap_or_default(),
+        }
+        .encode(shelf);
+        (Some(encoded), shelf.take_gone())
+    }
+
+    fn is_changed(&self) -> bool {
+        let state = self.state.lock();
+        state.shelf.as_ref().is_some_and(Shelf::has_gone)
+    }
+
+    fn plan_rewrite(&self) -> Option<Rewrite> {
+        let store = self.store.as_ref()?;
+        let state = self.state.lock();
+        if state.deleted || state.damage.is_some() || state.flushing {
+            return None;
+        }
+        state.shelf.as_ref()?.rewritable(store.segment_size())
+    }
+
+    fn finish_rewrite(&self, rewrite: &Rewrite, written: &Written) {
+        let mut state = self.state.lock();
+        if state.deleted {
+            return;
+        }
+        if let Some(shelf) = &mut state.shelf {
+            shelf.replace(rewrite, written);
+        }
+    }
+
+    fn is_dead(&self, position: u64) -> bool {
+        self.state.lock().shelf.as_ref().is_some_and(|shelf| shelf.is_dead(position))
+    }
+
+    fn load(&self) {
+        let mut state = self.state.lock();
+        let cold = state.engine.cold();
+        if state.deleted || state.damage.is_some() || cold.count == 0 {
+            state.loading = false;
+            return self.go_on(state);
+        }
+        let Some(span) = state.shelf.as_mut().and_then(|shelf| shelf.plan_read(cold.from)) else {
+            return self.lost_cold(state);
+        };
+        drop(state);
+        match self.read(&span, cold.from) {
+            Ok(read) => self.take_loaded(&span, read),
+            Err(error) => self.read_failed(&span, &error),
+        }
+    }
+
+    fn horizon_is_written(&self) {
+        let Some(store) = &self.store else { return };
+        let mut state = self.state.lock();
+        if state.horizon_commit <= store.journal.committed() {
+            let horizon = state.horizon_wanted;
+            state.engine.set_horizon(horizon);
+        }
+        self.go_on(state);
+    }
+
+    fn damaged(&self, what: &str) {
+        self.set_damage(what);
+    }
+}
+
+impl Queue {
+    fn read_failed(&self, span: &Span, error: &ReadError) {
+        let mut state = self.state.lock();
+        let still_there = state.shelf.as_ref().is_some_and(|shelf| shelf.has(span));
+        if state.deleted || !still_there {
+            state.loading = false;
+            return self.go_on(state);
+        }
+        drop(state);
+        match error {
+            ReadError::Damaged { .. } => self.set_damage(&error.to_string()),
+            ReadError::Io { .. } => {
+                tracing::error!(target: "leveret::store", "{error}. It is tried again.");
+                if let Some(store) = &self.store {
+                    store.load_later(self.me.clone());
+                }
+            }
+        }
+    }
+}
+
+/// A horizon has been written.
+impl Waiter for Queue {
+    fn wake(&self) {
+        // The journal's writer has no time to deliver.
+        if let Some(store) = &self.store {
+            store.call_soon(self.me.clone());
+        }
+    }
+}
