@@ -49,13 +49,16 @@ struct State {
     trouble: Vec<String>,
     /// The broker is being ended, so that connections may end.
     is_ending: bool,
+    /// The broker is being stopped while the clients go on: it closes one connection and gives what was on its way there
+    /// to another, so nobody can tell any more what was delivered first.
+    is_deaf: bool,
 }
 
 impl Load {
     pub fn new() -> Self {
         let mut checker = Checker::new();
         AUTO.iter().for_each(|queue| checker.expect_auto_acks(queue));
-        let state = State { checker, events: 0, working: 0, trouble: vec![], is_ending: false };
+        let state = State { checker, events: 0, working: 0, trouble: vec![], is_ending: false, is_deaf: false };
         Self {
             state: Mutex::new(state),
             moved: Condvar::new(),
@@ -74,6 +77,18 @@ impl Load {
         state.events += 1;
         self.moved.notify_all();
         tell(&mut state.checker)
+    }
+
+    /// Tells the checker of a delivery; false when it is not to be told.
+    pub fn tell_delivery(&self, tell: impl FnOnce(&mut Checker)) -> bool {
+        let mut state = self.state.lock();
+        if state.is_deaf {
+            return false;
+        }
+        state.events += 1;
+        self.moved.notify_all();
+        tell(&mut state.checker);
+        true
     }
 
     pub fn new_consumer(&self) -> Consumer {
@@ -100,11 +115,17 @@ impl Load {
     /// A broker begins. If it is told to die somewhere, its end is no surprise.
     pub fn begin(&self, may_die: bool) {
         self.stopping.store(false, Ordering::Relaxed);
-        self.state.lock().is_ending = may_die;
+        let mut state = self.state.lock();
+        (state.is_ending, state.is_deaf) = (may_die, false);
     }
 
-    pub fn expect_end(&self) {
+    pub fn expect_kill(&self) {
         self.state.lock().is_ending = true;
+    }
+
+    pub fn expect_stop(&self) {
+        let mut state = self.state.lock();
+        (state.is_ending, state.is_deaf) = (true, true);
     }
 
     /// Does a worker's work on a thread of its own.

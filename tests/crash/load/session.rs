@@ -240,12 +240,15 @@ impl Session<'_> {
             Ok(id) => id,
             Err(what) => return self.load.tell(|checker| checker.damaged(queue, &what)),
         };
-        self.load.tell(|checker| {
+        let is_told = self.load.tell_delivery(|checker| {
             checker.delivered(queue, consumer, id, message.redelivered);
             if no_ack {
                 checker.acked(queue, id);
             }
         });
+        if !is_told {
+            return;
+        }
         if no_ack {
             self.settled.push((queue, id));
         } else {
