@@ -17,6 +17,7 @@ mod crash {
     mod catalog_growth;
     mod catalog_kill;
     mod catalog_power;
+    mod catalog_start;
 
     mod checker;
     mod client;

@@ -29,6 +29,13 @@ fn is_default(line: &str) -> bool {
 }
 
 #[test]
+fn a_node_has_no_name_unless_it_is_given_one() {
+    assert_eq!(Config::default().identity.node_name, None);
+    assert_eq!(load("node_name = rabbit@one").identity.node_name.as_deref(), Some("rabbit@one"));
+    assert!(error("node_name = 'two words'").contains("without blanks"));
+}
+
+#[test]
 fn the_example_file_is_the_table() {
     let file = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/rabbit.conf.example"));
     assert!(file == example(), "write it again: cargo test --lib write_the_example -- --ignored");

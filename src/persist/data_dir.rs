@@ -54,8 +54,8 @@ pub enum DataDirError {
     )]
     OtherNode { path: String, found: String, wanted: String },
     #[error(
-        "both identity files of the data directory {0} are damaged: if it is this node's, remove them and start again, \
-         and new ones are made"
+        "both identity files of the data directory {0} are damaged: put one of them back from a backup, for without them \
+         the messages cannot be told from another node's"
     )]
     Damaged(String),
     #[error("{0}")]

@@ -129,7 +129,7 @@ fn two_damaged_copies_are_refused() {
     for name in identity::FILES {
         fs::write(dir.path().join(name), "garbage").unwrap();
     }
-    refused(dir.path(), None, &["both identity files", "remove them"]);
+    refused(dir.path(), None, &["both identity files", "backup"]);
 }
 
 #[test]
