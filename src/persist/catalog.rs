@@ -49,6 +49,19 @@ pub trait Catalog: Send + Sync {
     /// # Errors
     /// When that cannot be said.
     fn flush(&self) -> Result<(), CatalogError>;
+
+    /// Whether it was made anew from an older copy of itself, so that it may lack what came later.
+    fn is_rebuilt(&self) -> bool {
+        false
+    }
+
+    /// What it may have lacked has been looked for elsewhere and written: makes that durable and is whole again.
+    ///
+    /// # Errors
+    /// When it is not durable; it still counts as rebuilt then, at the next start too.
+    fn settle(&self) -> Result<(), CatalogError> {
+        self.flush()
+    }
 }
 
 /// Remembers nothing: for a node without a data directory.

@@ -13,7 +13,7 @@ use parking_lot::{Condvar, Mutex};
 
 use super::catalog::{Catalog, CatalogError, Change};
 use super::definitions::{self, DefinitionsError};
-use super::disk::Disk;
+use super::disk::{Disk, Open};
 use super::record::Record;
 use super::replace::{read, replace};
 
@@ -32,6 +32,8 @@ struct Shared {
     catalog: Box<dyn Catalog>,
     disk: Arc<dyn Disk>,
     file: PathBuf,
+    /// Is there as long as a rebuilt catalog is not settled.
+    mark: PathBuf,
     state: Mutex<State>,
     /// Something has been changed, or the catalog is closed.
     news: Condvar,
@@ -48,9 +50,14 @@ impl Exported {
     ///
     /// # Errors
     /// When no thread can be started.
-    pub fn start(catalog: Box<dyn Catalog>, disk: Arc<dyn Disk>, file: PathBuf) -> std::io::Result<Self> {
+    pub fn start(
+        catalog: Box<dyn Catalog>,
+        disk: Arc<dyn Disk>,
+        file: PathBuf,
+        mark: PathBuf,
+    ) -> std::io::Result<Self> {
         let state = Mutex::new(State { changed: true, closing: false });
-        let shared = Arc::new(Shared { catalog, disk, file, state, news: Condvar::new() });
+        let shared = Arc::new(Shared { catalog, disk, file, mark, state, news: Condvar::new() });
         let for_thread = Arc::clone(&shared);
         let thread = thread::Builder::new().name("export".into()).spawn(move || for_thread.run())?;
         Ok(Self { shared, thread: Some(thread) })
@@ -74,6 +81,17 @@ impl Catalog for Exported {
             self.shared.news.notify_one();
         }
         Ok(())
+    }
+
+    fn is_rebuilt(&self) -> bool {
+        self.shared.disk.open(&self.shared.mark, Open::Read).is_ok()
+    }
+
+    fn settle(&self) -> Result<(), CatalogError> {
+        self.flush()?;
+        let (disk, mark) = (&self.shared.disk, &self.shared.mark);
+        let removed = disk.remove(mark).and_then(|()| disk.sync_dir(mark.parent().unwrap_or(Path::new("."))));
+        removed.map_err(|e| CatalogError::Write(e.to_string()))
     }
 }
 

@@ -15,7 +15,7 @@ use super::catalog::{Catalog, CatalogError, Change};
 use super::disk::Disk;
 use super::export::{Exported, read_file};
 use super::record::Record;
-use super::replace::unfinished;
+use super::replace::{replace, unfinished};
 
 const REDB: &str = "catalog.redb";
 const SLED: &str = "catalog";
@@ -24,6 +24,8 @@ const CATALOG: &str = if cfg!(feature = "sled-catalog") { SLED } else { REDB };
 const OTHER: &str = if cfg!(feature = "sled-catalog") { REDB } else { SLED };
 const EXPORT: &str = "definitions.json";
 const DAMAGED: &str = "catalog.damaged-";
+/// Is there from before a catalog is rebuilt until what it may lack was looked for in the message store.
+const REBUILT: &str = "catalog.rebuilt";
 /// What is there before there is a catalog.
 const BEFORE: [&str; 4] = ["lock", "identity", "identity.copy", "lost+found"];
 
@@ -35,7 +37,7 @@ pub fn has_catalog(names: &[String]) -> bool {
 /// Whether a name is one that the catalog or the directory's identity uses.
 pub fn is_ours(name: &str) -> bool {
     let name = name.strip_suffix(".new").unwrap_or(name);
-    [REDB, SLED, EXPORT].contains(&name) || BEFORE.contains(&name) || name.starts_with(DAMAGED)
+    [REDB, SLED, EXPORT, REBUILT].contains(&name) || BEFORE.contains(&name) || name.starts_with(DAMAGED)
 }
 
 /// Refuses a directory whose catalog is of a build with the other store, with the sentence that says so.
@@ -76,7 +78,7 @@ pub fn open_catalog(disk: &Arc<dyn Disk>, data_dir: &Path) -> Result<Box<dyn Cat
     } else {
         place.rebuild(&names, "missing")?
     };
-    let exported = Exported::start(store, Arc::clone(disk), data_dir.join(EXPORT));
+    let exported = Exported::start(store, Arc::clone(disk), data_dir.join(EXPORT), data_dir.join(REBUILT));
     Ok(Box::new(exported.map_err(|e| place.unusable(&e))?))
 }
 
@@ -131,6 +133,8 @@ impl Place<'_> {
             let (path, state, reason) = (path.clone(), state.to_owned(), e.to_string());
             CatalogError::Lost { path, state, export: export.display().to_string(), reason }
         })?;
+        let mark = b"The catalog was rebuilt. Queues that it lacks are looked for at the next start.\n";
+        replace(self.disk, &self.dir.join(REBUILT), mark).map_err(|e| self.unusable(&e))?;
         let mut kept = String::new();
         if names.iter().any(|name| name == CATALOG) {
             let is_free = |name: &String| !names.contains(name);

@@ -62,6 +62,19 @@ impl CatalogWriter {
         self.shared.store.read().as_ref().ok_or_else(closed)?.load()
     }
 
+    /// Whether the store may lack what was declared last: see [`Catalog::is_rebuilt`].
+    pub fn is_rebuilt(&self) -> bool {
+        self.shared.store.read().as_ref().is_some_and(|store| store.is_rebuilt())
+    }
+
+    /// What it may have lacked is written: see [`Catalog::settle`].
+    ///
+    /// # Errors
+    /// When that is not on disk.
+    pub fn settle(&self) -> Result<(), CatalogError> {
+        self.shared.store.read().as_ref().ok_or_else(closed)?.settle()
+    }
+
     /// Writes changes as one. They are durable when [`CatalogWriter::flushed`] returns for the number.
     ///
     /// # Errors

@@ -13,9 +13,9 @@ use super::command::{Applied, Command};
 use super::topology::Vhost;
 use crate::auth::{Directory, Hashing, Pattern, Permissions, User, password};
 use crate::config::{Config, DefaultUser};
-use crate::frames::Refusal;
+use crate::frames::{Refusal, Table};
 use crate::message::memory::MemoryAccount;
-use crate::persist::record::{PermissionRecord, VhostRecord};
+use crate::persist::record::{PermissionRecord, QueueRecord, VhostRecord};
 use crate::persist::recovery::FoundQueue;
 use crate::persist::store::{Opened, StoreError};
 use crate::persist::{Catalog, CatalogError, CatalogWriter, Change, Record, Store};
@@ -111,6 +111,10 @@ impl Broker {
         for record in records {
             apply::restore(&broker, record)?;
         }
+        if broker.catalog.is_rebuilt() {
+            broker.adopt_unknown()?;
+            broker.catalog.settle()?;
+        }
         broker.drop_unknown();
         if let Some(store) = &broker.store {
             store.start_keeper()?;
@@ -121,6 +125,37 @@ impl Broker {
     /// What the store has of a queue.
     pub(super) fn take_found(&self, store_id: u64) -> Option<FoundQueue> {
         self.found.lock().remove(&store_id)
+    }
+
+    /// A catalog that was rebuilt from an older copy may lack queues that have messages: they come back, with what the
+    /// store knows of their names and without their arguments.
+    fn adopt_unknown(&self) -> Result<(), StartError> {
+        let found: Vec<_> = self.found.lock().iter().map(|(id, f)| (*id, f.count(), f.names.clone())).collect();
+        for (id, count, names) in found {
+            let Some(record) = self.record_for_unknown(id, names).filter(|_| count > 0) else { continue };
+            tracing::error!(
+                target: "leveret::store",
+                "{count} messages are of a queue that the rebuilt catalog lacks. They are in queue '{}' of vhost '{}' now, \
+                 which has no arguments and no bindings.",
+                record.name,
+                record.vhost
+            );
+            let record = Record::Queue(record);
+            self.catalog.write(&[Change::Put(record.clone())])?;
+            apply::restore(self, record)?;
+        }
+        Ok(())
+    }
+
+    /// A queue under its old name, where that is known and free; `None` when there is no virtual host to have it.
+    fn record_for_unknown(&self, id: u64, names: Option<(String, String)>) -> Option<QueueRecord> {
+        let (vhost, name) = names.unwrap_or_default();
+        let vhost = self.vhost(&vhost).or_else(|| self.vhost(&self.config.defaults.vhost));
+        let vhost = vhost.or_else(|| self.vhosts().into_iter().next())?;
+        let is_free = !name.is_empty() && vhost.queue(&name).is_none();
+        let name = if is_free { name } else { format!("recovered-{id:016x}") };
+        let (vhost, arguments) = (vhost.name.to_string(), Table::default());
+        Some(QueueRecord { vhost, name, durable: true, auto_delete: false, arguments, id })
     }
 
     /// Queues that the store has and the catalog has not were deleted just before the node ended.

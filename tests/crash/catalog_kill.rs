@@ -120,7 +120,7 @@ async fn make(channel: &Channel, change: &Change) -> lapin::Result<()> {
 }
 
 /// What is in the catalog of a broker that is dead. A copy is read: repairing the original is the broker's.
-fn stored(data_dir: &Path) -> Vec<Record> {
+pub fn stored(data_dir: &Path) -> Vec<Record> {
     let copy = tempfile::tempdir().expect("a directory");
     for name in ["catalog.redb", "catalog"] {
         copy_all(&data_dir.join(name), &copy.path().join(name));

@@ -5,9 +5,10 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 
-use lapin::options::QueueDeclareOptions;
+use lapin::options::{BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
-use lapin::{Connection, ConnectionProperties};
+use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
+use tokio::runtime::Runtime;
 
 use super::broker::Broker;
 
@@ -21,15 +22,32 @@ fn refused(data: &Path, environment: &[(&str, &str)]) -> String {
     String::from_utf8(output.stderr).expect("text")
 }
 
-/// Declares a durable queue, or asks for it.
-fn queue(address: SocketAddr, name: &str, passive: bool) -> lapin::Result<()> {
-    tokio::runtime::Runtime::new().expect("a runtime").block_on(async {
+/// Runs `work` on a channel.
+fn with_channel<T>(address: SocketAddr, work: impl AsyncFnOnce(Channel) -> lapin::Result<T>) -> lapin::Result<T> {
+    Runtime::new().expect("a runtime").block_on(async {
         let uri = format!("amqp://guest:guest@{address}/%2f");
         let connection = Connection::connect(&uri, ConnectionProperties::default()).await?;
-        let channel = connection.create_channel().await?;
-        let options = QueueDeclareOptions { durable: true, passive, ..QueueDeclareOptions::default() };
-        channel.queue_declare(name.into(), options, FieldTable::default()).await.map(drop)
+        work(connection.create_channel().await?).await
     })
+}
+
+/// Declares a durable queue, or asks for it; the number of its messages.
+fn queue(address: SocketAddr, name: &str, passive: bool) -> lapin::Result<u32> {
+    with_channel(address, async |channel| {
+        let options = QueueDeclareOptions { durable: true, passive, ..QueueDeclareOptions::default() };
+        Ok(channel.queue_declare(name.into(), options, FieldTable::default()).await?.message_count())
+    })
+}
+
+/// Publishes a persistent message to a queue, and waits for its confirm.
+fn publish(address: SocketAddr, queue: &str) {
+    let published = with_channel(address, async |channel| {
+        channel.confirm_select(ConfirmSelectOptions::default()).await?;
+        let persistent = BasicProperties::default().with_delivery_mode(2);
+        let options = BasicPublishOptions::default();
+        channel.basic_publish("".into(), queue.into(), options, b"precious", persistent).await?.await
+    });
+    assert!(published.expect("it is published").is_ack());
 }
 
 fn damage(data: &Path) {
@@ -81,4 +99,30 @@ fn without_definitions_a_damaged_catalog_is_refused() {
     let said = refused(dir.path(), &[]);
     assert!(said.contains("catalog.redb is damaged") && said.contains("backup"), "{said}");
     assert!(!dir.path().join("catalog.damaged-1").exists());
+}
+
+#[test]
+#[cfg(not(feature = "sled-catalog"))]
+fn messages_of_queues_that_the_export_lacks_come_back() {
+    let dir = tempfile::tempdir().expect("a directory");
+    Broker::start(dir.path(), &[]).0.stop();
+    let export = fs::read(dir.path().join("definitions.json")).expect("there is an export");
+    let (mut broker, address) = Broker::start(dir.path(), &[]);
+    queue(address, "late", false).expect("the queue is declared");
+    publish(address, "late");
+    broker.kill();
+    let id = super::catalog_kill::stored(dir.path()).into_iter().find_map(|record| match record {
+        leveret::persist::Record::Queue(queue) => Some(queue.id),
+        _ => None,
+    });
+    damage(dir.path());
+    fs::write(dir.path().join("definitions.json"), export).expect("it can be written");
+    // At every later start too.
+    for _ in 0..2 {
+        let (mut broker, address) = Broker::start(dir.path(), &[]);
+        let recovered = format!("recovered-{:016x}", id.expect("the queue has a number"));
+        let count = queue(address, "late", true).or_else(|_| queue(address, &recovered, true));
+        assert_eq!(count.expect("there is a queue for the message"), 1, "{}", broker.log());
+        broker.stop();
+    }
 }

@@ -91,6 +91,20 @@ fn a_catalog_that_is_gone_is_rebuilt() {
 }
 
 #[test]
+fn a_rebuilt_catalog_is_known_as_such_until_it_is_settled() {
+    let disk = used_disk(1);
+    assert!(!open(&disk).unwrap().is_rebuilt());
+    damage(&disk, REDB);
+    assert!(open(&disk).unwrap().is_rebuilt());
+    let catalog = open(&disk).unwrap();
+    assert!(catalog.is_rebuilt());
+    catalog.settle().unwrap();
+    assert!(!catalog.is_rebuilt());
+    drop(catalog);
+    assert!(!open(&disk.power_cut(1)).unwrap().is_rebuilt());
+}
+
+#[test]
 fn without_a_usable_export_nothing_is_touched() {
     type Spoil = fn(&SimDisk);
     let ways: [(&str, Spoil); 3] = [
@@ -152,7 +166,11 @@ fn a_cut_of_power_while_a_catalog_is_rebuilt_does_no_harm() {
             disk
         },
         |disk| open(disk).is_ok(),
-        |disk| assert_eq!(open(disk).unwrap().load().unwrap(), records()),
+        |disk| {
+            let catalog = open(disk).unwrap();
+            assert_eq!(catalog.load().unwrap(), records());
+            assert!(catalog.is_rebuilt());
+        },
     );
 }
 
