@@ -17,6 +17,7 @@ mod crash {
     mod catalog_growth;
     mod catalog_kill;
     mod catalog_power;
+    #[cfg(not(feature = "sled-catalog"))]
     mod catalog_start;
 
     mod checker;

@@ -76,7 +76,6 @@ fn another_nodes_data_is_refused() {
 }
 
 #[test]
-#[cfg(not(feature = "sled-catalog"))]
 fn queues_survive_a_damaged_catalog() {
     let dir = tempfile::tempdir().expect("a directory");
     let (mut broker, address) = Broker::start(dir.path(), &[]);
@@ -90,7 +89,6 @@ fn queues_survive_a_damaged_catalog() {
 }
 
 #[test]
-#[cfg(not(feature = "sled-catalog"))]
 fn without_definitions_a_damaged_catalog_is_refused() {
     let dir = tempfile::tempdir().expect("a directory");
     Broker::start(dir.path(), &[]).0.stop();
@@ -102,7 +100,6 @@ fn without_definitions_a_damaged_catalog_is_refused() {
 }
 
 #[test]
-#[cfg(not(feature = "sled-catalog"))]
 fn messages_of_queues_that_the_export_lacks_come_back() {
     let dir = tempfile::tempdir().expect("a directory");
     Broker::start(dir.path(), &[]).0.stop();
