@@ -72,6 +72,8 @@ pub struct Shelf {
     dead: Ranges,
     flushed: u64,
     next_segment: u32,
+    /// A flush is writing to it: it stays even when nothing in it lives.
+    writing: Option<u32>,
     read_at: Option<ReadAt>,
     /// Files to remove once the manifest does not name them any more.
     gone: Vec<u32>,
@@ -90,6 +92,7 @@ impl Shelf {
             dead: Ranges::new(),
             flushed: 0,
             next_segment: 0,
+            writing: None,
             read_at: None,
             gone: Vec::new(),
             changed: false,
@@ -167,12 +170,13 @@ impl Shelf {
     }
 
     fn drop_dead(&mut self) {
-        let gone = &mut self.gone;
+        let (gone, writing) = (&mut self.gone, self.writing);
         self.segments.retain(|s| {
-            if s.is_dead() {
+            let goes = s.is_dead() && writing != Some(s.number);
+            if goes {
                 gone.push(s.number);
             }
-            !s.is_dead()
+            !goes
         });
         self.changed = true;
         self.dead.remove_below(self.segments.front().map_or(self.flushed, |s| s.first));
@@ -223,9 +227,21 @@ impl Shelf {
         self.next_segment.max(number + 1)
     }
 
+    /// A flush begins to write to this segment.
+    pub fn begin_writing(&mut self, segment: u32) {
+        self.writing = Some(segment);
+    }
+
+    /// The flush has failed.
+    pub fn abandon_writing(&mut self) {
+        self.writing = None;
+        self.drop_dead();
+    }
+
     /// Takes up what a flush has written: everything below `upto` has left the journal. `lives` says of each record in
     /// order whether its message still lives, and of which kind of positions the gaps are: settled.
     pub fn add(&mut self, upto: u64, written: &[Written], lives: &[bool]) {
+        self.writing = None;
         let mut lives = lives.iter();
         let mut settled_from = self.flushed;
         for part in written {

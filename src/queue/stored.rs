@@ -227,6 +227,9 @@ impl Resident for Queue {
             return None;
         }
         state.flushing = true;
+        if let Some(shelf) = &mut state.shelf {
+            shelf.begin_writing(segment);
+        }
         Some(Flush { queue: id, durable, dir, upto, messages, segment, offset })
     }
 
@@ -247,7 +250,11 @@ impl Resident for Queue {
     }
 
     fn abandon_flush(&self) {
-        self.state.lock().flushing = false;
+        let mut state = self.state.lock();
+        state.flushing = false;
+        if let Some(shelf) = &mut state.shelf {
+            shelf.abandon_writing();
+        }
     }
 
     fn evict(&self, keep: usize) {

@@ -27,6 +27,26 @@ fn a_segment_in_which_nothing_lives_goes() {
 }
 
 #[test]
+fn a_segment_that_is_being_written_stays_though_all_in_it_dies() {
+    let mut shelf = shelf();
+    shelf.add(10, &[written(0, &[(2, false), (5, false)], 100)], &[true; 2]);
+    assert_eq!(shelf.append_at(1000), (0, 100));
+    shelf.begin_writing(0);
+    shelf.settle(2, true);
+    shelf.settle(5, true);
+    assert!(shelf.take_gone().is_empty());
+    shelf.add(20, &[written(0, &[(12, false)], 150)], &[true]);
+    assert!(shelf.take_gone().is_empty());
+    assert!(shelf.is_dead(2) && shelf.is_dead(5), "their records are still in the file");
+    assert_eq!(shelf.plan_read(0).unwrap().end, 150);
+
+    shelf.begin_writing(0);
+    shelf.settle(12, true);
+    shelf.abandon_writing();
+    assert_eq!(shelf.take_gone().len(), 1);
+}
+
+#[test]
 fn transient_messages_are_gone_after_a_restart() {
     let mut shelf = shelf();
     shelf.add(10, &[written(0, &[(2, false), (5, true)], 100), written(1, &[(8, true)], 50)], &[true; 3]);
