@@ -320,7 +320,7 @@ impl Default for Storage {
             sync: Sync::Fsync,
             sync_interval: Duration::from_millis(200),
             disk_free_limit: DiskFreeLimit::Absolute(50_000_000),
-            journal_file_size: 32 << 20,
+            journal_file_size: 16 << 20,
             journal_keep: 2,
             segment_size: 16 << 20,
         }

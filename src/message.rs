@@ -75,6 +75,8 @@ pub struct Ticket {
 }
 
 impl Ticket {
+    /// Of a commit that will never be done: the journal has failed.
+    pub const NEVER: Self = Self { commit: u64::MAX >> Self::OFFSET_BITS, offset: None };
     const OFFSET_BITS: u32 = 24;
     const FAR: u64 = (1 << Self::OFFSET_BITS) - 1;
     /// Stands for a message that has not been handed to the journal (yet).

@@ -4,22 +4,53 @@
 //! messages themselves, once whatever the fan-out. All of it goes to the journal in one piece, and each message is told
 //! where its record lies, so that it can be taken back while it is not written.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use super::outbox::Outbox;
 use crate::message::{Incoming, Message, Ticket};
 use crate::persist::journal::item::{ItemWriter, Parts};
 use crate::persist::journal::{Journal, Waiter};
+use crate::queue::Wakes;
 use crate::queue::local::Landed;
 
+/// A buffer of up to this many bytes is kept for the next read.
+const KEPT: usize = 1 << 20;
+
+thread_local! {
+    /// Buffers of the thread, so that a read does not have to grow its own.
+    static SCRATCH: Cell<(Vec<u8>, Vec<Written>)> = const { Cell::new((Vec::new(), Vec::new())) };
+}
+
+/// A message that was written, where, and in how many queues it is.
+type Written = (Message, u32, u32);
+
 /// What the journal gets of one read.
-#[derive(Default)]
 pub struct Entries {
     items: Vec<u8>,
-    /// Messages that were written, where, and in how many queues they are.
-    written: Vec<(Message, u32, u32)>,
+    written: Vec<Written>,
+    /// Some queue has not taken its messages.
+    pub refused: bool,
     /// Where the messages of the current run have landed, by queue.
     landed: Vec<(u64, Landed)>,
+}
+
+impl Default for Entries {
+    fn default() -> Self {
+        let (items, written) = SCRATCH.take();
+        Self { items, written, refused: false, landed: Vec::new() }
+    }
+}
+
+impl Drop for Entries {
+    fn drop(&mut self) {
+        let (mut items, mut written) = (std::mem::take(&mut self.items), std::mem::take(&mut self.written));
+        if items.capacity() <= KEPT {
+            items.clear();
+            written.clear();
+            SCRATCH.set((items, written));
+        }
+    }
 }
 
 impl Entries {
@@ -42,7 +73,7 @@ impl Entries {
             return;
         }
         let delivered = self.landed.iter().any(|(_, landed)| landed.delivered);
-        let mut has_route = false;
+        let (mut has_route, mut some_consumed) = (false, Vec::new());
         for (index, incoming) in run.iter_mut().enumerate() {
             if !incoming.is_persistent() {
                 continue;
@@ -60,26 +91,35 @@ impl Entries {
             let view = incoming.view();
             let parts = Parts { route: view.route, properties: view.properties, body: view.body };
             let at = writer.message(index as u64, delivered, parts);
-            if consumed > 0 {
-                for (queue, landed) in self.landed.iter().filter(|(_, l)| l.consumed.binary_search(&index).is_ok()) {
-                    let position = landed.first + index as u64;
-                    ItemWriter(&mut self.items).ack(*queue, std::iter::once(position..position + 1));
-                }
-            }
             let place = u32::try_from(at).unwrap_or(u32::MAX);
             self.written.push((incoming.hold(), place, u32::try_from(holders).unwrap_or(u32::MAX)));
+            if consumed > 0 {
+                some_consumed.push(index);
+            }
+        }
+        self.ack(&some_consumed);
+    }
+
+    /// Messages that some queues still have are acked in those where a consumer without acks has taken them.
+    fn ack(&mut self, some_consumed: &[usize]) {
+        for index in some_consumed {
+            for (queue, landed) in self.landed.iter().filter(|(_, l)| l.consumed.binary_search(index).is_ok()) {
+                let position = landed.first + *index as u64;
+                ItemWriter(&mut self.items).ack(*queue, std::iter::once(position..position + 1));
+            }
         }
     }
 
-    /// Hands everything to the journal; `waiter` is woken when it is safe. Returns the number of the commit, if there was
-    /// anything to write.
-    pub fn append(self, journal: &Journal, waiter: &Arc<Outbox>) -> Option<u64> {
+    /// Hands everything to the journal, with what `wakes` has for it; `waiter` is woken when it is safe. Returns the number
+    /// of the commit, if messages are in it.
+    pub fn append(mut self, journal: &Journal, waiter: &Arc<Outbox>, wakes: &mut Wakes) -> Option<u64> {
         if self.items.is_empty() {
             return None;
         }
+        self.items.append(&mut wakes.take_items());
         let waiter: Arc<dyn Waiter> = Arc::clone(waiter) as Arc<dyn Waiter>;
         let ticket = journal.append(&self.items, Some(&waiter));
-        for (message, place, holders) in self.written {
+        for (message, place, holders) in self.written.drain(..) {
             let offset = ticket.offset.and_then(|offset| offset.checked_add(place));
             message.set_ticket(Ticket { commit: ticket.commit, offset }, holders);
         }

@@ -454,6 +454,9 @@ impl Machine {
             // Nothing is answered on a channel after its close.
             waiting.reply = None;
         }
+        if self.waiting.as_ref().is_some_and(|w| w.channel == number && matches!(w.until, Until::Got { .. })) {
+            self.waiting = None;
+        }
         let close = channel::AMQPMethod::Close(channel::Close {
             reply_code: failure.refusal.code.code(),
             reply_text: failure.refusal.reply_text().into(),

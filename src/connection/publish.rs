@@ -12,7 +12,6 @@ use super::channel::{Content, Publication};
 use super::deliveries::Settled;
 use super::error::Failure;
 use super::journaling;
-use super::outbox::Outbox;
 use super::session::{Mode, Session};
 use crate::auth::Access;
 use crate::exchange::ExchangeType;
@@ -20,7 +19,6 @@ use crate::frames::method::split_route;
 use crate::frames::table::{self, ValueRef};
 use crate::frames::{DecodeError, MethodId, Properties, Refusal, content};
 use crate::message::{Incoming, Message, MessageView};
-use crate::persist::Store;
 use crate::queue::arguments::check_expiry;
 use crate::queue::{Queue, Settlement, Wakes};
 use crate::vhost::broker::ReplyAddress;
@@ -134,15 +132,9 @@ impl<'b> Publishes<'b> {
         self.messages.push(incoming);
     }
 
-    /// Puts the messages into their queues, those of a run together, and hands what has to survive to the journal.
-    /// Returns the commit that makes it durable; `fates` gets what there is to confirm.
-    pub fn enqueue(
-        &mut self,
-        store: Option<&Store>,
-        waiter: &Arc<Outbox>,
-        wakes: &mut Wakes,
-        fates: &mut Vec<Fate>,
-    ) -> Option<u64> {
+    /// Puts the messages into their queues, those of a run together. Returns what the journal has to get; `fates` gets what
+    /// there is to confirm.
+    pub fn enqueue(&mut self, wakes: &mut Wakes, fates: &mut Vec<Fate>) -> journaling::Entries {
         let mut entries = journaling::Entries::default();
         let mut rest = &mut self.messages[..];
         for Run { route, reply, length, confirm } in self.runs.drain(..) {
@@ -153,7 +145,10 @@ impl<'b> Publishes<'b> {
                 match queue.publish(run.iter_mut(), wakes) {
                     Ok(Some(landed)) => entries.landed(queue.spec.store_id, landed),
                     Ok(None) => {}
-                    Err(_damaged) => taken = false,
+                    Err(_damaged) => {
+                        taken = false;
+                        entries.refused = true;
+                    }
                 }
             }
             entries.end(run);
@@ -165,9 +160,12 @@ impl<'b> Publishes<'b> {
             }
             rest = after;
         }
-        let commit = store.and_then(|store| entries.append(&store.journal, waiter));
+        entries
+    }
+
+    /// Lets go of the messages, once the journal has been told of them.
+    pub fn clear(&mut self) {
         self.messages.clear();
-        commit
     }
 }
 
@@ -412,9 +410,12 @@ impl Session {
     /// Carries out what has gathered: publishes queue by queue, settlements, confirms; then wakes who has to write.
     pub fn finish(&mut self, work: &mut Work<'_>) {
         let mut fates = Vec::new();
-        let store = self.broker.store.clone();
-        let commit = work.publishes.enqueue(store.as_deref(), &self.outbox, &mut work.wakes, &mut fates);
+        let entries = work.publishes.enqueue(&mut work.wakes, &mut fates);
         super::acks::apply(work);
+        // What a client has published and acked in one go is one commit: all of it survives, or nothing.
+        let store = self.broker.store.as_ref();
+        let commit = store.and_then(|store| entries.append(&store.journal, &self.outbox, &mut work.wakes));
+        work.publishes.clear();
         if !fates.is_empty() {
             self.confirm(commit, fates);
         }

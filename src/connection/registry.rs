@@ -67,7 +67,10 @@ impl Registry {
 
     /// Asks connections to end with 320 and a reason.
     pub fn close_where(&self, reason: &str, which: impl Fn(&Registered) -> bool) {
-        for connection in self.all().into_iter().filter(which) {
+        let leaving: Vec<_> = self.all().into_iter().filter(which).collect();
+        // What one of them gives back must not go to another that is leaving too.
+        leaving.iter().for_each(|connection| connection.outbox.refuse_deliveries());
+        for connection in leaving {
             connection.outbox.request_close(Refusal::new(ReplyCode::ConnectionForced, reason));
         }
     }

@@ -67,14 +67,19 @@ impl Session {
         for message in transaction.returns {
             self.outbox.returned(number, 312, "NO_ROUTE", message.view());
         }
-        let store = self.broker.store.clone();
-        let commit = transaction.publishes.enqueue(store.as_deref(), &self.outbox, &mut wakes, &mut Vec::new());
+        let entries = transaction.publishes.enqueue(&mut wakes, &mut Vec::new());
         for (reserved, how) in transaction.settlements {
             let mut settled = Settled::default();
             self.outbox.settle_reserved(number, reserved, &mut settled);
             settle_now(settled, how, &mut wakes);
         }
+        let refused = entries.refused;
+        let store = self.broker.store.as_ref();
+        let commit = store.and_then(|store| entries.append(&store.journal, &self.outbox, &mut wakes));
         wakes.run();
+        if refused {
+            return Err(Refusal::precondition_failed("partial tx completion"));
+        }
         let ok = AMQPClass::Tx(tx::AMQPMethod::CommitOk(tx::CommitOk {}));
         Ok(match commit {
             None => self.answer(number, ok),

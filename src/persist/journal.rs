@@ -126,7 +126,7 @@ impl Journal {
         let was_empty = pending.is_empty();
         if self.failed.load(Ordering::Relaxed) {
             // Nothing will be written; it must not pile up until the process has ended.
-            return Ticket { commit: self.gathering.load(Ordering::Relaxed), offset: None };
+            return Ticket::NEVER;
         }
         let offset = u32::try_from(pending.bytes.len()).ok();
         let commit = self.gathering.load(Ordering::Relaxed);
@@ -210,7 +210,8 @@ impl Journal {
             || self.files.is_behind(self.settings.keep);
         self.congested.store(much, Ordering::Relaxed);
         if !much {
-            for waiter in std::mem::take(&mut *self.held.lock()) {
+            let held = std::mem::take(&mut *self.held.lock());
+            for waiter in held {
                 waiter.wake();
             }
         }

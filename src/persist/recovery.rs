@@ -112,7 +112,7 @@ impl Building {
 
     fn finish(mut self) -> FoundQueue {
         let (shelf, messages) = (&self.shelf, &self.messages);
-        self.returns.retain(|p, _| messages.contains_key(p) || (*p < shelf.flushed() && !shelf.is_dead(*p)));
+        self.returns.retain(|p, _| messages.contains_key(p) || shelf.holds(*p));
         let horizon = self.horizon.max(self.known_horizon);
         FoundQueue {
             next_position: self.next_position.max(horizon).max(self.shelf.flushed()),

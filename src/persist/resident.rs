@@ -17,6 +17,8 @@ pub struct Flush {
     /// The segment to go on with, and the bytes that it has; 0 for a new one.
     pub segment: u32,
     pub offset: u64,
+    /// The number of the first new segment after that one.
+    pub next_segment: u32,
 }
 
 /// A queue, as the store sees it. The keeper, a thread of the store, calls; nothing here waits for a disk but `load`.

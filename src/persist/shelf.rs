@@ -125,6 +125,11 @@ impl Shelf {
         segment::queue_dir(&self.root, self.queue)
     }
 
+    /// True when a message may be in a segment and live.
+    pub fn holds(&self, position: u64) -> bool {
+        self.find(position).is_some() && !self.dead.contains(position)
+    }
+
     /// True when a message below [`Shelf::flushed`] has been settled.
     #[inline]
     pub fn is_dead(&self, position: u64) -> bool {
@@ -185,7 +190,11 @@ impl Shelf {
     /// Everything below `below` dies but what `kept` (persistent) and `transient` hold. `below` is where the queue stood
     /// at the time, so that a segment is purged whole, or was before.
     pub fn purge(&mut self, below: u64, kept: &Ranges, transient: &Ranges) {
-        let below = below.min(self.flushed);
+        if below < self.flushed {
+            // What has been flushed since knows of the purge.
+            return;
+        }
+        let below = self.flushed;
         let living = |ranges: &Ranges, dead: &Ranges, span: &Range<u64>| -> u64 {
             let within =
                 ranges.iter().map(|r| r.start.max(span.start)..r.end.min(span.end)).filter(|r| r.start < r.end);
@@ -222,7 +231,8 @@ impl Shelf {
         }
     }
 
-    /// A new segment after the one that [`Shelf::append_at`] named.
+    /// The number of the next new segment after the one that [`Shelf::append_at`] names. Not simply the following one:
+    /// rewriting uses numbers too.
     pub fn number_after(&self, number: u32) -> u32 {
         self.next_segment.max(number + 1)
     }
@@ -333,7 +343,6 @@ impl Shelf {
             self.next_segment = self.next_segment.max(written.segment + 1);
             return;
         };
-        let old = self.segments.get(index).is_some_and(|s| s.old);
         let gone = &mut self.gone;
         self.segments.retain(|s| {
             let replaced = numbers.contains(&s.number);
@@ -352,7 +361,8 @@ impl Shelf {
                 bytes: written.end,
                 live: living(false),
                 transient: living(true),
-                old,
+                // Transient records of earlier runs have been left out.
+                old: false,
             };
             self.segments.insert(index, segment);
         }

@@ -85,6 +85,8 @@ pub struct Store {
     bell: Arc<Signal>,
     /// Queues whose state the manifest should have soon.
     changed: Mutex<Vec<u64>>,
+    /// Files that nobody needs, once the manifest has been written again.
+    ungone: Mutex<Vec<PathBuf>>,
     /// Deleted queues, and their directories.
     forgotten: Mutex<Vec<(u64, bool, Option<PathBuf>)>>,
     /// Why publishers have to wait for the disk, if they have to.

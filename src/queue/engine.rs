@@ -463,7 +463,8 @@ impl<C> Engine<C> {
     fn note_delivered(&mut self, entry: Ready, no_ack: bool, consumer: Option<ConsumerKey>) {
         self.delivered = self.delivered.max(entry.position + 1);
         if !no_ack {
-            self.unacked.insert(entry.position, Unacked { message: entry.message, consumer });
+            let before = self.unacked.insert(entry.position, Unacked { message: entry.message, consumer });
+            debug_assert!(before.is_none(), "a message is delivered to one at a time");
             return;
         }
         self.returns.remove(&entry.position);
@@ -772,11 +773,16 @@ impl<C> Engine<C> {
         self.cold.count += count;
     }
 
-    /// Takes cold messages that have been read from disk, in order, and everything up to position `next` with them. Those
-    /// that are unacked were delivered before and are not taken.
-    pub fn refill(&mut self, messages: impl Iterator<Item = (u64, Message)>, next: u64) {
+    /// Takes cold messages that have been read from disk, in order: all there are from `from` up to `next`. Those that are
+    /// unacked, or were and have been returned, are here and not taken. When other messages have become cold before `from` meanwhile,
+    /// nothing is taken: it has to be read again, from there.
+    pub fn refill(&mut self, from: u64, messages: impl Iterator<Item = (u64, Message)>, next: u64) {
+        if self.cold.from != from || self.cold.count == 0 {
+            return;
+        }
         for (position, message) in messages {
-            if position < self.cold.from || position >= self.cold.to || self.unacked.contains_key(&position) {
+            let is_here = self.unacked.contains_key(&position) || self.returned.contains_key(&position);
+            if position < self.cold.from || position >= self.cold.to || is_here {
                 continue;
             }
             self.held += message.charged_bytes();
@@ -818,5 +824,7 @@ impl<C> Engine<C> {
     }
 }
 
+#[cfg(test)]
+mod cold_tests;
 #[cfg(test)]
 mod tests;

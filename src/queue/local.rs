@@ -56,18 +56,32 @@ pub struct Subscriber {
     pub tag: Box<[u8]>,
 }
 
-/// Outlets to wake once the locks are released.
+/// What is left to do once the locks are released: outlets to wake, and what the journal has to know.
 #[derive(Default)]
-pub struct Wakes(Vec<Arc<dyn Outlet>>);
+pub struct Wakes {
+    outlets: Vec<Arc<dyn Outlet>>,
+    /// Items for the journal. Whoever has more for it takes them along, so that all of a batch is one commit.
+    items: Vec<u8>,
+    store: Option<Arc<Store>>,
+}
 
 impl Wakes {
     pub fn add(&mut self, outlet: Arc<dyn Outlet>) {
-        self.0.push(outlet);
+        self.outlets.push(outlet);
     }
 
-    /// Wakes them all. No lock may be held.
+    /// Takes the items for the journal.
+    pub fn take_items(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.items)
+    }
+
+    /// Wakes them all, and tells the journal. No lock may be held.
     pub fn run(&mut self) {
-        for outlet in self.0.drain(..) {
+        if let (Some(store), false) = (&self.store, self.items.is_empty()) {
+            store.journal.append(&self.items, None);
+            self.items.clear();
+        }
+        for outlet in self.outlets.drain(..) {
             outlet.wake();
         }
     }
@@ -79,7 +93,7 @@ impl Outlets<Subscriber> for Wakes {
     fn deliver(&mut self, consumer: ConsumerKey, to: &Subscriber, delivery: Delivery<'_>) -> Accept {
         let (answer, wake) = to.outlet.deliver(to, consumer, delivery);
         if wake {
-            self.0.push(Arc::clone(&to.outlet));
+            self.outlets.push(Arc::clone(&to.outlet));
         }
         answer
     }
@@ -161,8 +175,25 @@ pub struct Queue {
 #[derive(Default)]
 pub(super) struct Leaving {
     acked: Vec<(u64, Message)>,
+    /// The same of messages that are in segments: their acks have to be written in any case.
+    stored: Vec<u64>,
     /// Position, how often returned.
     returned: Vec<(u64, u32)>,
+}
+
+impl Leaving {
+    /// A message has been settled for good.
+    fn settled(&mut self, shelf: Option<&mut Shelf>, position: u64, message: Message, persistent: bool) {
+        let is_stored = shelf.is_some_and(|shelf| {
+            shelf.settle(position, persistent);
+            position < shelf.flushed()
+        });
+        match (persistent, is_stored) {
+            (true, true) => self.stored.push(position),
+            (true, false) => self.acked.push((position, message)),
+            (false, _) => {}
+        }
+    }
 }
 
 impl Queue {
@@ -240,13 +271,20 @@ impl Queue {
             return Ok(None);
         }
         let mut landed = Landed { first: state.engine.next_position(), ..Landed::default() };
-        self.mark(&mut state, landed.first);
+        let mut survives = false;
         for (index, incoming) in batch.enumerate() {
+            let persistent = incoming.is_persistent();
             match state.engine.publish(incoming, wakes) {
-                Placed::Waiting => {}
-                Placed::Delivered => landed.delivered = true,
+                Placed::Waiting => survives |= persistent,
+                Placed::Delivered => {
+                    survives |= persistent;
+                    landed.delivered = true;
+                }
                 Placed::Consumed => landed.consumed.push(index),
             }
+        }
+        if survives {
+            self.mark(&mut state, landed.first);
         }
         Ok(Some(landed))
     }
@@ -279,16 +317,11 @@ impl Queue {
                 }
                 continue;
             }
-            if let Some(shelf) = &mut state.shelf {
-                shelf.settle(position, persistent);
-            }
-            if persistent {
-                leaving.acked.push((position, message));
-            }
+            leaving.settled(state.shelf.as_mut(), position, message, persistent);
         }
         self.pump(&mut state, wakes, &mut leaving);
         drop(state);
-        self.tell_journal(leaving);
+        self.tell_journal(leaving, wakes);
     }
 
     /// Adds a consumer. `announce` runs before its first delivery.
@@ -316,7 +349,7 @@ impl Queue {
         announce(key);
         self.pump(&mut state, wakes, &mut leaving);
         drop(state);
-        self.tell_journal(leaving);
+        self.tell_journal(leaving, wakes);
         Ok(())
     }
 
@@ -329,7 +362,7 @@ impl Queue {
         self.pump(&mut state, wakes, &mut leaving);
         drop(state);
         drop(removed);
-        self.tell_journal(leaving);
+        self.tell_journal(leaving, wakes);
     }
 
     /// The consumer's outlet has room again.
@@ -339,7 +372,7 @@ impl Queue {
         state.engine.resume(consumer);
         self.pump(&mut state, wakes, &mut leaving);
         drop(state);
-        self.tell_journal(leaving);
+        self.tell_journal(leaving, wakes);
     }
 
     /// Takes one message; `answer` runs under the queue's lock, so that order is kept.
@@ -362,7 +395,9 @@ impl Queue {
         self.take_consumed(&mut state, &mut leaving);
         self.see_to(&mut state, None);
         drop(state);
-        self.tell_journal(leaving);
+        let mut told = Wakes::default();
+        self.tell_journal(leaving, &mut told);
+        told.run();
         Ok(())
     }
 
@@ -439,12 +474,7 @@ impl Queue {
         }
         for (position, message) in state.engine.take_consumed() {
             let persistent = message.is_persistent();
-            if let Some(shelf) = &mut state.shelf {
-                shelf.settle(position, persistent);
-            }
-            if persistent {
-                leaving.acked.push((position, message));
-            }
+            leaving.settled(state.shelf.as_mut(), position, message, persistent);
         }
     }
 
@@ -468,16 +498,17 @@ impl Queue {
         }
     }
 
-    /// Has the journal know what has left the queue. No lock may be held.
-    pub(super) fn tell_journal(&self, leaving: Leaving) {
-        let Leaving { acked, returned } = leaving;
-        if acked.is_empty() && returned.is_empty() {
+    /// Has the journal know what has left the queue, once `wakes` are run. No lock may be held.
+    pub(super) fn tell_journal(&self, leaving: Leaving, wakes: &mut Wakes) {
+        let Leaving { acked, stored, returned } = leaving;
+        if acked.is_empty() && stored.is_empty() && returned.is_empty() {
             return;
         }
         let Some(store) = &self.store else { return };
-        let mut items = Vec::new();
-        let mut writer = ItemWriter(&mut items);
-        let acked = store.take_back(acked);
+        wakes.store.get_or_insert_with(|| Arc::clone(store));
+        let mut writer = ItemWriter(&mut wakes.items);
+        let mut acked = store.take_back(acked);
+        acked.extend(stored);
         if !acked.is_empty() {
             writer.ack(self.spec.store_id, runs(acked).into_iter());
         }
@@ -487,9 +518,6 @@ impl Queue {
             let count = same_count.first().map_or(0, |(_, count)| u64::from(*count));
             let positions = same_count.iter().map(|(position, _)| *position).collect();
             writer.requeue(self.spec.store_id, count, runs(positions).into_iter());
-        }
-        if !items.is_empty() {
-            store.journal.append(&items, None);
         }
     }
 }

@@ -70,7 +70,9 @@ impl Queue {
         let mut state = self.state.lock();
         let busy = state.loading || state.horizon_wanted > state.engine.horizon();
         if busy && !state.deleted && state.damage.is_none() {
-            state.getters.push(waiter);
+            if !state.getters.iter().any(|g| Arc::ptr_eq(g, &waiter)) {
+                state.getters.push(waiter);
+            }
             return;
         }
         drop(state);
@@ -83,11 +85,11 @@ impl Queue {
         self.pump(&mut state, &mut wakes, &mut leaving);
         let getters = std::mem::take(&mut state.getters);
         drop(state);
+        self.tell_journal(leaving, &mut wakes);
         wakes.run();
         for getter in getters {
             getter.wake();
         }
-        self.tell_journal(leaving);
     }
 
     /// Has the files of a deleted queue removed.
@@ -145,7 +147,7 @@ impl Queue {
     }
 
     /// Takes up what has been read of a span; the rest follows when it is needed.
-    fn take_loaded(&self, span: &Span, (loaded, offset, next): (Vec<Loaded>, u64, u64)) {
+    fn take_loaded(&self, span: &Span, from: u64, (loaded, offset, next): (Vec<Loaded>, u64, u64)) {
         let mut state = self.state.lock();
         state.loading = false;
         if state.deleted {
@@ -160,7 +162,7 @@ impl Queue {
         shelf.note_read(span, offset, next);
         let dead = shelf.dead();
         let living = loaded.into_iter().filter(|(position, ..)| !dead.contains(*position));
-        engine.refill(living.map(|(position, _, message)| (position, message)), next);
+        engine.refill(from, living.map(|(position, _, message)| (position, message)), next);
         self.go_on(state);
     }
 
@@ -208,7 +210,10 @@ impl Resident for Queue {
         }
         let next = state.engine.next_position();
         let upto = match commit {
-            None => next,
+            None => {
+                state.marks.clear();
+                next
+            }
             Some(commit) => {
                 let later = state.marks.partition_point(|(c, _)| *c <= commit);
                 let upto = state.marks.get(later).map_or(next, |(_, position)| *position);
@@ -218,19 +223,22 @@ impl Resident for Queue {
         };
         let (store, durable) = (self.store.as_ref()?, self.is_durable());
         let id = self.resident_id();
-        let shelf = state.shelf.get_or_insert_with(|| store.new_transient_shelf(id));
+        let State { engine, shelf, flushing, .. } = &mut *state;
+        let shelf = shelf.get_or_insert_with(|| store.new_transient_shelf(id));
         let from = shelf.flushed();
         let (segment, offset) = shelf.append_at(store.segment_size());
-        let dir = shelf.dir();
-        let messages = state.engine.messages_within(from..upto);
+        let (dir, next_segment) = (shelf.dir(), shelf.number_after(segment));
+        let messages = engine.messages_within(from..upto);
         if messages.is_empty() {
+            if upto > from {
+                // All of it was settled: nothing that is written of it later must bring it back.
+                shelf.add(upto, &[], &[]);
+            }
             return None;
         }
-        state.flushing = true;
-        if let Some(shelf) = &mut state.shelf {
-            shelf.begin_writing(segment);
-        }
-        Some(Flush { queue: id, durable, dir, upto, messages, segment, offset })
+        shelf.begin_writing(segment);
+        *flushing = true;
+        Some(Flush { queue: id, durable, dir, upto, messages, segment, offset, next_segment })
     }
 
     fn finish_flush(&self, upto: u64, written: &[Written]) {
@@ -338,7 +346,7 @@ impl Resident for Queue {
         };
         drop(state);
         match self.read(&span, cold.from) {
-            Ok(read) => self.take_loaded(&span, read),
+            Ok(read) => self.take_loaded(&span, cold.from, read),
             Err(error) => self.read_failed(&span, &error),
         }
     }

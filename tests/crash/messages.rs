@@ -34,7 +34,6 @@ fn kill_at_any_time(times: u64) {
 }
 
 #[test]
-#[ignore = "the store still has faults"]
 fn nothing_is_lost_when_the_broker_is_killed_at_any_time() {
     kill_at_any_time(count(8));
 }
@@ -66,7 +65,6 @@ fn die_at_points(times: u64) {
 
 #[cfg(debug_assertions)]
 #[test]
-#[ignore = "the store still has faults"]
 fn nothing_is_lost_when_the_broker_dies_at_a_named_point() {
     die_at_points(count(leveret::persist::points::NAMES.len() as u64));
 }

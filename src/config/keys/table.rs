@@ -388,7 +388,7 @@ const DISK: &[Key] = &[
     ),
     key(
         "store.journal_file_size",
-        "32MiB",
+        "16MiB",
         "Bytes of a journal file, from 64KiB on (not a key of RabbitMQ).",
         |draft, _, text| file_size(text).map(|bytes| draft.config.storage.journal_file_size = bytes),
     ),

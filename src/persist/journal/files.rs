@@ -16,7 +16,7 @@ use super::item::Entry;
 use crate::persist::disk::{Disk, DiskFile, Open};
 
 /// Full files, beyond those that are kept anyway, at which publishers wait.
-const MOST_BEHIND: usize = 4;
+const MOST_BEHIND: usize = 3;
 /// Zeros are written in pieces of this size.
 const FILL: usize = 1 << 20;
 

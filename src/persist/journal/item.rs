@@ -260,11 +260,12 @@ pub fn tidy(bytes: &mut Vec<u8>, from: usize) -> Vec<Entry> {
             VOID => {}
             ROUTE => {
                 route.close(&mut entries);
-                route = OpenRoute::new(bytes, read..next);
+                route.open(bytes.get(read..next).unwrap_or_default());
             }
             MESSAGE => {
                 if route.messages == 0 {
-                    write = move_down(bytes, route.item.clone(), write);
+                    // There is room: the route has been read and not been written.
+                    write = route.put(bytes, write);
                 }
                 route.messages += 1;
                 write = move_down(bytes, read..next, write);
@@ -295,18 +296,29 @@ fn merge(entries: &mut Vec<Entry>) {
     });
 }
 
-/// A route item whose messages come next. It is kept only when one of them is.
+/// A route item whose messages come next. It is kept only when one of them is, and as a copy: what follows it may be moved
+/// to its place before.
 #[derive(Default)]
 struct OpenRoute {
-    item: Range<usize>,
+    item: Vec<u8>,
     queues: Vec<u64>,
     messages: u32,
 }
 
 impl OpenRoute {
-    fn new(bytes: &[u8], item: Range<usize>) -> Self {
-        let payload = bytes.get(item.start + ITEM_HEADER + 4..item.end).unwrap_or_default();
-        Self { item, queues: Routes(payload).iter().map(|(queue, _)| queue).collect(), messages: 0 }
+    fn open(&mut self, item: &[u8]) {
+        self.item.clear();
+        self.item.extend_from_slice(item);
+        self.queues.clear();
+        self.queues.extend(Routes(item.get(ITEM_HEADER + 4..).unwrap_or_default()).iter().map(|(queue, _)| queue));
+    }
+
+    fn put(&self, bytes: &mut [u8], at: usize) -> usize {
+        let end = at + self.item.len();
+        if let Some(place) = bytes.get_mut(at..end) {
+            place.copy_from_slice(&self.item);
+        }
+        end
     }
 
     fn close(&mut self, entries: &mut Vec<Entry>) {
@@ -396,6 +408,22 @@ mod tests {
         assert!(matches!(&items[1], Item::Message { offset: 1, .. }));
         assert!(matches!(&items[2], Item::Ack { queue: 4, .. }));
         assert_eq!(items.len(), 3);
+    }
+
+    #[test]
+    fn what_stands_between_a_route_and_its_messages_does_no_harm() {
+        let mut bytes = Vec::new();
+        let mut writer = ItemWriter(&mut bytes);
+        writer.route([(2, 0), (3, 5)].into_iter());
+        let void = writer.message(0, false, parts(b"one"));
+        writer.ack(3, std::iter::once(5..6));
+        writer.message(1, false, parts(b"two"));
+        bytes[void] = VOID;
+        tidy(&mut bytes, 0);
+        let items = read(&bytes);
+        assert!(matches!(&items[0], Item::Ack { queue: 3, .. }));
+        assert!(matches!(&items[1], Item::Route(r) if r.iter().eq([(2, 0), (3, 5)])));
+        assert!(matches!(&items[2], Item::Message { offset: 1, .. }));
     }
 
     #[test]

@@ -80,8 +80,8 @@ impl Writer {
                 Err(Stop::Closed | Stop::Failed) => return,
             }
         }
-        if self.unsynced {
-            self.sync_now();
+        if self.unsynced && self.check().is_ok() {
+            self.sync_all();
         }
     }
 
@@ -90,7 +90,7 @@ impl Writer {
         let journal = Arc::clone(&self.journal);
         let mut pending = journal.pending.lock();
         while pending.is_empty() {
-            if pending.closing {
+            if pending.closing || self.check().is_err() {
                 return None;
             }
             match self.time_to_sync() {
@@ -120,12 +120,32 @@ impl Writer {
         }
     }
 
+    /// The last sync. Earlier files may not have been synced either, if that is left to the system.
+    fn sync_all(&mut self) {
+        if self.journal.settings.mode != SyncMode::Os {
+            return self.sync_now();
+        }
+        match self.journal.disk.sync_all(&self.journal.settings.dir) {
+            Ok(()) => self.synced_now(),
+            Err(error) => self.journal.fail(format!("the journal cannot be synced: {error}")),
+        }
+    }
+
+    fn synced_now(&mut self) {
+        self.unsynced = false;
+        self.synced = self.next_block.saturating_sub(1);
+        self.journal.synced.store(self.synced, Ordering::Release);
+        self.last_sync = Instant::now();
+        self.mark();
+    }
+
     fn sync_now(&mut self) {
         // A failure has been noted; the next commit finds it.
         let _ = self.sync();
     }
 
     fn commit(&mut self, commit: u64) -> Result<(), Stop> {
+        self.check()?;
         let directory = tidy(&mut self.buffer, FRONT);
         if !directory.is_empty() {
             let store = self.journal.settings.store;
@@ -144,6 +164,7 @@ impl Writer {
             }
             points::reach("journal-after-sync");
         }
+        self.check()?;
         self.journal.committed.store(commit, Ordering::Release);
         for waiter in self.waiters.drain(..) {
             waiter.wake();
@@ -154,6 +175,11 @@ impl Writer {
         self.buffer.truncate(FRONT);
         self.buffer.resize(FRONT, 0);
         Ok(())
+    }
+
+    /// Somebody else may have found that the disk cannot be believed.
+    fn check(&self) -> Result<(), Stop> {
+        if self.journal.failed.load(Ordering::Relaxed) { Err(Stop::Failed) } else { Ok(()) }
     }
 
     /// Writes a block to the current file, or to the next one when it does not fit.
@@ -230,11 +256,7 @@ impl Writer {
             self.journal.fail(format!("{} cannot be synced: {error}", path.display()));
             return Err(Stop::Failed);
         }
-        self.unsynced = false;
-        self.synced = self.next_block.saturating_sub(1);
-        self.journal.synced.store(self.synced, Ordering::Release);
-        self.last_sync = Instant::now();
-        self.mark();
+        self.synced_now();
         Ok(())
     }
 

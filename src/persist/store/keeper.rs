@@ -13,7 +13,7 @@ use super::*;
 use crate::persist::disk::{DiskFile, Open};
 use crate::persist::points;
 use crate::persist::resident::Flush;
-use crate::persist::segment::{HEADER, SegmentId, encode_header, path, put_record, read_span};
+use crate::persist::segment::{HEADER, ReadError, SegmentId, encode_header, path, put_record, read_span};
 use crate::persist::shelf::Written;
 
 /// Files that are synced one by one; more are synced with everything else on the disk, which costs less.
@@ -50,7 +50,7 @@ impl Keeper {
             bell: Arc::clone(&store.bell),
             looked_at_disk: None,
             looked_at_segments: Instant::now(),
-            has_ballast: false,
+            has_ballast: store.disk.open(&store.ballast(), Open::Read).is_ok(),
         }
     }
 
@@ -143,15 +143,32 @@ impl Store {
 
     /// Does what there is to do.
     fn turn(&self) -> io::Result<()> {
-        self.journal.provide_spare()?;
-        self.empty_journal(self.settings.journal_keep)?;
-        self.page_out()?;
-        self.tidy()
+        // First what gives room, then what needs it; each is tried, whatever becomes of the others.
+        let tidied = self.tidy();
+        let spare = self.provide_spare();
+        // Without a spare file, those that are kept otherwise are used.
+        let keep = if spare.is_ok() { self.settings.journal_keep } else { 0 };
+        let emptied = self.empty_journal(keep);
+        let paged = self.page_out();
+        let spare = spare.or_else(|_| self.provide_spare());
+        tidied.and(emptied).and(paged).and(spare)
+    }
+
+    /// Makes a spare journal file, where the disk has room for it and a little more.
+    fn provide_spare(&self) -> io::Result<()> {
+        if self.journal.files().has_spare() {
+            return Ok(());
+        }
+        if self.space()?.free < self.settings.journal_file + (1 << 20) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        self.journal.provide_spare()
     }
 
     /// The last turn: whatever is said now stands in the files that the next start reads.
     fn at_end(&self) {
-        self.changed.lock().extend(self.shelves.lock().iter().copied());
+        let known = self.manifest.lock().content().queues.keys().copied().collect::<Vec<_>>();
+        self.changed.lock().extend(known.into_iter().chain(self.shelves.lock().iter().copied()));
         if let Err(error) = self.tidy() {
             tracing::debug!(target: "leveret::store", "files that are not needed stay until the next start: {error}");
         }
@@ -185,8 +202,6 @@ impl Store {
             self.checkpoint(&residents, first_block)?;
             self.journal.release_oldest();
             points::reach("journal-file-recycled");
-            // A producer that is held, or the writer, may need the next one at once.
-            self.journal.provide_spare()?;
         }
         Ok(())
     }
@@ -270,11 +285,13 @@ impl Store {
             let written = manifest.checkpoint(states, first_block, synced);
             if let Err(error) = written.map_err(|e| checkpoint_failed(&self.journal, e)) {
                 self.forgotten.lock().extend(forgotten);
-                self.unremoved(gone);
+                self.ungone.lock().extend(gone);
                 return Err(error);
             }
         }
         drop(manifest);
+        // Their queues' states are newer now than when they were given up.
+        gone.extend(std::mem::take(&mut *self.ungone.lock()));
         for file in gone {
             self.remove(&file);
         }
@@ -282,13 +299,6 @@ impl Store {
             self.remove_queue_dir(&dir);
         }
         Ok(())
-    }
-
-    /// Files that could not be taken out of the manifest: they stay until the next start.
-    fn unremoved(&self, files: Vec<PathBuf>) {
-        for file in files {
-            tracing::debug!(target: "leveret::store", "{} stays until the next start", file.display());
-        }
     }
 
     fn remove(&self, file: &Path) {
@@ -414,10 +424,11 @@ impl Store {
                 });
                 match next {
                     Ok(next) => span.offset = next,
-                    Err(error) => {
+                    Err(error @ ReadError::Damaged { .. }) => {
                         queue.damaged(&error.to_string());
                         return Err(io::Error::other(error.to_string()));
                     }
+                    Err(ReadError::Io { error, .. }) => return Err(error),
                 }
                 file.write_at(&out, at)?;
                 at += out.len() as u64;
@@ -459,6 +470,8 @@ struct SegmentWriter<'a> {
     /// Segments that are written; the last one is open.
     written: Vec<Written>,
     files: Vec<Box<dyn DiskFile>>,
+    /// The number of the next new segment.
+    next: u32,
     /// Where the buffer goes.
     at: u64,
 }
@@ -466,14 +479,17 @@ struct SegmentWriter<'a> {
 impl<'a> SegmentWriter<'a> {
     fn new(store: &'a Store, flush: &'a Flush, root: PathBuf) -> Self {
         let (buffer, written, files) = (Vec::new(), Vec::new(), Vec::new());
-        Self { store, flush, root, buffer, file: None, written, files, at: flush.offset }
+        Self { store, flush, root, buffer, file: None, written, files, next: flush.next_segment, at: flush.offset }
     }
 
     fn put(&mut self, position: u64, transient: bool, message: &Message) -> io::Result<()> {
         let full = self.at + self.buffer.len() as u64 >= self.store.settings.segment;
         let number = match self.written.last() {
             None => Some(self.flush.segment),
-            Some(last) if full && !last.records.is_empty() => Some(last.segment + 1),
+            Some(last) if full && !last.records.is_empty() => {
+                self.next += 1;
+                Some(self.next - 1)
+            }
             Some(_) => None,
         };
         if let Some(number) = number {

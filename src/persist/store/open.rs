@@ -34,6 +34,9 @@ impl Store {
         }
         disk.create_dir(&transient).map_err(at(&transient))?;
         disk.sync_dir(&settings.dir).map_err(at(&settings.dir))?;
+        if let Some(parent) = settings.dir.parent() {
+            disk.sync_dir(parent).map_err(at(parent))?;
+        }
         let loaded = load_manifest(&*disk, &manifest_dir, &journal_dir, id)?;
         loaded.repaired.iter().for_each(|text| tracing::warn!(target: "leveret::store", "{text}"));
         let mut recovery = Recovery::new(&queues_dir, id, memory, &loaded.content.queues);
@@ -79,6 +82,7 @@ impl Store {
             manifest: Mutex::new(manifest),
             bell,
             changed: Mutex::new(Vec::new()),
+            ungone: Mutex::new(Vec::new()),
             forgotten: Mutex::new(Vec::new()),
             disk_alarm: AtomicBool::new(false),
             trouble: Mutex::new(None),
@@ -122,6 +126,9 @@ fn load_manifest(
     match manifest::load(disk, dir, store) {
         Err(ManifestError::Lost { .. }) if disk.list(journal_dir).is_ok_and(|names| names.is_empty()) => {
             Ok(manifest::Loaded::default())
+        }
+        Ok(loaded) if loaded.generation == 0 && disk.list(journal_dir).is_ok_and(|names| !names.is_empty()) => {
+            Err(ManifestError::Lost { dir: dir.to_path_buf() })
         }
         loaded => loaded,
     }
@@ -172,5 +179,7 @@ fn reopen(disk: &dyn Disk, path: &Path, settings: &JournalSettings, scanned: &Sc
         file.write_at(&header.encode(), 0)?;
         file.sync_data()?;
     }
+    // What was read may be in the system's memory only, and counts as synced from now on.
+    file.sync_data()?;
     Ok(Slot { number: scanned.number, file: file.into(), size: scanned.size })
 }

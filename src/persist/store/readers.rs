@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 
 use crate::persist::resident::Resident;
 
-/// Threads: one that waits for a slow disk does not keep the others' messages away.
+/// Threads that read: one that waits for a slow disk does not keep the others' messages away.
 const THREADS: usize = 2;
 /// How long to wait before a failed read is tried again.
 const RETRY: Duration = Duration::from_millis(200);
@@ -26,6 +26,8 @@ enum Job {
 /// The way to the readers.
 pub struct Readers {
     jobs: Sender<Job>,
+    /// Nothing of this waits for a disk.
+    calls: Sender<Job>,
     closing: AtomicBool,
 }
 
@@ -35,32 +37,33 @@ impl Readers {
     /// # Errors
     /// When the system has none to give.
     pub fn start() -> std::io::Result<(Self, Vec<JoinHandle<()>>)> {
-        let (jobs, receiver) = channel();
-        let receiver = Arc::new(Mutex::new(receiver));
-        let threads = (0..THREADS).map(|_| {
-            let receiver = Arc::clone(&receiver);
+        let (jobs, loads) = channel();
+        let (calls, horizons) = channel();
+        let (loads, horizons) = (Arc::new(Mutex::new(loads)), Arc::new(Mutex::new(horizons)));
+        let threads = (0..=THREADS).map(|n| {
+            let receiver = Arc::clone(if n < THREADS { &loads } else { &horizons });
             std::thread::Builder::new().name("reader".into()).spawn(move || work(&receiver))
         });
         let threads = threads.collect::<Result<_, _>>()?;
-        Ok((Self { jobs, closing: AtomicBool::new(false) }, threads))
+        Ok((Self { jobs, calls, closing: AtomicBool::new(false) }, threads))
     }
 
     pub fn load(&self, queue: Weak<dyn Resident>) {
-        self.send(Job::Load(queue));
+        self.send(&self.jobs, Job::Load(queue));
     }
 
     pub fn load_later(&self, queue: Weak<dyn Resident>) {
-        self.send(Job::LoadLater(queue));
+        self.send(&self.jobs, Job::LoadLater(queue));
     }
 
     pub fn call(&self, queue: Weak<dyn Resident>) {
-        self.send(Job::Horizon(queue));
+        self.send(&self.calls, Job::Horizon(queue));
     }
 
-    fn send(&self, job: Job) {
+    fn send(&self, to: &Sender<Job>, job: Job) {
         if !self.closing.load(Ordering::Relaxed) {
             // The threads have ended when there is no receiver; nobody misses their work then.
-            let _ = self.jobs.send(job);
+            let _ = to.send(job);
         }
     }
 
@@ -70,6 +73,7 @@ impl Readers {
         for _ in 0..THREADS {
             let _ = self.jobs.send(Job::End);
         }
+        let _ = self.calls.send(Job::End);
     }
 }
 
