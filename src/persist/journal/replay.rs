@@ -11,7 +11,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::block::{BadHeader, BlockHeader, FileHeader, SECTOR};
-use super::files::{FIRST, path};
+use super::files::path;
 use super::item::{Entry, Item, Items};
 use super::writer::MARKER;
 use crate::persist::disk::{Disk, DiskFile, Open};
@@ -268,10 +268,5 @@ impl ScannedFile {
     /// The header has to be written (again).
     pub fn has_bad_header(&self) -> bool {
         !matches!(self.header, Ok(header) if header.size == self.size && header.slot == self.number)
-    }
-
-    /// True for a file that could not be finished when it was made.
-    pub fn is_too_short(&self) -> bool {
-        self.size <= FIRST
     }
 }

@@ -156,8 +156,9 @@ fn take_over(disk: &dyn Disk, settings: &JournalSettings, replayed: Replayed) ->
         let uses = used.remove(&index);
         let path = files::path(&settings.dir, file.number);
         let odd = file.size != settings.file_size;
-        if uses.is_none() && (odd || file.is_too_short()) {
+        if uses.is_none() && (odd || file.has_bad_header()) {
             // Not finished when it was made, or of another size than is wanted now.
+            tracing::info!(target: "leveret::store", "{} holds nothing and is not as it should be: removed", path.display());
             disk.remove(&path)?;
             continue;
         }
