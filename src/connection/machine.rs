@@ -130,7 +130,12 @@ impl Machine {
     /// Whether more may be read from the client now.
     pub fn may_read(&self) -> bool {
         let ended = matches!(self.phase, Phase::Ended);
-        !ended && !self.held && self.waiting.is_none() && self.outbox.backlog() < READ_LIMIT
+        !ended && !self.held && !self.is_stuffed() && self.waiting.is_none() && self.outbox.backlog() < READ_LIMIT
+    }
+
+    /// The disk is stuck, and so much waits for it that not even acks can be taken.
+    fn is_stuffed(&self) -> bool {
+        self.shared.broker.store.as_ref().is_some_and(|store| store.journal.is_stuffed())
     }
 
     /// What a connection publishes waits while messages take more memory than they may, the disk is full, or the journal
@@ -558,7 +563,7 @@ impl Machine {
         if let Some(deadline) = self.deadline {
             next = next.min(deadline);
         }
-        if self.must_hold() {
+        if self.must_hold() || self.is_stuffed() {
             next = next.min(now + BLOCKED_TICK);
         }
         if self.tuning.heartbeat > 0 {

@@ -51,6 +51,11 @@ impl MemoryAccount {
         self.limit.load(Relaxed)
     }
 
+    /// Changes the watermark.
+    pub fn set_limit(&self, bytes: u64) {
+        self.limit.store(bytes, Relaxed);
+    }
+
     /// True while publishers must wait.
     pub fn is_over(&self) -> bool {
         self.used() >= self.limit()

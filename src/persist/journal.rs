@@ -31,6 +31,8 @@ pub mod writer;
 
 /// Bytes of a gathering commit at which publishers are held until it is taken.
 const PENDING_LIMIT: usize = 4 << 20;
+/// Bytes at which clients are not read at all, acks included: the disk has been stuck for long.
+const STUFFED: usize = 16 * PENDING_LIMIT;
 
 /// When a commit counts as done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,6 +94,7 @@ pub struct Journal {
     /// Those whose publishes wait for room.
     held: Mutex<Vec<Arc<dyn Waiter>>>,
     congested: AtomicBool,
+    stuffed: AtomicBool,
     /// Why writing does not get on at the moment; publishers are blocked meanwhile.
     trouble: Mutex<Option<String>>,
     failed: AtomicBool,
@@ -113,6 +116,7 @@ impl Journal {
             files,
             held: Mutex::new(Vec::new()),
             congested: AtomicBool::new(false),
+            stuffed: AtomicBool::new(false),
             trouble: Mutex::new(None),
             failed: AtomicBool::new(false),
             failure: watch::Sender::new(None),
@@ -138,6 +142,9 @@ impl Journal {
         }
         if pending.bytes.len() > PENDING_LIMIT {
             self.congested.store(true, Ordering::Relaxed);
+            if pending.bytes.len() > STUFFED {
+                self.stuffed.store(true, Ordering::Relaxed);
+            }
         }
         drop(pending);
         if was_empty {
@@ -203,8 +210,15 @@ impl Journal {
         self.congested.load(Ordering::Relaxed)
     }
 
+    /// True while nothing more should be read from clients.
+    #[inline]
+    pub fn is_stuffed(&self) -> bool {
+        self.stuffed.load(Ordering::Relaxed)
+    }
+
     /// Looks whether there is room again.
     fn relieve(&self) {
+        self.stuffed.store(self.pending.lock().bytes.len() > STUFFED, Ordering::Relaxed);
         let much = self.failed.load(Ordering::Relaxed)
             || self.pending.lock().bytes.len() > PENDING_LIMIT
             || self.files.is_behind(self.settings.keep);
