@@ -9,7 +9,8 @@
 //!   engine and what runs it; it stands on [`persist`].
 //! - [`vhost`]: names to exchanges and queues; the one place where metadata changes.
 //! - [`connection`]: one client, from handshake to close.
-//! - [`node`]: a running broker: listeners, clocks, stopping. [`perf`] is a load generator, good against any broker.
+//! - [`node`]: a running broker: listeners, clocks, stopping. [`store_tool`]: what an operator does with the data of a
+//!   node that does not run. [`perf`] is a load generator, good against any broker.
 //!
 //! A message's way: the connection's task reads a buffer, cuts frames in place, finds the queues of each publish in a
 //! route cache, and puts the whole batch into each queue under one lock. The queue's engine hands messages on to
@@ -25,4 +26,5 @@ pub mod node;
 pub mod perf;
 pub mod persist;
 pub mod queue;
+pub mod store_tool;
 pub mod vhost;

@@ -1,4 +1,4 @@
-//! The command line: `serve` (the default) and `perf`.
+//! The command line: `serve` (the default), `perf` and `store`.
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use leveret::config::{Config, Log, LogLevel};
 use leveret::node::Node;
-use leveret::perf;
+use leveret::{perf, store_tool};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -31,6 +31,8 @@ enum Command {
     Serve(Serve),
     /// Put load on a broker, measure it, and check that nothing is lost.
     Perf(Box<perf::Options>),
+    /// Look at the data directory of a node that does not run, and give up what is damaged in it.
+    Store(store_tool::Options),
 }
 
 #[derive(Args, Default)]
@@ -50,6 +52,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.command {
         Some(Command::Perf(options)) => perf::run(*options),
+        Some(Command::Store(options)) => store_tool::run(&options),
         Some(Command::Serve(serve)) => run(&serve),
         None => run(&cli.serve),
     }

@@ -131,6 +131,9 @@ impl Session {
     }
 
     fn declared(&mut self, number: u16, queue: &Queue, applied: &Applied, nowait: bool) -> Result<Step, Refusal> {
+        if let Some(damage) = queue.damage() {
+            return Err(queue.refuse_damaged(&damage));
+        }
         self.state(number)?.last_queue = Some(queue.spec.name.to_string());
         let counts = queue.counts();
         let ok = queue::DeclareOk {
@@ -163,7 +166,11 @@ impl Session {
     pub(super) fn purge_queue(&mut self, number: u16, purge: &queue::Purge) -> Result<Step, Refusal> {
         let name = self.queue_name(number, purge.queue.as_str())?;
         self.check_access(Access::Read, "queue", &name)?;
-        let purged = self.usable_queue(&name)?.purge();
+        let queue = self.usable_queue(&name)?;
+        if let Some(damage) = queue.damage() {
+            return Err(queue.refuse_damaged(&damage));
+        }
+        let purged = queue.purge();
         let ok = queue::PurgeOk { message_count: u32::try_from(purged).unwrap_or(u32::MAX) };
         let ok = queue_answer(queue::AMQPMethod::PurgeOk(ok), purge.nowait);
         Ok(self.answer_when_durable(number, &Applied::default(), ok))

@@ -58,6 +58,8 @@ pub enum DataDirError {
          the messages cannot be told from another node's"
     )]
     Damaged(String),
+    #[error("{0} is no data directory of Leveret: there is no identity in it")]
+    NoIdentity(String),
     #[error("{0}")]
     OtherCatalog(String),
 }
@@ -106,6 +108,23 @@ impl DataDir {
             }
         };
         Ok(Self { path: path.to_owned(), identity, _lock: lock })
+    }
+
+    /// Takes a directory to look at it, and changes nothing. Says what of its identity is not in order.
+    ///
+    /// # Errors
+    /// When it is none of Leveret's, or in use.
+    pub fn look(disk: &dyn Disk, path: &Path) -> Result<(Self, Vec<&'static str>), DataDirError> {
+        let lock = match File::open(path.join(LOCK)) {
+            // A copy that nobody has used yet.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => File::open(path),
+            file => file,
+        };
+        let lock = take(lock.map_err(|e| DataDirError::Unreadable(show(path), e))?, path)?;
+        let Some((identity, wrong)) = check(disk, path, None)? else {
+            return Err(DataDirError::NoIdentity(show(path)));
+        };
+        Ok((Self { path: path.to_owned(), identity, _lock: lock }, wrong))
     }
 
     pub fn path(&self) -> &Path {
@@ -187,19 +206,22 @@ fn check(disk: &dyn Disk, path: &Path, node: Option<&str>) -> Result<Option<Know
 /// Locks the directory for this process. The process's number in the file is for people.
 fn lock(path: &Path) -> Result<File, DataDirError> {
     let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path.join(LOCK));
-    let mut file = opened.map_err(|e| DataDirError::ReadOnly(show(path), e))?;
+    let mut file = take(opened.map_err(|e| DataDirError::ReadOnly(show(path), e))?, path)?;
+    let pid = format!("{}\n", std::process::id());
+    file.set_len(0).and_then(|()| file.write_all(pid.as_bytes())).map_err(|e| DataDirError::ReadOnly(show(path), e))?;
+    Ok(file)
+}
+
+fn take(file: File, path: &Path) -> Result<File, DataDirError> {
     match file.try_lock() {
-        Ok(()) => {}
+        Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => {
             let mut holder = String::new();
             // It is only for the message.
             let _ = file.take(20).read_to_string(&mut holder);
             let holder = holder.trim().parse::<u32>().map(|pid| format!(" ({pid})")).unwrap_or_default();
-            return Err(DataDirError::InUse(show(path), holder));
+            Err(DataDirError::InUse(show(path), holder))
         }
-        Err(TryLockError::Error(error)) => return Err(DataDirError::NoLocks(show(path), error)),
+        Err(TryLockError::Error(error)) => Err(DataDirError::NoLocks(show(path), error)),
     }
-    let pid = format!("{}\n", std::process::id());
-    file.set_len(0).and_then(|()| file.write_all(pid.as_bytes())).map_err(|e| DataDirError::ReadOnly(show(path), e))?;
-    Ok(file)
 }

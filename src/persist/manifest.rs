@@ -44,8 +44,8 @@ pub enum ManifestError {
     #[error("{path} belongs to another data directory: put back the files that belong together")]
     Foreign { path: PathBuf },
     #[error(
-        "both copies of the manifest in {dir} are damaged from the beginning: restore the data directory from a copy, or \
-         give up its messages with `leveret store accept-loss`"
+        "both copies of the manifest in {dir} are damaged or missing: restore the data directory from a copy, or have \
+         `leveret store accept-loss` make a new one of the messages that are still there"
     )]
     Lost { dir: PathBuf },
 }
@@ -102,6 +102,10 @@ pub fn load(disk: &dyn Disk, dir: &Path, store: u64) -> Result<Loaded, ManifestE
         // The first one is written first: of two that say different things, the one that says more is newer.
         copies.sort_by_key(|copy| std::cmp::Reverse(copy.complete));
         let missing = copies.len() < COPIES.len();
+        // No crash leaves two broken copies: one is written when the other is on disk. What they say may be long past.
+        if !missing && copies.iter().all(|c| c.broken_at.is_some()) && copies.iter().any(|c| c.complete > 0) {
+            return Err(ManifestError::Lost { dir: dir.to_path_buf() });
+        }
         let Some((best, others)) = copies.split_first().filter(|(best, _)| best.complete > 0) else { continue };
         let mut repaired: Vec<String> = Vec::new();
         for copy in others.iter().filter(|c| c.complete < best.complete && c.broken_at.is_some()) {
@@ -114,6 +118,14 @@ pub fn load(disk: &dyn Disk, dir: &Path, store: u64) -> Result<Loaded, ManifestE
         return Ok(Loaded { content: best.content.clone(), generation: newest, repaired });
     }
     if newest > 0 { Err(ManifestError::Lost { dir: dir.to_path_buf() }) } else { Ok(Loaded::default()) }
+}
+
+/// The highest number of a file pair.
+///
+/// # Errors
+/// When the directory cannot be read.
+pub fn newest(disk: &dyn Disk, dir: &Path) -> io::Result<u64> {
+    Ok(disk.list(dir)?.iter().filter_map(|n| generation_of(n)).max().unwrap_or(0))
 }
 
 fn file(dir: &Path, generation: u64, copy: &str) -> PathBuf {
@@ -238,6 +250,8 @@ pub struct Manifest {
     number: u64,
     /// Bytes that the content takes when it is written anew, about.
     size: u64,
+    /// A checkpoint was not written whole: what lies behind the end has to go before the next one.
+    has_rest: bool,
 }
 
 impl Manifest {
@@ -249,7 +263,8 @@ impl Manifest {
         let Loaded { content, generation, .. } = loaded;
         let dir = dir.to_path_buf();
         let files = Vec::new();
-        let mut manifest = Self { disk, dir, store, generation, content, files, length: 0, number: 0, size: 0 };
+        let (length, number, size, has_rest) = (0, 0, 0, false);
+        let mut manifest = Self { disk, dir, store, generation, content, files, length, number, size, has_rest };
         manifest.renew()?;
         Ok(manifest)
     }
@@ -281,10 +296,19 @@ impl Manifest {
         }
         put_record(&mut bytes, number, COMPLETE, &[&first_block.to_le_bytes(), &synced.to_le_bytes()]);
         number += 1;
+        if self.has_rest {
+            // The second copy first: there is always one that ends well.
+            for file in self.files.iter().rev() {
+                file.set_len(self.length).map_err(CheckpointError::Write)?;
+                file.sync_data().map_err(CheckpointError::Sync)?;
+            }
+        }
+        self.has_rest = true;
         for file in &self.files {
             file.write_at(&bytes, self.length).map_err(CheckpointError::Write)?;
             file.sync_data().map_err(CheckpointError::Sync)?;
         }
+        self.has_rest = false;
         points::reach("manifest-after-sync");
         self.length += bytes.len() as u64;
         self.number = number;

@@ -34,15 +34,24 @@ pub struct FoundQueue {
 }
 
 impl FoundQueue {
+    /// A queue of which nothing was found where something may have been lost.
+    pub fn lost(shelf: Shelf, damage: &str) -> Self {
+        Building { damage: vec![damage.to_owned()], ..Building::new(shelf) }.finish()
+    }
+
     /// What is wrong with it, for people.
     pub fn damage_text(&self) -> Option<Arc<str>> {
-        (!self.damage.is_empty()).then(|| self.damage.join("; ").into())
+        damage_text(&self.damage)
     }
 
     /// Number of messages.
     pub fn count(&self) -> u64 {
         self.shelf.live() + self.messages.len() as u64
     }
+}
+
+fn damage_text(damage: &[String]) -> Option<Arc<str>> {
+    (!damage.is_empty()).then(|| damage.join("; ").into())
 }
 
 /// A queue while the journal is read.
@@ -73,6 +82,13 @@ impl Building {
             returns: BTreeMap::new(),
             damage: Vec::new(),
             names: None,
+        }
+    }
+
+    /// Notes damage, unless it is known from an earlier start.
+    fn note(&mut self, damage: &str) {
+        if !self.damage.iter().any(|known| known.contains(damage)) {
+            self.damage.push(damage.to_owned());
         }
     }
 
@@ -134,12 +150,22 @@ pub struct Recovery<'a> {
     queues: HashMap<u64, Building>,
     /// Queues of the messages that come next, and their first positions.
     route: Vec<(u64, u64)>,
+    /// Damage that may be of any queue.
+    of_any: Vec<String>,
+}
+
+/// What was found of all queues.
+pub struct Found {
+    pub queues: HashMap<u64, FoundQueue>,
+    /// What may have been lost of queues that were not found.
+    pub of_any: Option<Arc<str>>,
 }
 
 impl<'a> Recovery<'a> {
     /// Begins with what the manifest says. States that cannot be read are damage of their queue.
     pub fn new(root: &'a Path, store: u64, memory: &'static MemoryAccount, manifest: &HashMap<u64, Arc<[u8]>>) -> Self {
-        let mut recovery = Self { root, store, memory, queues: HashMap::new(), route: Vec::new() };
+        let (queues, route, of_any) = (HashMap::new(), Vec::new(), Vec::new());
+        let mut recovery = Self { root, store, memory, queues, route, of_any };
         for (queue, bytes) in manifest {
             let building = match QueueState::decode(bytes, root, store, *queue) {
                 Some((state, shelf)) => Building {
@@ -209,9 +235,9 @@ impl<'a> Recovery<'a> {
             match &piece.queues {
                 Some(entries) => entries.iter().for_each(|entry| self.damaged(entry, piece)),
                 None => {
-                    for queue in self.queues.values_mut() {
-                        queue.damage.push(format!("{piece}; it may have held anything of any queue"));
-                    }
+                    let text = format!("{piece}; it may have held anything of any queue");
+                    self.queues.values_mut().for_each(|queue| queue.note(&text));
+                    self.of_any.push(text);
                 }
             }
         }
@@ -223,12 +249,13 @@ impl<'a> Recovery<'a> {
             1 => format!("{piece}, with 1 message of this queue"),
             n => format!("{piece}, with {n} messages of this queue"),
         };
-        self.queue(entry.queue).damage.push(text);
+        self.queue(entry.queue).note(&text);
     }
 
     /// The queues as they were found.
-    pub fn finish(self) -> HashMap<u64, FoundQueue> {
-        self.queues.into_iter().map(|(id, building)| (id, building.finish())).collect()
+    pub fn finish(self) -> Found {
+        let queues = self.queues.into_iter().map(|(id, building)| (id, building.finish())).collect();
+        Found { queues, of_any: damage_text(&self.of_any) }
     }
 }
 

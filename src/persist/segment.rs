@@ -57,6 +57,8 @@ pub fn number_of(name: &str) -> Option<u32> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BadSegment {
     Damaged,
+    /// Of another queue, another data directory, or another place in the queue.
+    Foreign,
     Newer(u32),
 }
 
@@ -88,6 +90,7 @@ pub fn check_header(bytes: &[u8], id: SegmentId) -> Result<(), BadSegment> {
         && bytes.get(32..).and_then(|rest| Cursor(rest).u32()) == bytes.get(..32).map(crc32c::crc32c);
     match format {
         Some(format) if whole && format != FORMAT => Err(BadSegment::Newer(format)),
+        _ if whole => Err(BadSegment::Foreign),
         _ => Err(BadSegment::Damaged),
     }
 }

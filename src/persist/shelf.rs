@@ -99,6 +99,25 @@ impl Shelf {
         }
     }
 
+    /// A shelf put together from segments that were found, in order of their positions. What is in none of them is dead.
+    pub fn rebuilt(
+        root: &Path,
+        store: u64,
+        queue: u64,
+        segments: impl Iterator<Item = Segment>,
+        dead: Ranges,
+        next_segment: u32,
+    ) -> Self {
+        let segments: VecDeque<Segment> = segments.collect();
+        let flushed = segments.back().map_or(0, |last| last.last + 1);
+        Self { segments, dead, flushed, next_segment, ..Self::new(root, store, queue) }
+    }
+
+    /// The number that no segment has had yet.
+    pub fn next_segment(&self) -> u32 {
+        self.next_segment
+    }
+
     /// Positions below this are not in the journal any more.
     pub fn flushed(&self) -> u64 {
         self.flushed

@@ -29,7 +29,7 @@ use super::journal::replay::{ScanError, scan};
 use super::journal::writer::Writer;
 use super::journal::{Journal, Settings as JournalSettings, SyncMode, files};
 use super::manifest::{self, CheckpointError, Manifest, ManifestError};
-use super::recovery::{FoundQueue, Recovery};
+use super::recovery::{Found, FoundQueue, Recovery};
 use super::resident::Resident;
 use super::shelf::Shelf;
 use super::signal::Signal;
@@ -40,6 +40,7 @@ mod keeper;
 mod open;
 mod readers;
 
+pub use open::{load_manifest, recover};
 use readers::Readers;
 
 /// Where and how the store keeps things.
@@ -103,6 +104,8 @@ pub struct Store {
 pub struct Opened {
     pub store: Arc<Store>,
     pub queues: HashMap<u64, FoundQueue>,
+    /// What may have been lost of queues that were not found.
+    pub of_any: Option<Arc<str>>,
 }
 
 impl Store {

@@ -106,14 +106,26 @@ impl Queue {
         Refusal::not_found(format!("queue '{name}' in vhost '{vhost}' is damaged and not served: {damage}"))
     }
 
-    /// The queue is not served any more until the operator has decided.
-    fn set_damage(&self, what: &str) {
+    /// Has the operator and the manifest know of damage that was found at start.
+    pub fn tell_of_damage(&self) {
+        if let (Some(damage), Some(store)) = (self.damage(), &self.store) {
+            self.log_damage(&damage);
+            store.note_changed(self.resident_id());
+        }
+    }
+
+    fn log_damage(&self, what: &str) {
         let (name, vhost) = (&self.spec.name, &self.spec.vhost);
         tracing::error!(
             target: "leveret::store",
             "queue '{name}' in vhost '{vhost}' is not served any more: {what}. `leveret store check` shows all damage, \
              `leveret store accept-loss` gives up what is lost."
         );
+    }
+
+    /// The queue is not served any more until the operator has decided.
+    fn set_damage(&self, what: &str) {
+        self.log_damage(what);
         let mut state = self.state.lock();
         state.damage = Some(what.into());
         state.loading = false;

@@ -67,6 +67,8 @@ pub struct Broker {
     pub store: Option<Arc<Store>>,
     /// Queues that were found in the store and not yet in the catalog.
     found: Mutex<HashMap<u64, FoundQueue>>,
+    /// What may have been lost of queues of which the store has nothing.
+    lost_of_any: Option<Arc<str>>,
     /// Exclusive queues, number and name, by the connection that owns them.
     exclusive: DashMap<u64, HashMap<u64, Arc<str>>>,
     on_removed: OnceLock<OnRemoved>,
@@ -86,7 +88,7 @@ impl Broker {
         memory: &'static MemoryAccount,
         opened: Option<Opened>,
     ) -> Result<Self, StartError> {
-        let (store, found) = opened.map_or_else(Default::default, |o| (Some(o.store), o.queues));
+        let (store, found, lost_of_any) = opened.map_or_else(Default::default, |o| (Some(o.store), o.queues, o.of_any));
         let catalog = CatalogWriter::new(catalog)?;
         let records = catalog.load()?;
         let directory = Directory::new(config.auth.loopback_users.clone());
@@ -100,6 +102,7 @@ impl Broker {
             catalog,
             store,
             found: Mutex::new(found),
+            lost_of_any,
             exclusive: DashMap::new(),
             on_removed: OnceLock::new(),
             changing: Mutex::new(()),
@@ -124,7 +127,11 @@ impl Broker {
 
     /// What the store has of a queue.
     pub(super) fn take_found(&self, store_id: u64) -> Option<FoundQueue> {
-        self.found.lock().remove(&store_id)
+        let found = self.found.lock().remove(&store_id);
+        found.or_else(|| {
+            let (store, lost) = self.store.as_ref().zip(self.lost_of_any.as_ref())?;
+            Some(FoundQueue::lost(store.new_shelf(store_id), lost))
+        })
     }
 
     /// A catalog that was rebuilt from an older copy may lack queues that have messages: they come back, with what the

@@ -358,6 +358,6 @@ pub(super) fn restore_queue(broker: &Broker, record: QueueRecord) -> Result<(), 
     let what = queue_text(&record.vhost, &record.name);
     let vhost = vhost_of(broker, &record.vhost).map_err(|e| (what, e.text))?;
     let found = broker.take_found(record.id);
-    add_queue(broker, &vhost, record, None, found);
+    add_queue(broker, &vhost, record, None, found).tell_of_damage();
     Ok(())
 }

@@ -174,6 +174,20 @@ impl Scan {
         }
     }
 
+    /// The first of the blocks that follow one another up to the last; 1 when there are none.
+    pub fn oldest(&self) -> u64 {
+        let mut oldest = self.blocks.last_key_value().map_or(1, |(number, _)| *number);
+        while self.blocks.contains_key(&oldest.wrapping_sub(1)) {
+            oldest -= 1;
+        }
+        oldest
+    }
+
+    /// How many blocks from this one on can be read.
+    pub fn count_from(&self, first: u64) -> usize {
+        self.blocks.range(first..).filter(|(_, found)| found.whole).count()
+    }
+
     fn path(&self, file: usize) -> PathBuf {
         self.files.get(file).map_or_else(PathBuf::new, |f| path(&self.dir, f.number))
     }

@@ -192,6 +192,18 @@ impl Store {
         }
     }
 
+    /// Moves everything that queues have in the journal to segments, so that nothing of the journal is needed any more.
+    /// For whoever gives up what is damaged there: no keeper may run.
+    ///
+    /// # Errors
+    /// As the disk says; nothing has been given up then.
+    pub fn leave_journal(&self) -> io::Result<()> {
+        let residents: Vec<_> = self.residents.iter().filter_map(|e| Some((*e.key(), e.value().upgrade()?))).collect();
+        let queues: Vec<_> = residents.iter().map(|(_, queue)| Arc::clone(queue)).collect();
+        self.flush(&queues, None)?;
+        self.checkpoint(&residents, self.journal.files().next_block())
+    }
+
     /// Moves what lives in the oldest full files to segments, and lets the files be used again.
     fn empty_journal(&self, keep: usize) -> io::Result<()> {
         while let Some(used) = self.journal.files().oldest(keep) {
@@ -320,7 +332,7 @@ impl Store {
     }
 
     /// Brings the manifest up to date where files wait for being removed or something else has to be known.
-    fn tidy(&self) -> io::Result<()> {
+    pub(super) fn tidy(&self) -> io::Result<()> {
         let mut ids = std::mem::take(&mut *self.changed.lock());
         let transient: Vec<_> = self.having_gone(&mut ids);
         for queue in transient {

@@ -37,16 +37,13 @@ impl Store {
         if let Some(parent) = settings.dir.parent() {
             disk.sync_dir(parent).map_err(at(parent))?;
         }
-        let loaded = load_manifest(&*disk, &manifest_dir, &journal_dir, id)?;
+        let loaded = load_manifest(&*disk, &settings.dir, id)?;
         loaded.repaired.iter().for_each(|text| tracing::warn!(target: "leveret::store", "{text}"));
-        let mut recovery = Recovery::new(&queues_dir, id, memory, &loaded.content.queues);
-        let (first, synced) = (loaded.content.first_block.max(1), loaded.content.synced);
-        let replayed = scan(&*disk, &journal_dir, id)?.run(first, synced, |_, item| recovery.apply(item))?;
+        let (replayed, found) = recover(&*disk, &settings.dir, id, memory, &loaded.content)?;
         for text in replayed.notices.iter().cloned().chain(replayed.damage.iter().map(ToString::to_string)) {
             tracing::error!(target: "leveret::store", "{text}");
         }
-        recovery.note_damage(&replayed.damage);
-        let queues = recovery.finish();
+        let Found { queues, of_any } = found;
         cut_tail(&*disk, &journal_dir, &replayed).map_err(at(&journal_dir))?;
 
         let shelves = queues.iter().filter(|(_, q)| !q.shelf.is_empty()).map(|(id, _)| *id).collect();
@@ -89,16 +86,18 @@ impl Store {
             closing: AtomicBool::new(false),
             threads: Mutex::new(threads),
         });
-        Ok(Opened { store, queues })
+        Ok(Opened { store, queues, of_any })
     }
 
     /// Begins to move messages out of the journal. Called when every queue that was found has been registered or
     /// forgotten: what is not known by then has its files removed.
     ///
     /// # Errors
-    /// When no thread can be started.
+    /// When the manifest cannot be written or no thread be started.
     pub fn start_keeper(self: &Arc<Self>) -> Result<(), StoreError> {
         self.remove_orphans();
+        // Damage that was found in the journal has to be known when the damaged file is used again.
+        self.tidy().map_err(|error| StoreError::Io { path: self.settings.dir.clone(), error })?;
         let keeper = keeper::Keeper::new(self);
         let thread = std::thread::Builder::new().name("keeper".into()).spawn(move || keeper.run());
         self.threads.lock().push(thread.map_err(StoreError::Thread)?);
@@ -116,20 +115,36 @@ impl Store {
     }
 }
 
-/// The manifest; a node that died while it made its very first one has none.
-fn load_manifest(
+/// Replays the journal on what the manifest says. Changes nothing. `dir` is the store's directory.
+///
+/// # Errors
+/// When the journal cannot be read or is of a later version.
+pub fn recover(
     disk: &dyn Disk,
     dir: &Path,
-    journal_dir: &Path,
-    store: u64,
-) -> Result<manifest::Loaded, ManifestError> {
-    match manifest::load(disk, dir, store) {
-        Err(ManifestError::Lost { .. }) if disk.list(journal_dir).is_ok_and(|names| names.is_empty()) => {
-            Ok(manifest::Loaded::default())
-        }
-        Ok(loaded) if loaded.generation == 0 && disk.list(journal_dir).is_ok_and(|names| !names.is_empty()) => {
-            Err(ManifestError::Lost { dir: dir.to_path_buf() })
-        }
+    id: u64,
+    memory: &'static MemoryAccount,
+    content: &manifest::Content,
+) -> Result<(Replayed, Found), ScanError> {
+    let queues_dir = dir.join("queues");
+    let mut recovery = Recovery::new(&queues_dir, id, memory, &content.queues);
+    let (first, synced) = (content.first_block.max(1), content.synced);
+    let replayed = scan(disk, &dir.join("journal"), id)?.run(first, synced, |_, item| recovery.apply(item))?;
+    recovery.note_damage(&replayed.damage);
+    Ok((replayed, recovery.finish()))
+}
+
+/// The manifest; a node that died while it made its very first one has none, and nothing in its journal. `dir` is the
+/// store's directory.
+///
+/// # Errors
+/// See [`manifest::load`].
+pub fn load_manifest(disk: &dyn Disk, dir: &Path, store: u64) -> Result<manifest::Loaded, ManifestError> {
+    let is_first = disk.list(&dir.join("journal")).map_or(true, |names| names.is_empty());
+    let dir = dir.join("manifest");
+    match manifest::load(disk, &dir, store) {
+        Err(ManifestError::Lost { .. }) if is_first => Ok(manifest::Loaded::default()),
+        Ok(loaded) if loaded.generation == 0 && !is_first => Err(ManifestError::Lost { dir }),
         loaded => loaded,
     }
 }
