@@ -90,7 +90,7 @@ pub fn check_header(bytes: &[u8], id: SegmentId) -> Result<(), BadSegment> {
         && bytes.get(32..).and_then(|rest| Cursor(rest).u32()) == bytes.get(..32).map(crc32c::crc32c);
     match format {
         Some(format) if whole && format != FORMAT => Err(BadSegment::Newer(format)),
-        _ if whole => Err(BadSegment::Foreign),
+        _ if whole && bytes.get(..32) != expected.get(..32) => Err(BadSegment::Foreign),
         _ => Err(BadSegment::Damaged),
     }
 }

@@ -12,11 +12,12 @@ use std::sync::Arc;
 use super::inspect::{Inspection, read_segment};
 use super::walk::{Seen, walk};
 use super::{ToolError, print, rebuild};
+use crate::frames::Table;
 use crate::message::memory::MemoryAccount;
 use crate::persist::DataDir;
 use crate::persist::disk::{Disk, Open};
 use crate::persist::journal::SyncMode;
-use crate::persist::record::QueueRecord;
+use crate::persist::recovery::FoundQueue;
 use crate::persist::segment::{SegmentId, encode_header, path, put_record};
 use crate::persist::shelf::{Rewrite, Segment, Shelf, Written};
 use crate::persist::store::{Opened, Settings, Store};
@@ -74,13 +75,19 @@ fn give_up(disk: &Arc<dyn Disk>, data_dir: &DataDir) -> Result<(), ToolError> {
         disk_limit: 0,
         paging_ratio: 1.0,
     };
-    let Opened { store, mut queues, .. } = Store::open(Arc::clone(disk), settings, id, MemoryAccount::new(u64::MAX))?;
+    let Opened { store, queues, .. } = Store::open(Arc::clone(disk), settings, id, MemoryAccount::new(u64::MAX))?;
+    let names = |id: u64, found: &FoundQueue| {
+        let declared = inspection.declared.iter().find(|record| record.id == id);
+        let declared = declared.map(|record| (record.vhost.clone(), record.name.clone()));
+        declared.or_else(|| found.names.clone()).unwrap_or_default()
+    };
     let mut residents = Vec::new();
-    for (number, record) in inspection.declared.iter().enumerate() {
-        let Some(mut found) = queues.remove(&record.id) else { continue };
+    // Also those that are not declared: a catalog that is rebuilt may lack queues.
+    for (store_id, mut found) in queues {
         mend(&**disk, &mut found.shelf, id).map_err(ToolError::io(&found.shelf.dir()))?;
         found.damage.clear();
-        residents.push(Queue::new(number as u64, spec(record), Some(Arc::clone(&store)), Some(found)));
+        let (vhost, name) = names(store_id, &found);
+        residents.push(Queue::new(store_id, spec(&vhost, &name, store_id), Some(Arc::clone(&store)), Some(found)));
     }
     let done = store.leave_journal().map_err(ToolError::io(&dir));
     store.close();
@@ -92,16 +99,10 @@ fn most_common(sizes: &[u64]) -> Option<u64> {
     sizes.iter().copied().max_by_key(|size| sizes.iter().filter(|other| *other == size).count())
 }
 
-fn spec(record: &QueueRecord) -> QueueSpec {
-    QueueSpec {
-        vhost: record.vhost.as_str().into(),
-        name: record.name.as_str().into(),
-        durable: true,
-        auto_delete: record.auto_delete,
-        exclusive_owner: None,
-        arguments: record.arguments.clone(),
-        store_id: record.id,
-    }
+/// A queue of which only the messages matter.
+fn spec(vhost: &str, name: &str, store_id: u64) -> QueueSpec {
+    let (vhost, name, arguments) = (vhost.into(), name.into(), Table::default());
+    QueueSpec { vhost, name, durable: true, auto_delete: false, exclusive_owner: None, arguments, store_id }
 }
 
 /// Replaces the segments that are damaged.

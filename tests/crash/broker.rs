@@ -83,6 +83,11 @@ impl Broker {
         self.wait()
     }
 
+    /// Waits for a start that is refused.
+    pub fn end(&mut self) -> Death {
+        self.wait()
+    }
+
     fn wait(&mut self) -> Death {
         let end = Instant::now() + PATIENCE;
         // There is no wait with a time limit; but its end closes its output, which ends the listeners.
