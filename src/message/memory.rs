@@ -1,4 +1,7 @@
 //! The account of memory that messages and outboxes use, and the limit at which publishers wait.
+//!
+//! What the process has resident beyond the account (the allocator's slack, tables, buffers) counts too, as far as a share of
+//! the limit: more than that would not go away when messages do, and publishers would wait for ever.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
@@ -13,13 +16,22 @@ pub struct MemoryAccount {
     shards: [Shard; SHARDS],
     /// Bytes at which publishers are made to wait.
     limit: AtomicU64,
+    /// Bytes that the process has beyond the account, when it was last looked at.
+    beyond: AtomicU64,
 }
+
+/// Most of the limit that memory beyond the account may take: a third.
+const BEYOND_SHARE: u64 = 3;
 
 impl MemoryAccount {
     /// An account that lives as long as the process: every message points to its account without counting references.
     /// A node makes one when it starts.
     pub fn new(limit: u64) -> &'static Self {
-        Box::leak(Box::new(Self { shards: Default::default(), limit: AtomicU64::new(limit) }))
+        Box::leak(Box::new(Self {
+            shards: Default::default(),
+            limit: AtomicU64::new(limit),
+            beyond: AtomicU64::new(0),
+        }))
     }
 
     #[inline]
@@ -58,8 +70,26 @@ impl MemoryAccount {
 
     /// True while publishers must wait.
     pub fn is_over(&self) -> bool {
-        self.used() >= self.limit()
+        self.pressure() >= self.limit()
     }
+
+    /// Bytes that count towards the watermark: what is in use, and what the process has beyond it.
+    pub fn pressure(&self) -> u64 {
+        self.used().saturating_add(self.beyond.load(Relaxed))
+    }
+
+    /// Takes note of what the process has resident, in bytes.
+    pub fn note_resident(&self, bytes: u64) {
+        let beyond = bytes.saturating_sub(self.used()).min(self.limit() / BEYOND_SHARE);
+        self.beyond.store(beyond, Relaxed);
+    }
+}
+
+/// Bytes that this process has resident; 0 where the system does not say.
+pub fn resident_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.and_then(|rest| rest.trim().trim_end_matches("kB").trim().parse().ok()).map_or(0, |kib: u64| kib * 1024)
 }
 
 impl std::fmt::Debug for MemoryAccount {

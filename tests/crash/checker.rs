@@ -329,13 +329,14 @@ impl Checker {
 }
 
 impl Log {
-    /// Whether the only consumer may have been on the way of getting it when a run ended: it had not got anything of
-    /// that publisher that comes later, since deliveries do not overtake one another.
+    /// Whether the only consumer may have been on the way of getting it when a run ended, the first one or, where it came
+    /// back, a later one: it had not got anything of that publisher that comes later, since deliveries do not overtake one
+    /// another.
     fn may_have_been_in_flight(&self, id: Id, run: u32) -> bool {
         let Some(entry) = self.entries.get(&id) else { return false };
         let first = entry.published_in;
         let is_later = |run: u32| self.last_received.get(&(id.publisher, run)).is_some_and(|last| *last > id.sequence);
-        first < run && !is_later(first)
+        (first..run).any(|run| !is_later(run))
     }
 }
 

@@ -10,6 +10,7 @@ use std::sync::Weak;
 use std::time::Instant;
 
 use super::*;
+use crate::message::memory::resident_bytes;
 use crate::persist::disk::{DiskFile, Open};
 use crate::persist::points;
 use crate::persist::resident::Flush;
@@ -67,6 +68,7 @@ impl Keeper {
     }
 
     fn turn(&mut self, store: &Store) {
+        store.memory.note_resident(resident_bytes());
         let worked = store.turn();
         if worked.is_err() {
             self.give_up_ballast(store);
@@ -374,7 +376,7 @@ impl Store {
     /// Lets backlogs leave memory, the largest first, until messages take no more than their share.
     fn page_out(&self) -> io::Result<()> {
         let most = (self.memory.limit() as f64 * self.paging_ratio()) as u64;
-        if self.memory.used() < most || self.paging_ratio() >= 1.0 {
+        if self.memory.pressure() < most || self.paging_ratio() >= 1.0 {
             return Ok(());
         }
         let mut queues: Vec<_> = self
@@ -386,7 +388,7 @@ impl Store {
             .collect();
         queues.sort_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
         for (_, queue) in queues {
-            if self.memory.used() < most {
+            if self.memory.pressure() < most {
                 break;
             }
             self.flush(std::slice::from_ref(&queue), None)?;
