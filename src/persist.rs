@@ -16,6 +16,8 @@ pub mod codec;
 pub mod data_dir;
 pub mod definitions;
 pub mod disk;
+#[cfg(test)]
+mod drawings;
 pub mod encoding;
 pub mod export;
 pub mod journal;

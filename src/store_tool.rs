@@ -19,6 +19,7 @@ mod catalog;
 mod dump;
 mod finding;
 mod inspect;
+#[cfg(not(feature = "sled-catalog"))]
 mod memory_file;
 mod print;
 mod rebuild;

@@ -386,6 +386,20 @@ fn in_a_segment() {
 }
 
 #[test]
+fn a_damaged_queue_can_be_deleted_and_made_anew() {
+    let (file, at, _, head, _) = block_of(&body("young", 1));
+    let damaged = Damaged::new(&[(file, (at + head) as u64)]);
+    let (mut broker, address) = Broker::start(damaged.dir.path(), &SETTINGS);
+    for method in [method::queue_delete("young"), method::queue_declare("young").durable()] {
+        on_channel(address, |client| ask(client, &method)).expect("it is carried out");
+    }
+    assert_eq!(drain(address, "young"), (vec![], None));
+    assert_eq!(broker.stop(), Death::Exited(Default::default()));
+    let (code, text) = damaged.store(&["check"]);
+    assert!(code == 0 || text.contains("Only queues that have been deleted are concerned"), "{text}");
+}
+
+#[test]
 fn in_a_copy_of_the_identity() {
     for name in ["identity", "identity.copy"] {
         let length = fs::metadata(template().join(name)).expect("a file").len();
