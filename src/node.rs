@@ -18,7 +18,7 @@ use crate::connection::registry::Registry;
 use crate::message::memory::MemoryAccount;
 use crate::persist::disk::{Disk, RealDisk};
 use crate::persist::journal::SyncMode;
-use crate::persist::store::{Opened, Settings, Store, StoreError};
+use crate::persist::store::{LOOK_AT_SEGMENTS, Opened, Settings, Store, StoreError};
 use crate::persist::{CatalogError, DataDir, DataDirError, open_catalog};
 use crate::vhost::Broker;
 use crate::vhost::broker::{Removed, StartError};
@@ -187,6 +187,7 @@ fn open_store(
             DiskFreeLimit::Relative(share) => (total_memory(config) as f64 * share) as u64,
         },
         paging_ratio: config.memory.paging_ratio,
+        look_at_segments: LOOK_AT_SEGMENTS,
     };
     Ok(Store::open(Arc::clone(disk), settings, data_dir.identity().number(), memory)?)
 }

@@ -26,4 +26,5 @@ mod crash {
     mod load;
     mod message;
     mod messages;
+    mod messages_power;
 }

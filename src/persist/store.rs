@@ -56,7 +56,12 @@ pub struct Settings {
     pub disk_limit: u64,
     /// Share of the memory watermark at which backlogs leave memory.
     pub paging_ratio: f64,
+    /// How often segments are looked at for rewriting.
+    pub look_at_segments: Duration,
 }
+
+/// How often segments are looked at, unless somebody is in a hurry.
+pub const LOOK_AT_SEGMENTS: Duration = Duration::from_secs(1);
 
 /// Why the store cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -97,6 +102,8 @@ pub struct Store {
     /// Share of the memory watermark at which backlogs leave memory, in thousandths.
     paging: AtomicU64,
     closing: AtomicBool,
+    /// All queues have said what has been delivered: what the keeper writes now is the last word.
+    at_rest: AtomicBool,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -259,6 +266,7 @@ impl Store {
             self.journal.append(&items, None);
         }
         self.journal.close();
+        self.at_rest.store(true, Ordering::Release);
         self.bell.ring();
         let threads = std::mem::take(&mut *self.threads.lock());
         let me = std::thread::current().id();
@@ -269,8 +277,8 @@ impl Store {
         }
     }
 
-    fn is_closing(&self) -> bool {
-        self.closing.load(Ordering::Acquire)
+    fn is_at_rest(&self) -> bool {
+        self.at_rest.load(Ordering::Acquire)
     }
 }
 

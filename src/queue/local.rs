@@ -154,6 +154,8 @@ pub(super) struct State {
     pub horizon_wanted: u64,
     /// Commit with which it is there.
     pub horizon_commit: u64,
+    /// The node stops: the journal has been told what has been delivered, and no horizon may follow.
+    pub resting: bool,
     /// What is on disk is damaged: where and how.
     pub damage: Option<Arc<str>>,
     /// Connections that wait for what `basic.get` will find.
@@ -232,6 +234,7 @@ impl Queue {
             loading: false,
             horizon_wanted,
             horizon_commit: 0,
+            resting: false,
             damage,
             getters: Vec::new(),
         };

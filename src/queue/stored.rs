@@ -44,7 +44,7 @@ impl Queue {
 
     /// Sees to it that a stall ends, and that the next one is prevented.
     pub(super) fn see_to(&self, state: &mut State, stall: Option<Stall>) {
-        let Some(store) = &self.store else { return };
+        let Some(store) = self.store.as_ref().filter(|_| !state.resting) else { return };
         let runs_low = state.engine.cold().count > 0
             && state.engine.ahead_count() < LOW
             && (state.engine.consumer_count() > 0 || stall.is_some());
@@ -290,6 +290,7 @@ impl Resident for Queue {
         if !Queue::is_durable(self) || state.deleted {
             return;
         }
+        state.resting = true;
         let delivered = state.engine.delivered();
         if state.engine.rest() || state.horizon_wanted > delivered {
             state.horizon_wanted = delivered;
@@ -366,7 +367,7 @@ impl Resident for Queue {
     fn horizon_is_written(&self) {
         let Some(store) = &self.store else { return };
         let mut state = self.state.lock();
-        if state.horizon_commit <= store.journal.committed() {
+        if state.horizon_commit <= store.journal.committed() && !state.resting {
             let horizon = state.horizon_wanted;
             state.engine.set_horizon(horizon);
         }

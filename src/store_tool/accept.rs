@@ -20,7 +20,7 @@ use crate::persist::journal::SyncMode;
 use crate::persist::recovery::FoundQueue;
 use crate::persist::segment::{SegmentId, encode_header, path, put_record};
 use crate::persist::shelf::{Rewrite, Segment, Shelf, Written};
-use crate::persist::store::{Opened, Settings, Store};
+use crate::persist::store::{LOOK_AT_SEGMENTS, Opened, Settings, Store};
 use crate::queue::{Queue, QueueSpec};
 
 /// Bytes of a journal file where there is none to go by.
@@ -74,6 +74,7 @@ fn give_up(disk: &Arc<dyn Disk>, data_dir: &DataDir) -> Result<(), ToolError> {
         segment: SEGMENT,
         disk_limit: 0,
         paging_ratio: 1.0,
+        look_at_segments: LOOK_AT_SEGMENTS,
     };
     let Opened { store, queues, .. } = Store::open(Arc::clone(disk), settings, id, MemoryAccount::new(u64::MAX))?;
     let names = |id: u64, found: &FoundQueue| {

@@ -217,9 +217,14 @@ impl Writer {
         } else {
             let journal = &self.journal;
             let wait = || tracing::debug!(target: "leveret::store", "the journal waits for a file");
-            let next = journal.files.next(self.next_block, wait).ok_or(Stop::Closed)?;
-            journal.on_full();
-            next
+            match journal.files.next(self.next_block, wait) {
+                Some(next) => {
+                    journal.on_full();
+                    next
+                }
+                // Nobody makes spare files any more, and what has gathered is to be written before the end.
+                None => self.made_to_measure(journal.settings.file_size)?,
+            }
         };
         self.current = Some((slot, FIRST));
         Ok(())

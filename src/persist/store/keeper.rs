@@ -25,8 +25,6 @@ const CHUNK: usize = 1 << 20;
 const BALLAST: u64 = 32 << 20;
 /// How often the room on the disk is looked at.
 const LOOK_AT_DISK: Duration = Duration::from_millis(100);
-/// How often segments are looked at for rewriting.
-const LOOK_AT_SEGMENTS: Duration = Duration::from_secs(1);
 
 pub(super) struct Keeper {
     store: Weak<Store>,
@@ -59,7 +57,7 @@ impl Keeper {
         loop {
             self.bell.wait(KEEPER_TICK);
             let Some(store) = self.store.upgrade() else { return };
-            if store.is_closing() {
+            if store.is_at_rest() {
                 store.at_end();
                 return;
             }
@@ -74,7 +72,7 @@ impl Keeper {
             self.give_up_ballast(store);
         }
         store.note_trouble(worked.err());
-        if self.looked_at_segments.elapsed() >= LOOK_AT_SEGMENTS {
+        if self.looked_at_segments.elapsed() >= store.settings.look_at_segments {
             self.looked_at_segments = Instant::now();
             store.rewrite_segments();
         }

@@ -84,6 +84,7 @@ impl Store {
             disk_alarm: AtomicBool::new(false),
             trouble: Mutex::new(None),
             closing: AtomicBool::new(false),
+            at_rest: AtomicBool::new(false),
             threads: Mutex::new(threads),
         });
         Ok(Opened { store, queues, of_any })

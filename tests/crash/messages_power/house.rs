@@ -1,0 +1,261 @@
+//! The store and its queues as a node has them, without connections: publishes and settlements go to them as from there.
+
+use std::sync::Arc;
+use std::thread::ThreadId;
+use std::time::{Duration, Instant};
+
+use leveret::frames::Table;
+use leveret::message::memory::MemoryAccount;
+use leveret::message::{Incoming, Message, MessageView, Ticket};
+use leveret::persist::disk::Disk;
+use leveret::persist::journal::Waiter;
+use leveret::persist::journal::item::{ItemWriter, Parts};
+use leveret::persist::recovery::FoundQueue;
+use leveret::persist::sim::SimDisk;
+use leveret::persist::store::{Opened, Settings, Store, StoreError};
+use leveret::queue::engine::{Delivery, Terms};
+use leveret::queue::local::{GetError, Subscriber};
+use leveret::queue::{Accept, ConsumerKey, Outlet, Queue, QueueSpec, Wakes};
+use parking_lot::{Condvar, Mutex};
+
+use super::model::Seen;
+use crate::crash::broker::PATIENCE;
+
+const STORE: u64 = 77;
+
+/// A delivery to a consumer.
+pub struct Delivered {
+    /// The queue's place among those of the schedule.
+    pub queue: u32,
+    pub seen: Seen,
+    pub no_ack: bool,
+    pub thread: ThreadId,
+}
+
+/// All consumers' outlet.
+#[derive(Default)]
+pub struct Sink(Mutex<Vec<Delivered>>);
+
+impl Sink {
+    pub fn take(&self) -> Vec<Delivered> {
+        std::mem::take(&mut *self.0.lock())
+    }
+}
+
+impl Outlet for Sink {
+    fn deliver(&self, to: &Subscriber, _: ConsumerKey, delivery: Delivery<'_>) -> (Accept, bool) {
+        let Delivery { message, position, redelivered, no_ack, .. } = delivery;
+        let seen = Seen { position, number: number(&message), redelivered };
+        let thread = std::thread::current().id();
+        self.0.lock().push(Delivered { queue: to.slot, seen, no_ack, thread });
+        (Accept::Taken, false)
+    }
+
+    fn deliver_reply(&self, _: u16, _: &[u8], _: MessageView<'_>) -> bool {
+        false
+    }
+
+    fn cancelled(&self, _: &Subscriber, _: u64) {}
+
+    fn wake(&self) {}
+}
+
+/// Something to wait for.
+#[derive(Default)]
+struct Bell {
+    rung: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Waiter for Bell {
+    fn wake(&self) {
+        *self.rung.lock() = true;
+        self.changed.notify_all();
+    }
+}
+
+impl Bell {
+    /// Waits for the bell or a moment.
+    fn wait(&self) {
+        let mut rung = self.rung.lock();
+        if !*rung {
+            self.changed.wait_for(&mut rung, Duration::from_millis(5));
+        }
+        *rung = false;
+    }
+}
+
+/// The body of a message: its number, its length, and the number again and again.
+pub fn body(number: u64, length: usize) -> Vec<u8> {
+    let mut body = number.to_le_bytes().to_vec();
+    let length = length.max(16);
+    body.extend((length as u64).to_le_bytes());
+    body.resize(length, number as u8);
+    body
+}
+
+/// The number of a message that is whole.
+fn number(message: &MessageView<'_>) -> u64 {
+    let word = |at: usize| u64::from_le_bytes(message.body[at..at + 8].try_into().expect("eight bytes"));
+    let number = word(0);
+    let is_whole = word(8) == message.body.len() as u64 && message.body[16..].iter().all(|b| *b == number as u8);
+    assert!(is_whole, "message {number} is not as it was published");
+    number
+}
+
+/// A message that has been put into queues.
+pub struct Put {
+    /// Index of the queue among those that were given, and the position there.
+    pub places: Vec<(usize, u64, bool)>,
+}
+
+/// A store that runs.
+pub struct House {
+    pub store: Arc<Store>,
+    pub sink: Arc<Sink>,
+    memory: &'static MemoryAccount,
+    bell: Arc<Bell>,
+}
+
+impl House {
+    /// Opens the store; what was found of the queues is given back.
+    pub fn open(
+        disk: &SimDisk,
+        settings: Settings,
+        memory: &'static MemoryAccount,
+    ) -> Result<(Self, std::collections::HashMap<u64, FoundQueue>), StoreError> {
+        let disk: Arc<dyn Disk> = Arc::new(disk.clone());
+        let Opened { store, queues, .. } = Store::open(disk, settings, STORE, memory)?;
+        Ok((Self { store, sink: Arc::default(), memory, bell: Arc::default() }, queues))
+    }
+
+    pub fn queue(&self, number: u64, store_id: u64, found: Option<FoundQueue>) -> Arc<Queue> {
+        let spec = QueueSpec {
+            vhost: "/".into(),
+            name: format!("q{number}").into(),
+            durable: store_id != 0,
+            auto_delete: false,
+            exclusive_owner: None,
+            arguments: Table::default(),
+            store_id,
+        };
+        Queue::new(number, spec, Some(Arc::clone(&self.store)), found)
+    }
+
+    pub fn subscribe(&self, queue: &Queue, slot: u32, terms: Terms) -> ConsumerKey {
+        let outlet = Arc::clone(&self.sink) as Arc<dyn Outlet>;
+        let subscriber = Subscriber { outlet, channel: 1, slot, tag: b"c".as_slice().into() };
+        let (mut key, mut wakes) = (None, Wakes::default());
+        queue.subscribe(subscriber, terms, |k| key = Some(k), &mut wakes).expect("a queue in order");
+        wakes.run();
+        key.expect("it has been announced")
+    }
+
+    /// Publishes a run of messages to all these queues and hands the journal what has gathered, also in `wakes`. Says where
+    /// each message is, and in which commit.
+    pub fn publish(
+        &self,
+        queues: &[Arc<Queue>],
+        bodies: Vec<Vec<u8>>,
+        persistent: bool,
+        also: impl FnOnce(&mut Wakes),
+    ) -> (Vec<Put>, u64) {
+        let message = |body| Message::from_parts(b"\0\x01q", &[0, 0], body, persistent, self.memory);
+        let mut run: Vec<Incoming<'_>> = bodies.into_iter().map(|body| Incoming::Held(message(body))).collect();
+        let mut wakes = Wakes::default();
+        let mut landed = Vec::new();
+        for (index, queue) in queues.iter().enumerate() {
+            let taken = queue.publish(run.iter_mut(), &mut wakes).expect("a queue in order");
+            landed.extend(taken.map(|taken| (index, queue.spec.store_id, taken)));
+        }
+        let (mut items, mut written, mut acks) = (Vec::new(), Vec::new(), Vec::new());
+        let delivered = landed.iter().any(|(.., l)| l.delivered);
+        let mut has_route = false;
+        for (index, incoming) in run.iter_mut().enumerate() {
+            let consumed = landed.iter().filter(|(.., l)| l.consumed.contains(&index));
+            let holders = landed.len() - consumed.clone().count();
+            if !persistent || holders == 0 {
+                continue;
+            }
+            acks.extend(consumed.map(|(_, queue, l)| (*queue, l.first + index as u64)));
+            let mut writer = ItemWriter(&mut items);
+            if !std::mem::replace(&mut has_route, true) {
+                writer.route(landed.iter().map(|(_, queue, l)| (*queue, l.first)));
+            }
+            let view = incoming.view();
+            let parts = Parts { route: view.route, properties: view.properties, body: view.body };
+            let at = writer.message(index as u64, delivered, parts);
+            written.push((incoming.hold(), at as u32, holders as u32));
+        }
+        for (queue, position) in acks {
+            ItemWriter(&mut items).ack(queue, std::iter::once(position..position + 1));
+        }
+        also(&mut wakes);
+        let mut commit = 0;
+        if !items.is_empty() {
+            items.append(&mut wakes.take_items());
+            let ticket = self.store.journal.append(&items, None);
+            commit = ticket.commit;
+            for (message, at, holders) in written {
+                message.set_ticket(Ticket { commit, offset: ticket.offset.map(|offset| offset + at) }, holders);
+            }
+        }
+        wakes.run();
+        let place = |index: usize| {
+            let at = |(queue, _, l): &(usize, u64, leveret::queue::local::Landed)| {
+                (*queue, l.first + index as u64, l.consumed.contains(&index))
+            };
+            Put { places: landed.iter().map(at).collect() }
+        };
+        ((0..run.len()).map(place).collect(), commit)
+    }
+
+    /// The number of a commit in which, or before which, everything is that was said so far.
+    pub fn mark(&self) -> u64 {
+        // An item that is not written.
+        let waiter = Arc::clone(&self.bell) as Arc<dyn Waiter>;
+        self.store.journal.append(&[0; 5], Some(&waiter)).commit
+    }
+
+    /// Waits until a commit is done; false when that is not to be expected any more.
+    pub fn wait(&self, commit: u64) -> bool {
+        let end = Instant::now() + PATIENCE;
+        while self.store.journal.committed() < commit {
+            if self.store.trouble().is_some() || self.store.failure().borrow().is_some() {
+                return false;
+            }
+            assert!(Instant::now() < end, "commit {commit} does not get done");
+            self.bell.wait();
+        }
+        true
+    }
+
+    /// One message, if there is one and it can be had at once.
+    pub fn get(queue: &Queue, no_ack: bool) -> Result<Option<Seen>, GetError> {
+        let mut got = None;
+        queue.get(no_ack, |message| got = message)?;
+        Ok(got.map(|got| Seen {
+            position: got.position,
+            number: number(&got.message.view()),
+            redelivered: got.redelivered,
+        }))
+    }
+
+    /// All messages of a queue without consumers. They are unacked afterwards.
+    pub fn take_all(&self, queue: &Queue) -> Vec<Seen> {
+        let end = Instant::now() + PATIENCE;
+        let mut all = Vec::new();
+        loop {
+            match Self::get(queue, false) {
+                Ok(Some(seen)) => all.push(seen),
+                Ok(None) => return all,
+                Err(GetError::NotYet) => {
+                    assert!(Instant::now() < end, "a message cannot be had: {:?}", self.store.trouble());
+                    queue.wait(Arc::clone(&self.bell) as Arc<dyn Waiter>);
+                    self.bell.wait();
+                }
+                Err(error) => panic!("FALSE DAMAGE: {error:?}"),
+            }
+        }
+    }
+}
