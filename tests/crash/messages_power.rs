@@ -25,7 +25,7 @@ use model::{Model, Published};
 
 #[test]
 fn nothing_committed_is_lost_when_the_power_is_cut() {
-    run(count(40));
+    run(count(20));
 }
 
 #[test]
