@@ -120,6 +120,18 @@ pub fn load(disk: &dyn Disk, dir: &Path, store: u64) -> Result<Loaded, ManifestE
     if newest > 0 { Err(ManifestError::Lost { dir: dir.to_path_buf() }) } else { Ok(Loaded::default()) }
 }
 
+/// Sees to it that what [`load`] has read is on the disk, and not only in the system's memory: before this, nothing may be
+/// given up that only an earlier checkpoint needs.
+///
+/// # Errors
+/// As the disk says.
+pub fn sync(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
+    for name in disk.list(dir)?.iter().filter(|name| generation_of(name).is_some()) {
+        disk.open(&dir.join(name), Open::Write)?.sync_data()?;
+    }
+    disk.sync_dir(dir)
+}
+
 /// The highest number of a file pair.
 ///
 /// # Errors

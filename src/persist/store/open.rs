@@ -44,6 +44,8 @@ impl Store {
             tracing::error!(target: "leveret::store", "{text}");
         }
         let Found { queues, of_any } = found;
+        // After a kill, what was read may not have reached the disk; a power cut from here on must not take it back.
+        manifest::sync(&*disk, &manifest_dir).map_err(at(&manifest_dir))?;
         cut_tail(&*disk, &journal_dir, &replayed).map_err(at(&journal_dir))?;
 
         let shelves = queues.iter().filter(|(_, q)| !q.shelf.is_empty()).map(|(id, _)| *id).collect();
