@@ -362,6 +362,14 @@ impl Shelf {
             self.next_segment = self.next_segment.max(written.segment + 1);
             return;
         };
+        // A segment that died while it was copied has left, and with it what was known of its dead.
+        let left: Vec<Range<u64>> =
+            self.segments.iter().filter(|s| numbers.contains(&s.number)).map(|s| s.first..s.last + 1).collect();
+        for (position, _) in &written.records {
+            if !left.iter().any(|range| range.contains(position)) {
+                self.dead.insert(*position);
+            }
+        }
         let gone = &mut self.gone;
         self.segments.retain(|s| {
             let replaced = numbers.contains(&s.number);

@@ -227,7 +227,8 @@ impl<'f> Schedule<'f> {
     fn end(&mut self, house: &House, queues: Vec<Option<Live>>) {
         let why = house.store.trouble().or_else(|| house.store.failure().borrow().clone());
         let (mut committed, mut flags) = (house.store.journal.committed(), true);
-        match self.random.below(8) {
+        let how = self.random.below(8);
+        match how {
             0 if house.store.trouble().is_none() && house.store.failure().borrow().is_none() => {
                 house.store.close();
                 self.note(house);
@@ -252,7 +253,7 @@ impl<'f> Schedule<'f> {
         drop(queues);
         house.store.close();
         self.note(house);
-        self.history.push(format!("end: committed {committed}, flags {flags}, trouble {why:?}"));
+        self.history.push(format!("end {how}: committed {committed}, flags {flags}, trouble {why:?}"));
         for place in &mut self.places {
             place.model.ended(committed, flags);
         }

@@ -93,6 +93,21 @@ fn mostly_dead_segments_are_rewritten_together() {
     assert_eq!(shelf.take_gone().len(), 3);
 }
 
+#[test]
+fn what_died_with_its_segment_while_it_was_rewritten_stays_dead() {
+    let mut shelf = shelf();
+    for n in 0..3_u32 {
+        let records: Vec<_> = (0..10).map(|p| (u64::from(n) * 10 + p, false)).collect();
+        shelf.add(u64::from(n + 1) * 10, &[written(n, &records, 1000)], &[true; 10]);
+    }
+    (0..20).filter(|p| p % 10 != 4).for_each(|position| shelf.settle(position, true));
+    let rewrite = shelf.rewritable(1000).unwrap();
+    shelf.settle(4, true);
+    shelf.replace(&rewrite, &written(rewrite.number, &[(4, false), (14, false)], 200));
+    assert!(shelf.is_dead(4) && !shelf.is_dead(14));
+    assert_eq!(shelf.live(), 11);
+}
+
 proptest! {
     /// Whatever is flushed and settled in whatever order, the shelf counts what lives as a map does, also after it was
     /// written and read back.

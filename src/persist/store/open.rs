@@ -186,6 +186,8 @@ fn take_over(disk: &dyn Disk, settings: &JournalSettings, replayed: Replayed) ->
             None => spare.push(slot),
         }
     }
+    // A file that was made just before a kill may not be in the directory on disk yet, and is written from now on.
+    disk.sync_dir(&settings.dir)?;
     full.sort_by_key(|used| used.first_block);
     Ok(Files::new(VecDeque::from(full), spare, next_block))
 }

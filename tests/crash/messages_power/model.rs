@@ -53,6 +53,8 @@ pub struct Model {
     /// The highest position that was delivered for the first time.
     last_new: Option<u64>,
     told: Vec<u64>,
+    /// What is not to come back, for the report of a failure.
+    past: BTreeMap<u64, Entry>,
 }
 
 impl Model {
@@ -137,11 +139,12 @@ impl Model {
 
     /// The broker has ended when these commits were done. `flags` says that it must know what it has delivered.
     pub fn ended(&mut self, committed: u64, flags: bool) {
-        self.entries.retain(|_, entry| {
+        let past = self.entries.extract_if(.., |_, entry| {
             let is_gone = matches!(entry.gone, Gone::By(commit) if commit <= committed);
-            if !entry.persistent || is_gone {
-                return false;
-            }
+            !entry.persistent || is_gone
+        });
+        self.past.extend(past);
+        self.entries.retain(|_, entry| {
             entry.commit = entry.commit.filter(|commit| *commit <= committed).map(|_| 0);
             if entry.gone != Gone::No {
                 entry.gone = Gone::Perhaps;
@@ -165,17 +168,18 @@ impl Model {
             assert!(last.is_none_or(|last| last < seen.position), "REORDERED: {seen:?} after {last:?}");
             last = Some(seen.position);
             let entry = self.entries.get(&seen.position);
-            let entry = entry.unwrap_or_else(|| panic!("UNEXPECTED: {seen:?}, settled or never published"));
+            let entry = entry.unwrap_or_else(|| panic!("UNEXPECTED: {seen:?} {:?}", self.past.get(&seen.position)));
             assert_eq!(entry.number, seen.number, "another message at its position: {seen:?}");
             assert!(seen.redelivered || !entry.delivered, "WITHOUT flag: {entry:?}");
         }
         let mut there = all.iter().peekable();
-        self.entries.retain(|position, entry| {
+        let missing = self.entries.extract_if(.., |position, entry| {
             let is_there = there.next_if(|seen| seen.position == *position).is_some();
             let must = entry.commit.is_some() && entry.gone == Gone::No;
             assert!(is_there || !must, "LOST: {entry:?} at {position}");
-            is_there
+            !is_there
         });
+        self.past.extend(missing);
         for seen in all {
             self.delivered(Seen { redelivered: true, ..*seen }, false, false);
         }
