@@ -4,7 +4,7 @@
 //!
 //! - [`frames`]: bytes to AMQP frames, methods, properties and tables, and back. [`config`]: `rabbit.conf` to one typed
 //!   value. [`auth`]: users, passwords, permissions.
-//!   [`message`]: a message as it is borrowed or held, and the account of memory.
+//!   [`clock`]: the time of day. [`message`]: a message as it is borrowed or held, and the account of memory.
 //! - [`exchange`]: the matching of messages to bindings. [`persist`]: what outlives the process. [`queue`]: the queue
 //!   engine and what runs it; it stands on [`persist`].
 //! - [`vhost`]: names to exchanges and queues; the one place where metadata changes.
@@ -17,6 +17,7 @@
 //! consumers there and then, by appending to their connections' outboxes, and wakes only those tasks that sleep.
 
 pub mod auth;
+pub mod clock;
 pub mod config;
 pub mod connection;
 pub mod exchange;

@@ -8,6 +8,7 @@
 //! A message that came in one piece is kept just as it lay in the read buffer, frame headers included: one copy, one
 //! allocation. A body that came in several frames keeps the buffer that it was put together in.
 
+use std::num::NonZeroU64;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -20,7 +21,26 @@ pub mod memory;
 /// Bodies from this size in bytes on are shared with the outboxes instead of copied into them.
 pub const LARGE_BODY: usize = 16 * 1024;
 
-/// Where the parts of a message lie in its bytes, and what the queues need to know of its properties.
+/// What queues need to know of a message, beside its bytes. Times are in milliseconds since 1970.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traits {
+    /// When it was published (or, for a dead letter, moved here).
+    pub at: u64,
+    /// When it expires by its own `expiration`; in the queue of a delayed exchange, when it is due.
+    pub due: Option<NonZeroU64>,
+    /// The `priority` property; 0 when there is none.
+    pub priority: u8,
+    pub persistent: bool,
+}
+
+impl Traits {
+    /// Of a message that has nothing special.
+    pub fn plain(at: u64, persistent: bool) -> Self {
+        Self { at, persistent, ..Self::default() }
+    }
+}
+
+/// Where the parts of a message lie in its bytes, and what the queues need to know of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Layout {
     /// Exchange and routing key, two short strings.
@@ -28,7 +48,7 @@ pub struct Layout {
     /// Flag words and property values.
     pub properties: Range<u32>,
     pub body: Range<u32>,
-    pub persistent: bool,
+    pub traits: Traits,
 }
 
 /// The parts of a message in place.
@@ -134,12 +154,12 @@ impl Message {
         route: &[u8],
         properties: &[u8],
         body: Vec<u8>,
-        persistent: bool,
+        traits: Traits,
         account: &'static MemoryAccount,
     ) -> Self {
         let bytes = [route, properties].concat();
         let (end_of_route, end) = (to_u32(route.len()), to_u32(bytes.len()));
-        let layout = Layout { route: 0..end_of_route, properties: end_of_route..end, body: end..end, persistent };
+        let layout = Layout { route: 0..end_of_route, properties: end_of_route..end, body: end..end, traits };
         Self::with_body(&bytes, layout, Some(body), account)
     }
 
@@ -154,7 +174,12 @@ impl Message {
     }
 
     pub fn is_persistent(&self) -> bool {
-        self.0.header.header.layout.persistent
+        self.traits().persistent
+    }
+
+    #[inline]
+    pub fn traits(&self) -> Traits {
+        self.0.header.header.layout.traits
     }
 
     /// Where the journal has it; `None` when it has not been handed to the journal.
@@ -221,9 +246,14 @@ impl Incoming<'_> {
     }
 
     pub fn is_persistent(&self) -> bool {
+        self.traits().persistent
+    }
+
+    #[inline]
+    pub fn traits(&self) -> Traits {
         match self {
-            Self::Borrowed { layout, .. } => layout.persistent,
-            Self::Held(message) => message.is_persistent(),
+            Self::Borrowed { layout, .. } => layout.traits,
+            Self::Held(message) => message.traits(),
         }
     }
 }
@@ -236,7 +266,7 @@ mod tests {
     fn memory_is_charged_once_and_given_back_with_the_last_clone() {
         let account = MemoryAccount::new(u64::MAX);
         let view = MessageView { route: b"\x01e\x01k", properties: &[0, 0], body: b"body" };
-        let one = Message::from_parts(view.route, view.properties, view.body.to_vec(), false, account);
+        let one = Message::from_parts(view.route, view.properties, view.body.to_vec(), Traits::default(), account);
         let two = one.clone();
         assert_eq!(two.view(), view);
         assert_eq!(account.used(), one.charged_bytes() as u64);
@@ -249,7 +279,7 @@ mod tests {
     #[test]
     fn a_borrowed_message_is_copied_only_once() {
         let account = MemoryAccount::new(u64::MAX);
-        let layout = Layout { route: 0..2, properties: 4..6, body: 7..9, persistent: true };
+        let layout = Layout { route: 0..2, properties: 4..6, body: 7..9, traits: Traits::plain(0, true) };
         let mut incoming = Incoming::Borrowed { bytes: b"\0\0..\0\0.xy", layout, account };
         let (one, two) = (incoming.hold(), incoming.hold());
         assert_eq!(one.view().body, b"xy");

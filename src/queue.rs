@@ -8,7 +8,9 @@
 
 pub mod arguments;
 pub mod engine;
+pub mod letter;
 pub mod local;
+pub mod settings;
 mod stored;
 
 pub use engine::{Accept, ConsumerKey, Settlement};

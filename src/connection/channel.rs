@@ -13,7 +13,7 @@ use super::error::Failure;
 use crate::frames::method::{self, Publish};
 use crate::frames::{BODY_HARD_LIMIT, ContentHeader, Frame, FrameKind, Method, MethodId, Refusal, ReplyCode, frame};
 use crate::message::memory::MemoryAccount;
-use crate::message::{Layout, MessageView};
+use crate::message::{Layout, MessageView, Traits};
 
 /// A publish with its content.
 #[derive(Debug, PartialEq, Eq)]
@@ -331,7 +331,9 @@ pub fn whole_publish(buffer: &[u8], frame_max: u32, max_message_size: u64) -> Op
     // What is kept of the message begins with its route.
     let offset = route.start;
     let shift = |r: Range<u32>| r.start.saturating_sub(offset)..r.end.saturating_sub(offset);
-    let layout = Layout { route: shift(route), properties: shift(properties), body: shift(body), persistent: false };
+    // What queues need to know of it is filled in once its properties have been read.
+    let traits = Traits::default();
+    let layout = Layout { route: shift(route), properties: shift(properties), body: shift(body), traits };
     let content = Content::InPlace { bytes: bytes.get(offset as usize..)?, layout };
     let Publish { mandatory, immediate, .. } = publish;
     Some((first.channel, Publication { mandatory, immediate, body_size: header.body_size, content }, end))

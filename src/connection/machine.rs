@@ -355,6 +355,9 @@ impl Machine {
     fn run_frames(&mut self, bytes: &[u8]) -> Option<usize> {
         let mut work = Work::default();
         let mut done = 0;
+        if let Phase::Running(session) = &mut self.phase {
+            session.now_ms = session.broker.clock.now_ms();
+        }
         while let Phase::Running(session) = &mut self.phase
             && self.waiting.is_none()
         {

@@ -6,6 +6,7 @@
 //! once or when the journal has done its commit.
 
 use std::collections::HashMap;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use super::channel::{Content, Publication};
@@ -18,7 +19,7 @@ use crate::exchange::ExchangeType;
 use crate::frames::method::split_route;
 use crate::frames::table::{self, ValueRef};
 use crate::frames::{DecodeError, MethodId, Properties, Refusal, content};
-use crate::message::{Incoming, Message, MessageView};
+use crate::message::{Incoming, Message, MessageView, Traits};
 use crate::queue::arguments::check_expiry;
 use crate::queue::{Queue, Settlement, Wakes};
 use crate::vhost::broker::ReplyAddress;
@@ -211,7 +212,7 @@ impl Session {
         }
         let view = publication.content.view();
         let properties = Properties::parse(view.properties).map_err(|e| Failure::undecodable(e, MethodId::PUBLISH))?;
-        let is_persistent = properties.is_persistent();
+        let traits = traits_of(&properties, self.now_ms);
         if content::has_more_flags(view.properties) {
             let one_word = content::with_one_flag_word(view.properties);
             let content =
@@ -219,7 +220,7 @@ impl Session {
             return self.publish(number, Publication { content, ..publication }, work);
         }
         if is_plain(&properties) && self.follows_last(number, view.route, work) {
-            work.publishes.messages.push(self.incoming(publication.content, is_persistent));
+            work.publishes.messages.push(self.incoming(publication.content, traits));
             return Ok(());
         }
         let resolved = if is_plain(&properties) {
@@ -232,9 +233,9 @@ impl Session {
         let mut incoming = match properties {
             Some(properties) => {
                 let body = view.body.to_vec();
-                Incoming::Held(Message::from_parts(view.route, &properties, body, is_persistent, self.broker.memory))
+                Incoming::Held(Message::from_parts(view.route, &properties, body, traits, self.broker.memory))
             }
-            None => self.incoming(publication.content, is_persistent),
+            None => self.incoming(publication.content, traits),
         };
         let mut confirm = None;
         match self.channels.get_mut(&number).map(|state| &mut state.mode) {
@@ -280,15 +281,15 @@ impl Session {
 
     /// The message as it goes into queues.
     #[inline]
-    fn incoming<'b>(&self, content: Content<'b>, persistent: bool) -> Incoming<'b> {
+    fn incoming<'b>(&self, content: Content<'b>, traits: Traits) -> Incoming<'b> {
         let account = self.broker.memory;
         match content {
             Content::InPlace { bytes, mut layout } => {
-                layout.persistent = persistent;
+                layout.traits = traits;
                 Incoming::Borrowed { bytes, layout, account }
             }
             Content::Assembled { route, properties, body } => {
-                Incoming::Held(Message::from_parts(&route, &properties, body, persistent, account))
+                Incoming::Held(Message::from_parts(&route, &properties, body, traits, account))
             }
         }
     }
@@ -497,6 +498,18 @@ fn names(route: &[u8]) -> Result<(&str, &str), Unroutable> {
 
 fn key_is_reply(routing_key: &str) -> bool {
     routing_key.as_bytes().starts_with(REPLY_PREFIX)
+}
+
+/// What queues need to know of a message with these properties that is published now.
+#[inline]
+fn traits_of(properties: &Properties<'_>, now: u64) -> Traits {
+    let after = properties.expiration.and_then(|text| std::str::from_utf8(text).ok()?.parse::<u64>().ok());
+    Traits {
+        at: now,
+        due: after.and_then(|ms| NonZeroU64::new(now.saturating_add(ms))),
+        priority: properties.priority.unwrap_or(0),
+        persistent: properties.is_persistent(),
+    }
 }
 
 /// True when the route cache may decide: no property needs a look.

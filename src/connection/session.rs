@@ -104,6 +104,8 @@ pub struct Session {
     unconfirmed: VecDeque<Unconfirmed>,
     pub(super) rules: Option<Arc<Rules>>,
     pub(super) rules_epoch: u64,
+    /// The time of the current read, in milliseconds since 1970.
+    pub now_ms: u64,
 }
 
 impl Session {
@@ -123,6 +125,7 @@ impl Session {
             unconfirmed: VecDeque::new(),
             rules,
             rules_epoch,
+            now_ms: 0,
         }
     }
 

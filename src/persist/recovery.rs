@@ -15,7 +15,7 @@ use super::ranges::Ranges;
 use super::shelf::Shelf;
 use super::state::QueueState;
 use crate::message::memory::MemoryAccount;
-use crate::message::{Message, Ticket};
+use crate::message::{Message, Ticket, Traits};
 
 /// A queue as it was found.
 pub struct FoundQueue {
@@ -261,7 +261,8 @@ impl<'a> Recovery<'a> {
 
 /// A message of the journal in memory. Its record is of an earlier run.
 fn held(parts: Parts<'_>, memory: &'static MemoryAccount) -> Message {
-    let message = Message::from_parts(parts.route, parts.properties, parts.body.to_vec(), true, memory);
+    let message =
+        Message::from_parts(parts.route, parts.properties, parts.body.to_vec(), Traits::plain(0, true), memory);
     message.set_ticket(Ticket { commit: 0, offset: None }, 1);
     message
 }

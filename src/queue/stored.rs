@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::engine::Stall;
 use super::local::{Leaving, Queue, State, Wakes};
 use crate::frames::Refusal;
-use crate::message::{Layout, Message};
+use crate::message::{Layout, Message, Traits};
 use crate::persist::journal::Waiter;
 use crate::persist::journal::item::ItemWriter;
 use crate::persist::resident::{Flush, Resident};
@@ -201,7 +201,7 @@ fn held(record: &Record<'_>, memory: &'static crate::message::memory::MemoryAcco
         route: 0..route,
         properties: route..properties,
         body: properties..body,
-        persistent: !record.transient,
+        traits: Traits::plain(0, !record.transient),
     };
     Message::new(record.content, layout, memory)
 }

@@ -12,6 +12,7 @@ use super::channels::ChannelCounts;
 use super::command::{Applied, Command};
 use super::topology::Vhost;
 use crate::auth::{Directory, Hashing, Pattern, Permissions, User, password};
+use crate::clock::Clock;
 use crate::config::{Config, DefaultUser};
 use crate::frames::{Refusal, Table};
 use crate::message::memory::MemoryAccount;
@@ -58,6 +59,7 @@ type OnRemoved = Box<dyn Fn(Removed<'_>) + Send + Sync>;
 pub struct Broker {
     pub config: Config,
     pub memory: &'static MemoryAccount,
+    pub clock: Arc<Clock>,
     pub directory: Directory,
     pub replies: DashMap<String, ReplyAddress>,
     pub(super) channels: ChannelCounts,
@@ -95,6 +97,7 @@ impl Broker {
         let broker = Self {
             config,
             memory,
+            clock: Arc::new(Clock::system()),
             directory,
             replies: DashMap::new(),
             channels: ChannelCounts::default(),

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::frames::Table;
-use crate::message::Incoming;
+use crate::message::{Incoming, Traits};
 use crate::queue::Wakes;
 use crate::queue::engine::Terms;
 use crate::queue::local::QueueSpec;
@@ -25,7 +25,7 @@ fn queue() -> Arc<Queue> {
 }
 
 fn message(memory: &'static MemoryAccount) -> Incoming<'static> {
-    Incoming::Held(Message::from_parts(b"\0\x01q", &[0, 0], b"body".to_vec(), false, memory))
+    Incoming::Held(Message::from_parts(b"\0\x01q", &[0, 0], b"body".to_vec(), Traits::default(), memory))
 }
 
 #[test]

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::message::memory::MemoryAccount;
-use crate::message::{Incoming, Message};
+use crate::message::{Incoming, Message, Traits};
 
 /// Books deliveries, and takes as many as it is told.
 #[derive(Default)]
@@ -98,7 +98,8 @@ impl Queue {
         match step {
             Step::Publish(count) => {
                 for _ in 0..count {
-                    let message = Message::from_parts(&[0, 0], &[0, 0], Vec::new(), true, self.account);
+                    let message =
+                        Message::from_parts(&[0, 0], &[0, 0], Vec::new(), Traits::plain(0, true), self.account);
                     let position = self.engine.next_position();
                     let placed = self.engine.publish(&mut Incoming::Held(message), &mut self.consumers);
                     if placed == Placed::Waiting {

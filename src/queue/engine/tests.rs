@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::message::memory::MemoryAccount;
-use crate::message::{Incoming, Message};
+use crate::message::{Incoming, Message, Traits};
 
 /// Consumers are numbered by the test; the outlet of each is that number.
 #[derive(Default)]
@@ -41,7 +41,7 @@ impl Outlets<usize> for Recorder {
 }
 
 fn message(account: &'static MemoryAccount) -> Incoming<'static> {
-    Incoming::Held(Message::from_parts(&[0, 0], &[0, 0], Vec::new(), false, account))
+    Incoming::Held(Message::from_parts(&[0, 0], &[0, 0], Vec::new(), Traits::default(), account))
 }
 
 #[derive(Clone, Debug)]
