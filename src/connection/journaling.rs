@@ -73,7 +73,7 @@ impl Entries {
             return;
         }
         let delivered = self.landed.iter().any(|(_, landed)| landed.delivered);
-        let (mut has_route, mut some_consumed) = (false, Vec::new());
+        let (mut route_of, mut some_consumed) = (None, Vec::new());
         for (index, incoming) in run.iter_mut().enumerate() {
             if !incoming.is_persistent() {
                 continue;
@@ -84,13 +84,14 @@ impl Entries {
                 continue;
             }
             let mut writer = ItemWriter(&mut self.items);
-            if !has_route {
-                has_route = true;
-                writer.route(self.landed.iter().map(|(queue, landed)| (*queue, landed.first)));
+            let traits = incoming.traits();
+            if route_of != Some(traits.at) {
+                route_of = Some(traits.at);
+                writer.route(traits.at, self.landed.iter().map(|(queue, landed)| (*queue, landed.first)));
             }
             let view = incoming.view();
             let parts = Parts { route: view.route, properties: view.properties, body: view.body };
-            let at = writer.message(index as u64, delivered, parts);
+            let at = writer.message(index as u64, delivered, traits, parts);
             let place = u32::try_from(at).unwrap_or(u32::MAX);
             self.written.push((incoming.hold(), place, u32::try_from(holders).unwrap_or(u32::MAX)));
             if consumed > 0 {

@@ -6,11 +6,13 @@
 //!
 //! ```text
 //! record   length u32 of what follows the CRC, CRC32C u32 of the length and of what follows, number u64, kind u8, payload
-//! 0 begin       format u32 (1), store u64
+//! 0 begin       format u32 (2), store u64
 //! 1 queue       queue u64, state (see Shelf and QueueState)
 //! 2 gone        queue u64: it has been deleted
 //! 3 complete    first block to read u64, last synced block u64
 //! ```
+//!
+//! In format 1, states did not begin with their version. It is read, and format 2 written at every start.
 //!
 //! Records are numbered from 0 in each file. The files are `manifest-N.a` and `manifest-N.b`; the highest complete N counts.
 
@@ -22,8 +24,10 @@ use std::sync::Arc;
 use super::disk::{Disk, DiskFile, Open};
 use super::encoding::Cursor;
 use super::points;
+use super::state::VERSION_1;
 
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
+const OLDEST_FORMAT: u32 = 1;
 const BEGIN: u8 = 0;
 const QUEUE: u8 = 1;
 const GONE: u8 = 2;
@@ -162,7 +166,7 @@ fn read_copy(disk: &dyn Disk, path: PathBuf, store: u64) -> Result<Option<Copy>,
     let mut copy = Copy { path: path.clone(), content: Content::default(), complete: 0, broken_at: None };
     let mut building = Content::default();
     let mut at = 0;
-    let mut number = 0;
+    let (mut number, mut format) = (0, FORMAT);
     while at < bytes.len() {
         let Some((kind, payload, length)) = bytes.get(at..).and_then(|rest| read_record(rest, number)) else {
             copy.broken_at = Some(at as u64);
@@ -170,8 +174,8 @@ fn read_copy(disk: &dyn Disk, path: PathBuf, store: u64) -> Result<Option<Copy>,
         };
         let mut cursor = Cursor(payload);
         let understood = match kind {
-            BEGIN => begin(&mut cursor, &path, store)?,
-            _ => take(kind, &mut cursor, &mut building),
+            BEGIN => begin(&mut cursor, &path, store)?.map(|of| format = of),
+            _ => take(kind, format, &mut cursor, &mut building),
         };
         if understood.is_none() {
             copy.broken_at = Some(at as u64);
@@ -187,19 +191,22 @@ fn read_copy(disk: &dyn Disk, path: PathBuf, store: u64) -> Result<Option<Copy>,
     Ok(Some(copy))
 }
 
-fn begin(cursor: &mut Cursor<'_>, path: &Path, store: u64) -> Result<Option<()>, ManifestError> {
+/// Reads the format.
+fn begin(cursor: &mut Cursor<'_>, path: &Path, store: u64) -> Result<Option<u32>, ManifestError> {
     match (cursor.u32(), cursor.u64()) {
-        (Some(FORMAT), Some(of)) if of == store => Ok(Some(())),
-        (Some(FORMAT), Some(_)) => Err(ManifestError::Foreign { path: path.to_path_buf() }),
-        (Some(format), _) if format != FORMAT => Err(ManifestError::Newer { path: path.to_path_buf(), format }),
+        (Some(format @ OLDEST_FORMAT..=FORMAT), Some(of)) if of == store => Ok(Some(format)),
+        (Some(OLDEST_FORMAT..=FORMAT), Some(_)) => Err(ManifestError::Foreign { path: path.to_path_buf() }),
+        (Some(format), _) if format > FORMAT => Err(ManifestError::Newer { path: path.to_path_buf(), format }),
         _ => Ok(None),
     }
 }
 
-fn take(kind: u8, cursor: &mut Cursor<'_>, content: &mut Content) -> Option<()> {
+fn take(kind: u8, format: u32, cursor: &mut Cursor<'_>, content: &mut Content) -> Option<()> {
     match kind {
         QUEUE => {
-            content.queues.insert(cursor.u64()?, cursor.0.into());
+            let queue = cursor.u64()?;
+            let version: &[u8] = if format == OLDEST_FORMAT { &[VERSION_1] } else { &[] };
+            content.queues.insert(queue, [version, cursor.0].concat().into());
         }
         GONE => {
             content.queues.remove(&cursor.u64()?);
@@ -408,6 +415,21 @@ mod tests {
         assert_eq!(load(&RealDisk, dir.path(), 9).unwrap().content, content);
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2, "older files are removed");
         assert!(matches!(load(&RealDisk, dir.path(), 8), Err(ManifestError::Foreign { .. })));
+    }
+
+    #[test]
+    fn a_manifest_of_format_1_is_read_and_written_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut bytes = Vec::new();
+        put_record(&mut bytes, 0, BEGIN, &[&1_u32.to_le_bytes(), &9_u64.to_le_bytes()]);
+        put_record(&mut bytes, 1, QUEUE, &[&7_u64.to_le_bytes(), b"state"]);
+        put_record(&mut bytes, 2, COMPLETE, &[&5_u64.to_le_bytes(), &4_u64.to_le_bytes()]);
+        COPIES.iter().for_each(|copy| std::fs::write(file(dir.path(), 1, copy), &bytes).unwrap());
+        let content = load(&RealDisk, dir.path(), 9).unwrap().content;
+        assert_eq!((&*content.queues[&7], content.first_block), (&b"\x01state"[..], 5));
+        drop(open(dir.path()));
+        let loaded = load(&RealDisk, dir.path(), 9).unwrap();
+        assert_eq!((loaded.content, loaded.generation), (content, 2));
     }
 
     #[test]

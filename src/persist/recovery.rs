@@ -6,6 +6,7 @@
 //! the journal's size, not by the backlog.
 
 use std::collections::{BTreeMap, HashMap};
+use std::num::NonZeroU64;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -27,6 +28,8 @@ pub struct FoundQueue {
     pub horizon: u64,
     /// How often messages that live have been returned.
     pub returns: BTreeMap<u64, u32>,
+    /// Until when messages that live are held back, in milliseconds since 1970.
+    pub held_back: BTreeMap<u64, u64>,
     /// What is wrong with it.
     pub damage: Vec<String>,
     /// The names it had, as far as the manifest knows.
@@ -66,6 +69,7 @@ struct Building {
     /// What the journal says.
     horizon: u64,
     returns: BTreeMap<u64, u32>,
+    held_back: BTreeMap<u64, u64>,
     damage: Vec<String>,
     names: Option<(String, String)>,
 }
@@ -80,6 +84,7 @@ impl Building {
             known_horizon: 0,
             horizon: 0,
             returns: BTreeMap::new(),
+            held_back: BTreeMap::new(),
             damage: Vec::new(),
             names: None,
         }
@@ -100,6 +105,19 @@ impl Building {
         if position >= self.shelf.flushed() && !self.settled.contains(position) {
             self.messages.insert(position, message.clone());
         }
+    }
+
+    /// A message was returned for the `count`th time. What is known may be of a later time.
+    fn requeue(&mut self, position: u64, count: u32, until: Option<NonZeroU64>) {
+        let known = self.returns.entry(position).or_default();
+        if count < *known {
+            return;
+        }
+        *known = count;
+        match until {
+            Some(until) => self.held_back.insert(position, until.get()),
+            None => self.held_back.remove(&position),
+        };
     }
 
     fn settle(&mut self, positions: &Ranges) {
@@ -128,7 +146,9 @@ impl Building {
 
     fn finish(mut self) -> FoundQueue {
         let (shelf, messages) = (&self.shelf, &self.messages);
-        self.returns.retain(|p, _| messages.contains_key(p) || shelf.holds(*p));
+        let lives = |position: &u64| messages.contains_key(position) || shelf.holds(*position);
+        self.returns.retain(|position, _| lives(position));
+        self.held_back.retain(|position, _| lives(position));
         let horizon = self.horizon.max(self.known_horizon);
         FoundQueue {
             next_position: self.next_position.max(horizon).max(self.shelf.flushed()),
@@ -136,6 +156,7 @@ impl Building {
             messages: self.messages.into_iter().collect(),
             horizon,
             returns: self.returns,
+            held_back: self.held_back,
             damage: self.damage,
             names: self.names,
         }
@@ -172,6 +193,7 @@ impl<'a> Recovery<'a> {
                     next_position: state.next_position,
                     known_horizon: state.horizon,
                     returns: state.returns,
+                    held_back: state.held_back,
                     damage: state.damage,
                     names: Some((state.vhost.to_owned(), state.name.to_owned())),
                     ..Building::new(shelf)
@@ -197,15 +219,12 @@ impl<'a> Recovery<'a> {
         match item {
             Item::Void => {}
             Item::Route(routes) => self.set_route(routes),
-            Item::Message { offset, delivered, parts } => self.message(offset, delivered, parts),
+            Item::Message { offset, delivered, traits, parts } => self.message(offset, delivered, traits, parts),
             Item::Ack { queue, positions } => self.queue(queue).settle(&positions),
-            Item::Requeue { queue, count, positions } => {
-                let returns = &mut self.queue(queue).returns;
+            Item::Requeue { queue, count, until, positions } => {
                 let count = u32::try_from(count).unwrap_or(u32::MAX);
-                for position in positions.iter().flatten() {
-                    let known = returns.entry(position).or_default();
-                    *known = count.max(*known);
-                }
+                let queue = self.queue(queue);
+                positions.iter().flatten().for_each(|position| queue.requeue(position, count, until));
             }
             Item::Horizon { queue, position } => {
                 let queue = self.queue(queue);
@@ -221,8 +240,8 @@ impl<'a> Recovery<'a> {
         self.route.extend(routes.iter());
     }
 
-    fn message(&mut self, offset: u64, delivered: bool, parts: Parts<'_>) {
-        let message = held(parts, self.memory);
+    fn message(&mut self, offset: u64, delivered: bool, traits: Traits, parts: Parts<'_>) {
+        let message = held(traits, parts, self.memory);
         for (queue, first) in std::mem::take(&mut self.route) {
             self.queue(queue).message(first.saturating_add(offset), delivered, &message);
             self.route.push((queue, first));
@@ -260,9 +279,76 @@ impl<'a> Recovery<'a> {
 }
 
 /// A message of the journal in memory. Its record is of an earlier run.
-fn held(parts: Parts<'_>, memory: &'static MemoryAccount) -> Message {
-    let message =
-        Message::from_parts(parts.route, parts.properties, parts.body.to_vec(), Traits::plain(0, true), memory);
+fn held(traits: Traits, parts: Parts<'_>, memory: &'static MemoryAccount) -> Message {
+    let message = Message::from_parts(parts.route, parts.properties, parts.body.to_vec(), traits, memory);
     message.set_ticket(Ticket { commit: 0, offset: None }, 1);
     message
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::persist::journal::item::{ItemWriter, Items};
+
+    /// What is found of queue 7 after these items, on top of a state.
+    fn recover(state: Option<Vec<u8>>, write: impl FnOnce(&mut ItemWriter<'_>)) -> FoundQueue {
+        let mut bytes = Vec::new();
+        write(&mut ItemWriter(&mut bytes));
+        let manifest = state.map(|state| (7, state.into())).into_iter().collect();
+        let mut recovery = Recovery::new(Path::new("/queues"), 1, MemoryAccount::new(u64::MAX), &manifest);
+        Items::new(&bytes).for_each(|item| recovery.apply(item.unwrap()));
+        recovery.finish().queues.remove(&7).unwrap()
+    }
+
+    fn publish(writer: &mut ItemWriter<'_>, first: u64, count: u64) {
+        let traits = Traits { due: NonZeroU64::new(99), priority: 3, ..Traits::plain(0, true) };
+        writer.route(1234, std::iter::once((7, first)));
+        (0..count).for_each(|offset| {
+            writer.message(offset, false, traits, Parts { route: &[0, 0], properties: &[0, 0], body: b"body" });
+        });
+    }
+
+    fn one(position: u64) -> impl Iterator<Item = std::ops::Range<u64>> {
+        std::iter::once(position..position + 1)
+    }
+
+    #[test]
+    fn messages_keep_their_traits() {
+        let found = recover(None, |writer| publish(writer, 5, 1));
+        let traits = Traits { at: 1234, due: NonZeroU64::new(99), priority: 3, persistent: true };
+        assert_eq!(found.messages.iter().map(|(p, m)| (*p, m.traits())).collect::<Vec<_>>(), [(5, traits)]);
+    }
+
+    #[test]
+    fn messages_are_held_back_until_they_are_returned_otherwise_or_settled() {
+        let until = |ms| NonZeroU64::new(ms).unwrap();
+        let found = recover(None, |writer| {
+            publish(writer, 0, 4);
+            (0..4).for_each(|position| writer.requeue_until(7, 1, until(50), one(position)));
+            writer.requeue(7, 2, one(1));
+            writer.ack(7, one(2));
+            writer.requeue_until(7, 2, until(70), one(3));
+        });
+        assert_eq!(found.held_back, BTreeMap::from([(0, 50), (3, 70)]));
+        assert_eq!(found.returns, BTreeMap::from([(0, 1), (1, 2), (3, 2)]));
+    }
+
+    #[test]
+    fn what_the_journal_says_again_does_not_hold_back_what_was_returned_since() {
+        let state = QueueState {
+            vhost: "/",
+            name: "hare",
+            next_position: 2,
+            horizon: 0,
+            returns: BTreeMap::from([(0, 2), (1, 1)]),
+            held_back: BTreeMap::from([(1, 50)]),
+            damage: Vec::new(),
+        };
+        let state = state.encode(&Shelf::new(Path::new("/queues"), 1, 7));
+        let found = recover(Some(state), |writer| {
+            publish(writer, 0, 2);
+            writer.requeue_until(7, 1, NonZeroU64::new(40).unwrap(), one(0));
+        });
+        assert_eq!((found.returns, found.held_back), (BTreeMap::from([(0, 2), (1, 1)]), BTreeMap::from([(1, 50)])));
+    }
 }

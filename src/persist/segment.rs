@@ -3,25 +3,33 @@
 //! ```text
 //! header (64 bytes)                       record
 //!  0 magic "LEVSEGM1"                      0 length of what follows the CRC, u32
-//!  8 format u32 (1)                        4 CRC32C u32 of the length and of what follows
+//!  8 format u32 (2)                        4 CRC32C u32 of the length and of what follows
 //! 12 number of the segment u32             8 position u64
-//! 16 store u64                            16 flags u8: 1 transient, gone after a restart
-//! 24 queue u64                            17 length of the route u16
-//! 32 CRC32C u32 of bytes 0 to 32          19 length of the properties u32
-//! 36 zeros                                23 route, properties, body
+//! 16 store u64                            16 flags u8: 1 transient, gone after a restart; 2 due; 4 priority;
+//! 24 queue u64                               8 time; 16 persistent, in a queue that is not durable
+//! 32 CRC32C u32 of bytes 0 to 32          17 length of the route u16
+//! 36 zeros                                19 length of the properties u32
+//!                                         23 with their flags: when it was published u64, when it is due u64, priority u8
+//!                                            route, properties, body
 //! ```
+//!
+//! Files of format 1 have no flags but the first; they are read, and not written any more.
 //!
 //! How many bytes of a file count is in the manifest; what lies behind them is from a flush that was not finished.
 
 use std::io;
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 
 use super::disk::{Disk, DiskFile, Open};
 use super::encoding::Cursor;
 use super::journal::item::Parts;
+use crate::message::Traits;
 
 const MAGIC: &[u8; 8] = b"LEVSEGM1";
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
+/// Formats that are read: what an earlier one lacks is not there.
+const OLDEST_FORMAT: u32 = 1;
 /// Bytes before the first record.
 pub const HEADER: usize = 64;
 /// Bytes of a record before its payload.
@@ -29,6 +37,10 @@ const RECORD_HEADER: usize = 8;
 /// Bytes of a record's payload before route, properties and body.
 const FIXED: usize = 15;
 const TRANSIENT: u8 = 1;
+const DUE: u8 = 2;
+const PRIORITY: u8 = 4;
+const AT: u8 = 8;
+const PERSISTENT: u8 = 16;
 
 /// Names a segment of a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,9 +76,13 @@ pub enum BadSegment {
 
 /// The first bytes of a segment file.
 pub fn encode_header(id: SegmentId) -> Vec<u8> {
+    header(id, FORMAT)
+}
+
+fn header(id: SegmentId, format: u32) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(HEADER);
     bytes.extend_from_slice(MAGIC);
-    bytes.extend_from_slice(&FORMAT.to_le_bytes());
+    bytes.extend_from_slice(&format.to_le_bytes());
     bytes.extend_from_slice(&id.number.to_le_bytes());
     bytes.extend_from_slice(&id.store.to_le_bytes());
     bytes.extend_from_slice(&id.queue.to_le_bytes());
@@ -81,48 +97,74 @@ pub fn encode_header(id: SegmentId) -> Vec<u8> {
 /// # Errors
 /// When they are not what was written for this segment, or of a later format.
 pub fn check_header(bytes: &[u8], id: SegmentId) -> Result<(), BadSegment> {
-    let expected = encode_header(id);
+    let format = Cursor(bytes.get(8..).unwrap_or_default()).u32();
+    let known = format.filter(|format| (OLDEST_FORMAT..=FORMAT).contains(format));
+    let expected = header(id, known.unwrap_or(FORMAT));
     if bytes.get(..HEADER) == Some(&*expected) {
         return Ok(());
     }
-    let format = Cursor(bytes.get(8..).unwrap_or_default()).u32();
     let whole = bytes.get(..8) == Some(MAGIC)
         && bytes.get(32..).and_then(|rest| Cursor(rest).u32()) == bytes.get(..32).map(crc32c::crc32c);
     match format {
-        Some(format) if whole && format != FORMAT => Err(BadSegment::Newer(format)),
+        Some(format) if whole && known.is_none() => Err(BadSegment::Newer(format)),
         _ if whole && bytes.get(..32) != expected.get(..32) => Err(BadSegment::Foreign),
         _ => Err(BadSegment::Damaged),
     }
 }
 
-/// Appends a record; says how long it is.
+/// Appends a record; says how long it is. `transient`: it is gone after a restart, though its message may be persistent.
 #[inline]
-pub fn put_record(out: &mut Vec<u8>, position: u64, transient: bool, parts: Parts<'_>) -> usize {
+pub fn put_record(out: &mut Vec<u8>, position: u64, transient: bool, traits: Traits, parts: Parts<'_>) -> usize {
     let content = parts.route.len() + parts.properties.len() + parts.body.len();
     let start = out.len();
-    out.reserve(RECORD_HEADER + FIXED + content);
-    out.extend_from_slice(&u32::try_from(FIXED + content).unwrap_or(u32::MAX).to_le_bytes());
-    out.extend_from_slice(&[0; 4]);
+    out.reserve(RECORD_HEADER + FIXED + OPTIONAL + content);
+    out.extend_from_slice(&[0; RECORD_HEADER]);
     out.extend_from_slice(&position.to_le_bytes());
-    out.push(if transient { TRANSIENT } else { 0 });
+    out.push(flags(transient, traits));
     out.extend_from_slice(&u16::try_from(parts.route.len()).unwrap_or(u16::MAX).to_le_bytes());
     out.extend_from_slice(&u32::try_from(parts.properties.len()).unwrap_or(u32::MAX).to_le_bytes());
+    if traits.at > 0 {
+        out.extend_from_slice(&traits.at.to_le_bytes());
+    }
+    if let Some(due) = traits.due {
+        out.extend_from_slice(&due.get().to_le_bytes());
+    }
+    if traits.priority > 0 {
+        out.push(traits.priority);
+    }
     out.extend_from_slice(parts.route);
     out.extend_from_slice(parts.properties);
     out.extend_from_slice(parts.body);
-    let length = out.get(start..start + 4).map_or(0, crc32c::crc32c);
-    let crc = out.get(start + RECORD_HEADER..).map_or(0, |rest| crc32c::crc32c_append(length, rest));
+    let length = u32::try_from(out.len() - start - RECORD_HEADER).unwrap_or(u32::MAX).to_le_bytes();
+    let crc = out.get(start + RECORD_HEADER..).map_or(0, |rest| crc32c::crc32c_append(crc32c::crc32c(&length), rest));
+    if let Some((place, _)) = out.get_mut(start..).and_then(|record| record.split_first_chunk_mut::<4>()) {
+        *place = length;
+    }
     if let Some(place) = out.get_mut(start + 4..start + RECORD_HEADER) {
         place.copy_from_slice(&crc.to_le_bytes());
     }
     out.len() - start
 }
 
+/// Bytes that the traits of a message take at most.
+const OPTIONAL: usize = 17;
+
+fn flags(transient: bool, traits: Traits) -> u8 {
+    let flag = |flag, is_set| if is_set { flag } else { 0 };
+    flag(TRANSIENT, transient)
+        | flag(DUE, traits.due.is_some())
+        | flag(PRIORITY, traits.priority > 0)
+        | flag(AT, traits.at > 0)
+        | flag(PERSISTENT, transient && traits.persistent)
+}
+
 /// A record, in place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record<'a> {
     pub position: u64,
+    /// Gone after a restart.
     pub transient: bool,
+    pub traits: Traits,
     pub parts: Parts<'a>,
     /// The parts in one piece.
     pub content: &'a [u8],
@@ -160,12 +202,18 @@ pub fn read_record(bytes: &[u8]) -> Read<'_> {
 fn parse(payload: &[u8]) -> Option<Record<'_>> {
     let mut cursor = Cursor(payload);
     let position = cursor.u64()?;
-    let transient = cursor.u8()? & TRANSIENT != 0;
+    let flags = cursor.u8()?;
+    (flags & !(TRANSIENT | DUE | PRIORITY | AT | PERSISTENT) == 0).then_some(())?;
+    let transient = flags & TRANSIENT != 0;
     let route = usize::from(u16::from_le_bytes(*cursor.bytes(2)?.first_chunk()?));
     let properties = usize::try_from(cursor.u32()?).ok()?;
+    let at = if flags & AT != 0 { cursor.u64()? } else { 0 };
+    let due = if flags & DUE != 0 { Some(NonZeroU64::new(cursor.u64()?)?) } else { None };
+    let priority = if flags & PRIORITY != 0 { cursor.u8()? } else { 0 };
+    let traits = Traits { at, due, priority, persistent: !transient || flags & PERSISTENT != 0 };
     let content = cursor.0;
     let parts = Parts { route: cursor.bytes(route)?, properties: cursor.bytes(properties)?, body: cursor.0 };
-    Some(Record { position, transient, parts, content, length: RECORD_HEADER + payload.len() })
+    Some(Record { position, transient, traits, parts, content, length: RECORD_HEADER + payload.len() })
 }
 
 /// A part of a segment file.
@@ -264,11 +312,22 @@ mod tests {
 
     const ID: SegmentId = SegmentId { store: 1, queue: 2, number: 3 };
 
+    /// All kinds of them.
+    fn traits(n: usize) -> Traits {
+        let n = n as u64;
+        Traits {
+            at: n % 3,
+            due: NonZeroU64::new(n % 4),
+            priority: (n % 2) as u8,
+            persistent: n.is_multiple_of(3) || n.is_multiple_of(2),
+        }
+    }
+
     fn write(dir: &Path, bodies: &[&[u8]]) -> Span {
         let mut bytes = encode_header(ID);
         for (n, body) in bodies.iter().enumerate() {
             let parts = Parts { route: b"\x00\x01q", properties: &[0, 0], body };
-            put_record(&mut bytes, n as u64 * 2, n % 2 == 1, parts);
+            put_record(&mut bytes, n as u64 * 2, n % 2 == 1, traits(n), parts);
         }
         let path = path(dir, 3);
         std::fs::write(&path, &bytes).unwrap();
@@ -279,6 +338,7 @@ mod tests {
         let (mut all, mut buffer, mut span) = (Vec::new(), Vec::new(), span.clone());
         while span.offset < span.end {
             span.offset = read_span(&RealDisk, &span, most, &mut buffer, |r| {
+                assert_eq!(r.traits, traits(all.len()));
                 all.push((r.position, r.transient, r.parts.body.to_vec()));
                 true
             })?;
@@ -295,6 +355,32 @@ mod tests {
         for most in [1, 8, 40, 100, 6000, 1 << 20] {
             assert_eq!(read_all(&span, most).unwrap(), all, "{most}");
         }
+    }
+
+    #[test]
+    fn a_file_of_format_1_is_read() {
+        let mut bytes = header(ID, 1);
+        for (position, flags, body) in [(5_u64, 0, b'a'), (7, 1, b'b')] {
+            let mut rest = position.to_le_bytes().to_vec();
+            rest.extend_from_slice(&[flags, 3, 0, 2, 0, 0, 0, 0, 1, b'q', 0, 0, body]);
+            let length = (rest.len() as u32).to_le_bytes();
+            bytes.extend_from_slice(&length);
+            bytes.extend_from_slice(&crc32c::crc32c_append(crc32c::crc32c(&length), &rest).to_le_bytes());
+            bytes.extend_from_slice(&rest);
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let path = path(dir.path(), 3);
+        std::fs::write(&path, &bytes).unwrap();
+        let span = Span { path, id: ID, offset: HEADER as u64, end: bytes.len() as u64, old: true };
+        let mut seen = Vec::new();
+        let read = read_span(&RealDisk, &span, 1 << 20, &mut Vec::new(), |r| {
+            seen.push((r.position, r.transient, r.traits, r.parts.body[0]));
+            true
+        });
+        assert_eq!(read.unwrap(), span.end);
+        assert_eq!(seen, [(5, false, Traits::plain(0, true), b'a'), (7, true, Traits::plain(0, false), b'b')]);
+        assert_eq!(check_header(&header(ID, 3), ID), Err(BadSegment::Newer(3)));
+        assert_eq!(check_header(&header(SegmentId { number: 4, ..ID }, 1), ID), Err(BadSegment::Foreign));
     }
 
     #[test]

@@ -5,12 +5,13 @@
 //! stalls because what comes next is cold, the queue asks one of the store's readers to come by ([`Resident::load`]), at
 //! most one at a time; when it stalls at the horizon, it has the journal write a new one and goes on when that is done.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::engine::Stall;
 use super::local::{Leaving, Queue, State, Wakes};
 use crate::frames::Refusal;
-use crate::message::{Layout, Message, Traits};
+use crate::message::{Layout, Message};
 use crate::persist::journal::Waiter;
 use crate::persist::journal::item::ItemWriter;
 use crate::persist::resident::{Flush, Resident};
@@ -197,12 +198,8 @@ fn held(record: &Record<'_>, memory: &'static crate::message::memory::MemoryAcco
     let route = end(&[parts.route]);
     let properties = end(&[parts.route, parts.properties]);
     let body = end(&[record.content]);
-    let layout = Layout {
-        route: 0..route,
-        properties: route..properties,
-        body: properties..body,
-        traits: Traits::plain(0, !record.transient),
-    };
+    let layout =
+        Layout { route: 0..route, properties: route..properties, body: properties..body, traits: record.traits };
     Message::new(record.content, layout, memory)
 }
 
@@ -313,6 +310,7 @@ impl Resident for Queue {
             // A horizon on its way counts: its record may be in a file that is used again now.
             horizon: engine.horizon().max(engine.delivered()).max(*horizon_wanted),
             returns: engine.returns().iter().filter(|(p, _)| **p < flushed).map(|(p, n)| (*p, *n)).collect(),
+            held_back: BTreeMap::new(),
             damage: damage.as_deref().map(|text| vec![text.to_owned()]).unwrap_or_default(),
         }
         .encode(shelf);

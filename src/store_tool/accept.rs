@@ -128,7 +128,7 @@ fn rewrite(disk: &dyn Disk, shelf: &mut Shelf, store: u64, segment: &Segment) ->
             && !record.transient
             && !shelf.is_dead(record.position)
         {
-            put_record(&mut bytes, record.position, false, record.parts);
+            put_record(&mut bytes, record.position, false, record.traits, record.parts);
             written.records.push((record.position, false));
         }
     })?;

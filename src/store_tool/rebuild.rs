@@ -31,6 +31,7 @@ pub fn content(disk: &dyn Disk, dir: &Path, id: u64, declared: &[QueueRecord]) -
             // What of it has been delivered is not known.
             horizon: shelf.flushed(),
             returns: Default::default(),
+            held_back: Default::default(),
             damage: vec!["both copies of the manifest were lost".to_owned()],
         };
         queues.insert(record.id, state.encode(&shelf).into());

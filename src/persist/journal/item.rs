@@ -3,9 +3,11 @@
 //! ```text
 //! item      kind u8, length u32, payload
 //! 0 void    anything: a message that was settled before it was written
-//! 1 route   count u32, then for each queue: its id u64, the position of the first message u64
-//! 2 message offset (varint; added to each queue's first position), flags u8, length of the route (varint), length of the
-//!           properties (varint), then route, properties and body to the end of the item
+//! 1 route   count u32, then for each queue: its id u64, the position of the first message u64 (read, and not written any
+//!           more: kind 8 is)
+//! 2 message offset (varint; added to each queue's first position), flags u8 (1 delivered before it was written, 2 due,
+//!           4 priority), when it is due (u64, only with its flag), priority (u8, only with its flag), length of the
+//!           route (varint), length of the properties (varint), then route, properties and body to the end of the item
 //! 3 ack     queue u64, ranges
 //! 4 requeue queue u64, count u64, ranges: messages that have been returned so many times
 //! 5 horizon queue u64, position u64: messages below it may have been delivered
@@ -13,30 +15,41 @@
 //!           the queue is deleted: nothing is kept then)
 //! 7 delivered queue u64, position u64: written when the node stops in order: only messages below it have been delivered,
 //!           whatever horizons say before
+//! 8 route   at u64: when the messages that follow were published; then as kind 1
+//! 9 held back queue u64, count u64, until u64, ranges: messages that have been returned so many times, and wait until
+//!           then
 //! ranges    count (varint), then for each: start minus the end of the one before (varint), length (varint)
 //! ```
+//!
+//! Times are milliseconds since 1970.
 //!
 //! A message belongs to the queues of the route item before it. The order of items of one queue does not matter: what is
 //! acked anywhere in the journal is gone, also when its message is written after the ack.
 
+use std::num::NonZeroU64;
 use std::ops::Range;
 
 use super::super::encoding::{Cursor, put_varint};
 use super::super::ranges::Ranges;
+use crate::message::Traits;
 
 pub const VOID: u8 = 0;
-const ROUTE: u8 = 1;
+const PLAIN_ROUTE: u8 = 1;
 const MESSAGE: u8 = 2;
 const ACK: u8 = 3;
 const REQUEUE: u8 = 4;
 const HORIZON: u8 = 5;
 const PURGE: u8 = 6;
 const ALL_DELIVERED: u8 = 7;
+const ROUTE: u8 = 8;
+const REQUEUE_UNTIL: u8 = 9;
 
 /// Bytes before the payload of an item.
 pub const ITEM_HEADER: usize = 5;
-/// Flag of a message: it has been delivered before it was written.
+/// Flags of a message: it has been delivered before it was written; what of its traits is there.
 const DELIVERED: u8 = 1;
+const DUE: u8 = 2;
+const PRIORITY: u8 = 4;
 
 /// The parts of a stored message, in place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,17 +64,44 @@ pub struct Parts<'a> {
 pub enum Item<'a> {
     Void,
     Route(Routes<'a>),
-    Message { offset: u64, delivered: bool, parts: Parts<'a> },
-    Ack { queue: u64, positions: Ranges },
-    Requeue { queue: u64, count: u64, positions: Ranges },
-    Horizon { queue: u64, position: u64 },
-    Purge { queue: u64, below: u64, kept: Ranges },
-    Delivered { queue: u64, below: u64 },
+    Message {
+        offset: u64,
+        delivered: bool,
+        traits: Traits,
+        parts: Parts<'a>,
+    },
+    Ack {
+        queue: u64,
+        positions: Ranges,
+    },
+    /// Messages that were returned, and until when they are held back.
+    Requeue {
+        queue: u64,
+        count: u64,
+        until: Option<NonZeroU64>,
+        positions: Ranges,
+    },
+    Horizon {
+        queue: u64,
+        position: u64,
+    },
+    Purge {
+        queue: u64,
+        below: u64,
+        kept: Ranges,
+    },
+    Delivered {
+        queue: u64,
+        below: u64,
+    },
 }
 
 /// The queues of a route item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Routes<'a>(&'a [u8]);
+
+/// Bytes of a route's payload before its queues: the time, and how many there are.
+const ROUTE_FIXED: usize = 12;
 
 impl Routes<'_> {
     /// Queue and first position of each.
@@ -89,8 +129,10 @@ impl ItemWriter<'_> {
         }
     }
 
-    pub fn route(&mut self, queues: impl Iterator<Item = (u64, u64)>) {
+    /// The queues of the messages that follow, the position of the first one in each, and when they were published.
+    pub fn route(&mut self, at: u64, queues: impl Iterator<Item = (u64, u64)>) {
         let start = self.begin(ROUTE);
+        self.0.extend_from_slice(&at.to_le_bytes());
         self.0.extend_from_slice(&[0; 4]);
         let mut count = 0_u32;
         for (queue, position) in queues {
@@ -98,19 +140,28 @@ impl ItemWriter<'_> {
             self.0.extend_from_slice(&position.to_le_bytes());
             count += 1;
         }
-        if let Some(place) = self.0.get_mut(start..start + 4) {
+        if let Some(place) = self.0.get_mut(start + 8..start + ROUTE_FIXED) {
             place.copy_from_slice(&count.to_le_bytes());
         }
         self.end(start);
     }
 
-    /// Writes a message; returns where its item begins.
+    /// Writes a message; returns where its item begins. Its time is that of the route before it, and it is persistent:
+    /// others are not written.
     #[inline]
-    pub fn message(&mut self, offset: u64, delivered: bool, parts: Parts<'_>) -> usize {
-        self.0.reserve(ITEM_HEADER + 24 + parts.route.len() + parts.properties.len() + parts.body.len());
+    pub fn message(&mut self, offset: u64, delivered: bool, traits: Traits, parts: Parts<'_>) -> usize {
+        self.0.reserve(ITEM_HEADER + 36 + parts.route.len() + parts.properties.len() + parts.body.len());
         let start = self.begin(MESSAGE);
         put_varint(self.0, offset);
-        self.0.push(if delivered { DELIVERED } else { 0 });
+        let flag = |flag, is_set| if is_set { flag } else { 0 };
+        let has_priority = traits.priority > 0;
+        self.0.push(flag(DELIVERED, delivered) | flag(DUE, traits.due.is_some()) | flag(PRIORITY, has_priority));
+        if let Some(due) = traits.due {
+            self.0.extend_from_slice(&due.get().to_le_bytes());
+        }
+        if has_priority {
+            self.0.push(traits.priority);
+        }
         put_varint(self.0, parts.route.len() as u64);
         put_varint(self.0, parts.properties.len() as u64);
         self.0.extend_from_slice(parts.route);
@@ -121,11 +172,22 @@ impl ItemWriter<'_> {
     }
 
     pub fn ack(&mut self, queue: u64, positions: impl Iterator<Item = Range<u64>>) {
-        self.ranges(ACK, queue, None, positions);
+        self.ranges(ACK, queue, &[], positions);
     }
 
     pub fn requeue(&mut self, queue: u64, count: u64, positions: impl Iterator<Item = Range<u64>>) {
-        self.ranges(REQUEUE, queue, Some(count), positions);
+        self.ranges(REQUEUE, queue, &[count], positions);
+    }
+
+    /// Messages that have been returned `count` times, and are held back until `until`.
+    pub fn requeue_until(
+        &mut self,
+        queue: u64,
+        count: u64,
+        until: NonZeroU64,
+        positions: impl Iterator<Item = Range<u64>>,
+    ) {
+        self.ranges(REQUEUE_UNTIL, queue, &[count, until.get()], positions);
     }
 
     pub fn horizon(&mut self, queue: u64, position: u64) {
@@ -144,13 +206,13 @@ impl ItemWriter<'_> {
     }
 
     pub fn purge(&mut self, queue: u64, below: u64, kept: &Ranges) {
-        self.ranges(PURGE, queue, Some(below), kept.iter());
+        self.ranges(PURGE, queue, &[below], kept.iter());
     }
 
-    fn ranges(&mut self, kind: u8, queue: u64, number: Option<u64>, ranges: impl Iterator<Item = Range<u64>>) {
+    fn ranges(&mut self, kind: u8, queue: u64, numbers: &[u64], ranges: impl Iterator<Item = Range<u64>>) {
         let start = self.begin(kind);
         self.0.extend_from_slice(&queue.to_le_bytes());
-        if let Some(number) = number {
+        for number in numbers {
             self.0.extend_from_slice(&number.to_le_bytes());
         }
         put_ranges(self.0, ranges);
@@ -184,7 +246,11 @@ pub fn ranges(cursor: &mut Cursor<'_>) -> Option<Ranges> {
 }
 
 /// Reads items one after the other.
-pub struct Items<'a>(Cursor<'a>);
+pub struct Items<'a> {
+    rest: Cursor<'a>,
+    /// The time of the route before.
+    at: u64,
+}
 
 /// The bytes of a block cannot be taken apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -192,34 +258,47 @@ pub struct BadItem;
 
 impl<'a> Items<'a> {
     pub fn new(bytes: &'a [u8]) -> Self {
-        Self(Cursor(bytes))
+        Self { rest: Cursor(bytes), at: 0 }
     }
 
     fn read(&mut self) -> Option<Item<'a>> {
-        let kind = self.0.u8()?;
-        let length = usize::try_from(self.0.u32()?).ok()?;
-        let mut payload = Cursor(self.0.bytes(length)?);
-        parse(kind, &mut payload)
+        let kind = self.rest.u8()?;
+        let length = usize::try_from(self.rest.u32()?).ok()?;
+        let mut payload = Cursor(self.rest.bytes(length)?);
+        match kind {
+            ROUTE => self.at = payload.u64()?,
+            PLAIN_ROUTE => self.at = 0,
+            _ => {}
+        }
+        parse(kind, &mut payload, self.at)
     }
 }
 
-fn parse<'a>(kind: u8, payload: &mut Cursor<'a>) -> Option<Item<'a>> {
+fn parse<'a>(kind: u8, payload: &mut Cursor<'a>, at: u64) -> Option<Item<'a>> {
     Some(match kind {
         VOID => Item::Void,
-        ROUTE => {
+        ROUTE | PLAIN_ROUTE => {
             let count = usize::try_from(payload.u32()?).ok()?;
             Item::Route(Routes(payload.bytes(count.checked_mul(16)?)?))
         }
         MESSAGE => {
             let offset = payload.varint()?;
-            let delivered = payload.u8()? & DELIVERED != 0;
+            let flags = payload.u8()?;
+            (flags & !(DELIVERED | DUE | PRIORITY) == 0).then_some(())?;
+            let due = if flags & DUE != 0 { Some(NonZeroU64::new(payload.u64()?)?) } else { None };
+            let priority = if flags & PRIORITY != 0 { payload.u8()? } else { 0 };
             let route = usize::try_from(payload.varint()?).ok()?;
             let properties = usize::try_from(payload.varint()?).ok()?;
             let parts = Parts { route: payload.bytes(route)?, properties: payload.bytes(properties)?, body: payload.0 };
-            Item::Message { offset, delivered, parts }
+            let traits = Traits { at, due, priority, persistent: true };
+            Item::Message { offset, delivered: flags & DELIVERED != 0, traits, parts }
         }
         ACK => Item::Ack { queue: payload.u64()?, positions: ranges(payload)? },
-        REQUEUE => Item::Requeue { queue: payload.u64()?, count: payload.u64()?, positions: ranges(payload)? },
+        REQUEUE | REQUEUE_UNTIL => {
+            let (queue, count) = (payload.u64()?, payload.u64()?);
+            let until = if kind == REQUEUE_UNTIL { Some(NonZeroU64::new(payload.u64()?)?) } else { None };
+            Item::Requeue { queue, count, until, positions: ranges(payload)? }
+        }
         HORIZON => Item::Horizon { queue: payload.u64()?, position: payload.u64()? },
         PURGE => Item::Purge { queue: payload.u64()?, below: payload.u64()?, kept: ranges(payload)? },
         ALL_DELIVERED => Item::Delivered { queue: payload.u64()?, below: payload.u64()? },
@@ -231,12 +310,12 @@ impl<'a> Iterator for Items<'a> {
     type Item = Result<Item<'a>, BadItem>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.0.is_empty() {
+        if self.rest.is_empty() {
             return None;
         }
         let item = self.read().ok_or(BadItem);
         if item.is_err() {
-            self.0 = Cursor(&[]);
+            self.rest = Cursor(&[]);
         }
         Some(item)
     }
@@ -310,7 +389,8 @@ impl OpenRoute {
         self.item.clear();
         self.item.extend_from_slice(item);
         self.queues.clear();
-        self.queues.extend(Routes(item.get(ITEM_HEADER + 4..).unwrap_or_default()).iter().map(|(queue, _)| queue));
+        self.queues
+            .extend(Routes(item.get(ITEM_HEADER + ROUTE_FIXED..).unwrap_or_default()).iter().map(|(queue, _)| queue));
     }
 
     fn put(&self, bytes: &mut [u8], at: usize) -> usize {
@@ -353,6 +433,15 @@ mod tests {
         Parts { route: b"\x00\x01q", properties: &[0, 0], body }
     }
 
+    /// Of a message in the tests' first route.
+    fn traits(due: u64, priority: u8) -> Traits {
+        Traits { at: 1_700_000_000_000, due: NonZeroU64::new(due), priority, persistent: true }
+    }
+
+    fn message(offset: u64, delivered: bool, traits: Traits, parts: Parts<'_>) -> Item<'_> {
+        Item::Message { offset, delivered, traits, parts }
+    }
+
     fn read(bytes: &[u8]) -> Vec<Item<'_>> {
         Items::new(bytes).collect::<Result<_, _>>().unwrap()
     }
@@ -362,27 +451,46 @@ mod tests {
         let mut bytes = Vec::new();
         let mut writer = ItemWriter(&mut bytes);
         let some = Ranges::from_iter([1, 2, 3, 9, 300]);
-        writer.route([(7, 100), (8, 0)].into_iter());
-        writer.message(3, true, parts(b"body"));
+        writer.route(1_700_000_000_000, [(7, 100), (8, 0)].into_iter());
+        writer.message(3, true, traits(0, 0), parts(b"body"));
         writer.ack(7, some.iter());
         writer.requeue(7, 2, some.iter());
+        writer.requeue_until(7, 3, NonZeroU64::MAX, some.iter());
         writer.horizon(8, u64::MAX);
         writer.purge(8, 400, &some);
         writer.delivered(8, 3);
+        writer.message(4, false, traits(u64::MAX, 255), parts(b"due"));
+        writer.message(5, true, traits(0, 1), parts(b"first"));
         let items = read(&bytes);
         assert!(matches!(&items[0], Item::Route(r) if r.iter().eq([(7, 100), (8, 0)])));
-        assert_eq!(items[1], Item::Message { offset: 3, delivered: true, parts: parts(b"body") });
+        assert_eq!(items[1], message(3, true, traits(0, 0), parts(b"body")));
         assert_eq!(items[2], Item::Ack { queue: 7, positions: some.clone() });
-        assert_eq!(items[3], Item::Requeue { queue: 7, count: 2, positions: some.clone() });
-        assert_eq!(items[4], Item::Horizon { queue: 8, position: u64::MAX });
-        assert_eq!(items[5], Item::Purge { queue: 8, below: 400, kept: some });
-        assert_eq!(items[6], Item::Delivered { queue: 8, below: 3 });
+        assert_eq!(items[3], Item::Requeue { queue: 7, count: 2, until: None, positions: some.clone() });
+        let until = Some(NonZeroU64::MAX);
+        assert_eq!(items[4], Item::Requeue { queue: 7, count: 3, until, positions: some.clone() });
+        assert_eq!(items[5], Item::Horizon { queue: 8, position: u64::MAX });
+        assert_eq!(items[6], Item::Purge { queue: 8, below: 400, kept: some });
+        assert_eq!(items[7], Item::Delivered { queue: 8, below: 3 });
+        assert_eq!(items[8], message(4, false, traits(u64::MAX, 255), parts(b"due")));
+        assert_eq!(items[9], message(5, true, traits(0, 1), parts(b"first")));
+    }
+
+    #[test]
+    fn items_from_before_there_were_times_are_read() {
+        // A route of two queues, and a message that had been delivered.
+        let mut bytes = vec![1, 36, 0, 0, 0, 2, 0, 0, 0];
+        [7, 100, 8, 0_u64].iter().for_each(|n| bytes.extend_from_slice(&n.to_le_bytes()));
+        bytes.extend_from_slice(&[2, 13, 0, 0, 0, 3, 1, 3, 2, 0, 1, b'q', 0, 0, b'b', b'o', b'd', b'y']);
+        let items = read(&bytes);
+        assert!(matches!(&items[0], Item::Route(r) if r.iter().eq([(7, 100), (8, 0)])));
+        assert_eq!(items[1], message(3, true, Traits::plain(0, true), parts(b"body")));
+        assert_eq!(items.len(), 2);
     }
 
     #[test]
     fn items_cut_off_anywhere_are_bad_and_end_the_reading() {
         let mut bytes = Vec::new();
-        ItemWriter(&mut bytes).message(3, false, parts(b"body"));
+        ItemWriter(&mut bytes).message(3, false, traits(5, 5), parts(b"body"));
         for end in 1..bytes.len() {
             assert!(Items::new(&bytes[..end]).eq([Err(BadItem)]), "{end}");
         }
@@ -392,11 +500,11 @@ mod tests {
     fn voids_and_routes_without_messages_are_not_written() {
         let mut bytes = vec![b'#'; 3];
         let mut writer = ItemWriter(&mut bytes);
-        writer.route([(1, 0)].into_iter());
-        let first = writer.message(0, false, parts(b"one"));
-        writer.route([(2, 0), (3, 5)].into_iter());
-        let second = writer.message(0, false, parts(b"two"));
-        writer.message(1, false, parts(b"three"));
+        writer.route(1, [(1, 0)].into_iter());
+        let first = writer.message(0, false, traits(0, 0), parts(b"one"));
+        writer.route(1, [(2, 0), (3, 5)].into_iter());
+        let second = writer.message(0, false, traits(0, 0), parts(b"two"));
+        writer.message(1, false, traits(0, 0), parts(b"three"));
         writer.ack(4, std::iter::once(1..2));
         bytes[first] = VOID;
         bytes[second] = VOID;
@@ -414,10 +522,10 @@ mod tests {
     fn what_stands_between_a_route_and_its_messages_does_no_harm() {
         let mut bytes = Vec::new();
         let mut writer = ItemWriter(&mut bytes);
-        writer.route([(2, 0), (3, 5)].into_iter());
-        let void = writer.message(0, false, parts(b"one"));
+        writer.route(1, [(2, 0), (3, 5)].into_iter());
+        let void = writer.message(0, false, traits(0, 0), parts(b"one"));
         writer.ack(3, std::iter::once(5..6));
-        writer.message(1, false, parts(b"two"));
+        writer.message(1, false, traits(0, 0), parts(b"two"));
         bytes[void] = VOID;
         tidy(&mut bytes, 0);
         let items = read(&bytes);
@@ -430,8 +538,8 @@ mod tests {
     fn a_commit_of_which_nothing_is_left_needs_no_write() {
         let mut bytes = Vec::new();
         let mut writer = ItemWriter(&mut bytes);
-        writer.route([(1, 0)].into_iter());
-        let at = writer.message(0, false, parts(b"one"));
+        writer.route(1, [(1, 0)].into_iter());
+        let at = writer.message(0, false, traits(0, 0), parts(b"one"));
         bytes[at] = VOID;
         assert!(tidy(&mut bytes, 0).is_empty());
         assert!(bytes.is_empty());

@@ -429,7 +429,7 @@ impl Store {
                 let next = read_span(&*self.disk, &span, CHUNK, &mut buffer, |record| {
                     let is_old = span.old && record.transient;
                     if !is_old && !queue.is_dead(record.position) {
-                        put_record(&mut out, record.position, record.transient, record.parts);
+                        put_record(&mut out, record.position, record.transient, record.traits, record.parts);
                         written.records.push((record.position, record.transient));
                     }
                     true
@@ -510,7 +510,7 @@ impl<'a> SegmentWriter<'a> {
         let view = message.view();
         let parts =
             crate::persist::journal::item::Parts { route: view.route, properties: view.properties, body: view.body };
-        put_record(&mut self.buffer, position, transient, parts);
+        put_record(&mut self.buffer, position, transient, message.traits(), parts);
         if let Some(last) = self.written.last_mut() {
             last.records.push((position, transient));
         }

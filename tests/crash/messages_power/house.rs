@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use leveret::frames::Table;
 use leveret::message::memory::MemoryAccount;
-use leveret::message::{Incoming, Message, MessageView, Ticket};
+use leveret::message::{Incoming, Message, MessageView, Ticket, Traits};
 use leveret::persist::disk::Disk;
 use leveret::persist::journal::Waiter;
 use leveret::persist::journal::item::{ItemWriter, Parts};
@@ -160,7 +160,7 @@ impl House {
         persistent: bool,
         also: impl FnOnce(&mut Wakes),
     ) -> (Vec<Put>, u64) {
-        let message = |body| Message::from_parts(b"\0\x01q", &[0, 0], body, persistent, self.memory);
+        let message = |body| Message::from_parts(b"\0\x01q", &[0, 0], body, Traits::plain(0, persistent), self.memory);
         let mut run: Vec<Incoming<'_>> = bodies.into_iter().map(|body| Incoming::Held(message(body))).collect();
         let mut wakes = Wakes::default();
         let mut landed = Vec::new();
@@ -180,11 +180,11 @@ impl House {
             acks.extend(consumed.map(|(_, queue, l)| (*queue, l.first + index as u64)));
             let mut writer = ItemWriter(&mut items);
             if !std::mem::replace(&mut has_route, true) {
-                writer.route(landed.iter().map(|(_, queue, l)| (*queue, l.first)));
+                writer.route(0, landed.iter().map(|(_, queue, l)| (*queue, l.first)));
             }
             let view = incoming.view();
             let parts = Parts { route: view.route, properties: view.properties, body: view.body };
-            let at = writer.message(index as u64, delivered, parts);
+            let at = writer.message(index as u64, delivered, incoming.traits(), parts);
             written.push((incoming.hold(), at as u32, holders as u32));
         }
         for (queue, position) in acks {
