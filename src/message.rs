@@ -7,6 +7,9 @@
 //! Both forms are one run of bytes plus a [`Layout`] that says where in it the route, the properties and the body lie.
 //! A message that came in one piece is kept just as it lay in the read buffer, frame headers included: one copy, one
 //! allocation. A body that came in several frames keeps the buffer that it was put together in.
+//!
+//! The rules by which the broker changes a message's properties are functions from property bytes to property bytes:
+//! [`headers`] edits the headers table, [`delay`] is about messages that are held back.
 
 use std::num::NonZeroU64;
 use std::ops::Range;
@@ -16,6 +19,8 @@ use triomphe::ThinArc;
 
 use memory::MemoryAccount;
 
+pub mod delay;
+pub mod headers;
 pub mod memory;
 
 /// Bodies from this size in bytes on are shared with the outboxes instead of copied into them.

@@ -3,6 +3,7 @@
 use amq_protocol::protocol::basic::{AMQPProperties, parse_properties};
 use amq_protocol::types::ShortString;
 use leveret::frames::{Properties, content, table};
+use leveret::message::headers;
 
 /// The first byte is the length of a reply address that follows; the rest is a property list.
 pub fn run(data: &[u8]) {
@@ -69,7 +70,7 @@ fn further_flags_are_dropped(list: &[u8], before: &Properties<'_>) {
 }
 
 fn header_is_left_out(list: &[u8], key: &[u8], before: &Properties<'_>) {
-    let changed = content::without_header(list, key);
+    let changed = headers::without(list, key);
     let after = Properties::parse(&changed).expect("still a property list");
     assert_eq!(Properties { headers: None, ..after }, Properties { headers: None, ..*before });
     assert_eq!(after.headers.is_some(), before.headers.is_some());

@@ -17,9 +17,9 @@ use super::session::{Mode, Session};
 use crate::auth::Access;
 use crate::exchange::ExchangeType;
 use crate::frames::method::split_route;
-use crate::frames::table::{self, ValueRef};
+use crate::frames::table;
 use crate::frames::{DecodeError, MethodId, Properties, Refusal, content};
-use crate::message::{Incoming, Message, MessageView, Traits};
+use crate::message::{Incoming, Message, MessageView, Traits, headers};
 use crate::queue::arguments::check_expiry;
 use crate::queue::{Queue, Settlement, Wakes};
 use crate::vhost::broker::ReplyAddress;
@@ -381,7 +381,7 @@ impl Session {
         keys.extend(extra_keys(headers, "BCC")?);
         if table::find(headers, b"BCC").is_some() {
             let properties = rewritten.as_deref().unwrap_or(view.properties);
-            rewritten = Some(content::without_header(properties, b"BCC"));
+            rewritten = Some(headers::without(properties, b"BCC"));
         }
         self.check_publish_topic(exchange, &keys)?;
         self.check_user_id(properties.user_id)?;
@@ -527,21 +527,11 @@ fn has_extra_keys(headers: &[u8]) -> bool {
 
 /// The routing keys of a CC or BCC header.
 fn extra_keys<'a>(headers: &'a [u8], name: &str) -> Result<Vec<&'a str>, Refusal> {
-    let of_type = |kind: &str| {
+    headers::routing_keys(headers, name.as_bytes()).map_err(|other| {
+        let kind = other.to_owned().map_or("undefined", |v| v.type_name());
         let text = format!("invalid message: {{unacceptable_type_in_header,<<\"{name}\">>,{kind}}}");
         Refusal::precondition_failed(text)
-    };
-    match table::find(headers, name.as_bytes()) {
-        None => Ok(Vec::new()),
-        Some(ValueRef::Array(inside)) => {
-            let keys = table::items(inside).filter_map(|item| match item {
-                Ok(ValueRef::LongStr(key)) => std::str::from_utf8(key).ok(),
-                _ => None,
-            });
-            Ok(keys.collect())
-        }
-        Some(other) => Err(of_type(other.to_owned().map_or("undefined", |v| v.type_name()))),
-    }
+    })
 }
 
 /// The `expiration` property: a decimal number of milliseconds.

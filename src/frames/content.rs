@@ -1,10 +1,14 @@
 //! Content headers and the fourteen properties of the basic class.
 //!
 //! A header is checked once when it arrives. Its property bytes travel with the message unchanged; this module finds
-//! single properties in them, and rewrites them where a rule of the broker says so (reply-to, BCC).
+//! single properties in them, and exchanges the reply-to. [`Cut`] opens them where other rules of the broker edit them.
 
 use super::reader::{DecodeError, Reader};
 use super::table;
+
+mod cut;
+
+pub use cut::Cut;
 
 /// Position of each property in the flag word, from the highest bit down (AMQP 0-9-1, 4.2.6.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,30 +156,6 @@ pub fn with_one_flag_word(properties: &[u8]) -> Vec<u8> {
     words += 1;
     let first = properties.first_chunk::<2>().map(|[high, low]| [*high, low & !1]).unwrap_or_default();
     first.into_iter().chain(properties.iter().copied().skip(words * 2)).collect()
-}
-
-/// The property list with one header left out. The list must have been checked.
-pub fn without_header(properties: &[u8], key: &[u8]) -> Vec<u8> {
-    let Ok(Properties { headers: Some(inside), .. }) = Properties::parse(properties) else {
-        return properties.to_vec();
-    };
-    let mut kept = Vec::with_capacity(inside.len());
-    let mut r = Reader::new(inside);
-    while !r.is_empty() {
-        let entry = r.rest();
-        let Ok(name) = r.short_bytes() else { break };
-        if table::ValueRef::read(&mut r).is_err() {
-            break;
-        }
-        if name != key {
-            kept.extend(entry.iter().take(entry.len() - r.rest().len()));
-        }
-    }
-    let start = offset_in(properties, inside);
-    let mut out = properties.to_vec();
-    let length = u32::try_from(kept.len()).unwrap_or(u32::MAX).to_be_bytes();
-    out.splice(start - 4..start + inside.len(), length.into_iter().chain(kept));
-    out
 }
 
 /// Where a slice that was cut out of `whole` begins in it.

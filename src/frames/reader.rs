@@ -93,6 +93,18 @@ impl<'a> Reader<'a> {
         self.take(usize::try_from(n).map_err(|_| DecodeError::Truncated)?)
     }
 
+    /// Reads something, and gives the bytes that it took along with it.
+    #[inline]
+    pub fn with_bytes<T>(
+        &mut self,
+        read: impl FnOnce(&mut Self) -> Result<T, DecodeError>,
+    ) -> Result<(T, &'a [u8]), DecodeError> {
+        let before = self.rest;
+        let found = read(self)?;
+        let taken = before.len() - self.rest.len();
+        Ok((found, before.get(..taken).unwrap_or_default()))
+    }
+
     /// Nothing may be left.
     pub fn finish(&self) -> Result<(), DecodeError> {
         if self.rest.is_empty() { Ok(()) } else { Err(DecodeError::LeftOver(self.rest.len())) }

@@ -239,8 +239,7 @@ impl Table {
     pub fn encode(&self, out: &mut Vec<u8>) {
         with_length(out, |out| {
             for (key, value) in &self.0 {
-                put_key(out, key);
-                value.encode(out);
+                put_entry(out, key, value);
             }
         });
     }
@@ -413,6 +412,12 @@ fn put_long(out: &mut Vec<u8>, letter: u8, bytes: &[u8]) {
     with_length(out, |out| out.extend_from_slice(bytes));
 }
 
+/// Appends an entry of a table.
+pub fn put_entry(out: &mut Vec<u8>, key: &str, value: &Value) {
+    put_key(out, key);
+    value.encode(out);
+}
+
 fn put_key(out: &mut Vec<u8>, key: &str) {
     let key = key.as_bytes();
     let n = u8::try_from(key.len()).unwrap_or(u8::MAX);
@@ -421,7 +426,7 @@ fn put_key(out: &mut Vec<u8>, key: &str) {
 }
 
 /// Writes four bytes of length before whatever `fill` appends.
-fn with_length(out: &mut Vec<u8>, fill: impl FnOnce(&mut Vec<u8>)) {
+pub fn with_length(out: &mut Vec<u8>, fill: impl FnOnce(&mut Vec<u8>)) {
     let at = out.len();
     out.extend([0; 4]);
     fill(out);

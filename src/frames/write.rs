@@ -43,8 +43,9 @@ fn method_start(out: &mut Vec<u8>, channel: u16, id: MethodId, arguments: usize)
     out.extend_from_slice(&[c0, c1, m0, m1]);
 }
 
+/// A short string; what exceeds 255 bytes is left out.
 #[inline]
-fn short(out: &mut Vec<u8>, s: &[u8]) {
+pub fn short(out: &mut Vec<u8>, s: &[u8]) {
     let n = u8::try_from(s.len()).unwrap_or(u8::MAX);
     out.push(n);
     out.extend_from_slice(s.get(..usize::from(n)).unwrap_or(s));

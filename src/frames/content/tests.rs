@@ -31,12 +31,14 @@ fn reply_to_is_exchanged_and_the_rest_stays() {
 }
 
 #[test]
-fn a_header_is_left_out() {
-    let bytes = without_header(&sample(), b"BCC");
-    let p = Properties::parse(&bytes).unwrap();
-    let left = Table::parse(p.headers.unwrap()).unwrap();
-    assert_eq!(left, [("a", Value::I32(1)), ("z", Value::Void)].into_iter().collect());
-    assert_eq!(p.reply_to, Some(&b"old"[..]));
+fn a_cut_list_closes_with_other_pieces_in_the_right_places() {
+    let bytes = sample();
+    let cut = Cut::open(&bytes).unwrap();
+    assert_eq!(cut.headers, Properties::parse(&bytes).unwrap().headers);
+    let closed = cut.close(None, Some(b"60"));
+    assert_eq!(closed, [0b0001_0011, 0, 2, 3, b'o', b'l', b'd', 2, b'6', b'0']);
+    let bare = [0x90, 1, 0, 0, 1, b't', 2];
+    assert_eq!(Cut::open(&bare).unwrap().close(Some(&[]), None), [0xb0, 1, 0, 0, 1, b't', 0, 0, 0, 0, 2]);
 }
 
 #[test]
@@ -53,7 +55,10 @@ proptest! {
     fn any_bytes_are_refused_or_read_without_harm(bytes in any::<Vec<u8>>()) {
         if Properties::parse(&bytes).is_ok() {
             let _ = with_reply_to(&bytes, b"x");
-            let _ = without_header(&bytes, b"BCC");
+            let cut = Cut::open(&bytes).unwrap();
+            prop_assert_eq!(cut.close(cut.headers, cut.expiration), bytes);
+        } else {
+            let _ = Cut::open(&bytes);
         }
     }
 }

@@ -1,0 +1,81 @@
+//! Delayed messages: when a message is due by its headers, and what it looks like once it has been held back.
+//!
+//! Two headers ask for a delay. `x-deliver-at` is a time, in milliseconds since 1970 (a timestamp is in seconds);
+//! `x-delay` is a number of milliseconds from now on. The time wins where both are there, also when it has passed.
+//! Numbers are of any integer type, floats and decimals of which the fraction is cut off, or texts of digits; whatever
+//! else stands there asks for nothing. There is no longest delay.
+//!
+//! A message that was held back carries both headers negated: consumers see that and how long it was delayed, and no
+//! delayed exchange that it comes to again holds it back another time.
+
+use std::num::{IntErrorKind, NonZeroU64};
+
+use super::headers::{self, Fate};
+use crate::frames::Value;
+use crate::frames::table::{self, ValueRef};
+
+const DELAY: &[u8] = b"x-delay";
+const DELIVER_AT: &[u8] = b"x-deliver-at";
+
+/// When a message with these headers (the inside of their table) is due; `None` when that is now.
+pub fn due(headers: &[u8], now: u64) -> Option<NonZeroU64> {
+    let at = match table::find(headers, DELIVER_AT).and_then(time) {
+        Some(at) => u64::try_from(at).ok()?,
+        None => now.saturating_add(u64::try_from(table::find(headers, DELAY).and_then(number)?).ok()?),
+    };
+    NonZeroU64::new(at).filter(|at| at.get() > now)
+}
+
+/// The property list of a message that has been held back.
+pub fn delivered(properties: &[u8]) -> Vec<u8> {
+    headers::edit(properties, |name, value| {
+        let asked = match name {
+            DELAY => number(value),
+            DELIVER_AT => time(value),
+            _ => None,
+        };
+        asked.filter(|ms| *ms > 0).map_or(Fate::Stays, |ms| Fate::Becomes(negated(ms)))
+    })
+}
+
+/// An `I`, as clients know it of `x-delay`, where that is large enough.
+fn negated(ms: i64) -> Value {
+    let ms = ms.saturating_neg();
+    i32::try_from(ms).map_or(Value::I64(ms), Value::I32)
+}
+
+fn time(value: ValueRef<'_>) -> Option<i64> {
+    match value {
+        ValueRef::Timestamp(seconds) => Some(i64::try_from(seconds.saturating_mul(1000)).unwrap_or(i64::MAX)),
+        other => number(other),
+    }
+}
+
+/// A whole number; what is too large for 64 bits is the largest.
+fn number(value: ValueRef<'_>) -> Option<i64> {
+    Some(match value {
+        ValueRef::I8(n) => n.into(),
+        ValueRef::U8(n) => n.into(),
+        ValueRef::I16(n) => n.into(),
+        ValueRef::U16(n) => n.into(),
+        ValueRef::I32(n) => n.into(),
+        ValueRef::U32(n) => n.into(),
+        ValueRef::I64(n) => n,
+        // These conversions end at the bounds of the type; no number is 0.
+        ValueRef::F32(n) => n as i64,
+        ValueRef::F64(n) => n as i64,
+        ValueRef::Decimal(scale, n) => 10_i64.checked_pow(scale.into()).map_or(0, |unit| i64::from(n) / unit),
+        ValueRef::LongStr(text) => return digits(text),
+        _ => return None,
+    })
+}
+
+fn digits(text: &[u8]) -> Option<i64> {
+    match std::str::from_utf8(text).ok()?.parse() {
+        Ok(n) => Some(n),
+        Err(error) => (*error.kind() == IntErrorKind::PosOverflow).then_some(i64::MAX),
+    }
+}
+
+#[cfg(test)]
+mod tests;
