@@ -2,7 +2,8 @@
 //!
 //! [`engine::Engine`] is the pure state machine of one queue: ready messages, unacked ones, consumers and their credit. [`local::Queue`] puts it
 //! behind a short lock; whoever brings work (a publish, an ack, a consumer) runs it and writes the deliveries straight
-//! into the consumers' outlets. [`arguments`] checks what a queue is declared with.
+//! into the consumers' outlets. [`arguments`] checks what a queue is declared with, [`policy`] what policies say,
+//! and [`settings`] is what both come to.
 //!
 //! Lock order everywhere: queue, then outlet. No lock is held across an await or a socket write.
 
@@ -10,6 +11,7 @@ pub mod arguments;
 pub mod engine;
 pub mod letter;
 pub mod local;
+pub mod policy;
 pub mod settings;
 mod stored;
 

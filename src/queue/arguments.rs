@@ -3,13 +3,41 @@
 //! Every argument is checked, also those whose effect is not built yet (see [`without_effect`]). An unknown argument
 //! is kept and shown, and never compared.
 
+mod checks;
+#[cfg(test)]
+mod tests;
+
+pub use checks::is_age;
+use checks::{
+    boolean, dead_letter_key, dead_letter_strategy, expires, int, integer, locator, max_age, max_priority, message_ttl,
+    not_empty, not_negative, not_zero, overflow, queue_mode, queue_type, queue_version, retry_backoff, retry_type,
+    text,
+};
+
 pub use crate::config::QueueType;
 use crate::frames::{Table, Value};
 
 pub const QUEUE_TYPE: &str = "x-queue-type";
 pub const SINGLE_ACTIVE: &str = "x-single-active-consumer";
 pub const DEAD_LETTER_EXCHANGE: &str = "x-dead-letter-exchange";
-const DEAD_LETTER_KEY: &str = "x-dead-letter-routing-key";
+pub const DEAD_LETTER_KEY: &str = "x-dead-letter-routing-key";
+pub const DEAD_LETTER_STRATEGY: &str = "x-dead-letter-strategy";
+pub const EXPIRES: &str = "x-expires";
+pub const MESSAGE_TTL: &str = "x-message-ttl";
+pub const MAX_LENGTH: &str = "x-max-length";
+pub const MAX_BYTES: &str = "x-max-length-bytes";
+pub const MAX_PRIORITY_KEY: &str = "x-max-priority";
+pub const OVERFLOW: &str = "x-overflow";
+pub const DELIVERY_LIMIT: &str = "x-delivery-limit";
+pub const CONSUMER_TIMEOUT: &str = "x-consumer-timeout";
+pub const RETRY_TYPE: &str = "x-delayed-retry-type";
+pub const RETRY_MIN: &str = "x-delayed-retry-min";
+pub const RETRY_MAX: &str = "x-delayed-retry-max";
+pub const RETRY_BACKOFF: &str = "x-delayed-retry-backoff";
+pub const DEDUPLICATION: &str = "x-message-deduplication";
+pub const CACHE_SIZE: &str = "x-cache-size";
+pub const CACHE_TTL: &str = "x-cache-ttl";
+pub const DEDUPLICATION_HEADER: &str = "x-deduplication-header";
 
 /// Longest time-out in milliseconds: ten years.
 pub const MAX_EXPIRY_MS: i64 = 315_360_000_000;
@@ -55,20 +83,20 @@ type Check = fn(&Value, &Table) -> Result<(), String>;
 /// One argument: its name, its check, the queue types that know it.
 struct Rule(&'static str, Check, u8);
 
-/// Every argument that some queue type knows. `x-delivery-limit` is a quorum queue's in RabbitMQ; here classic queues
-/// have it too.
+/// Every argument that some queue type knows. `x-delivery-limit` and `x-delayed-retry-*` are a quorum queue's in RabbitMQ;
+/// here classic queues have them too.
 const RULES: &[Rule] = &[
-    Rule("x-expires", expires, NOT_STREAM),
-    Rule("x-message-ttl", message_ttl, NOT_STREAM),
+    Rule(EXPIRES, expires, NOT_STREAM),
+    Rule(MESSAGE_TTL, message_ttl, NOT_STREAM),
     Rule(DEAD_LETTER_EXCHANGE, text, NOT_STREAM),
     Rule(DEAD_LETTER_KEY, dead_letter_key, NOT_STREAM),
-    Rule("x-dead-letter-strategy", dead_letter_strategy, QUORUM),
-    Rule("x-max-length", not_negative, NOT_STREAM),
-    Rule("x-max-length-bytes", not_negative, ALL),
+    Rule(DEAD_LETTER_STRATEGY, dead_letter_strategy, QUORUM),
+    Rule(MAX_LENGTH, not_negative, NOT_STREAM),
+    Rule(MAX_BYTES, not_negative, ALL),
     Rule("x-max-in-memory-length", not_negative, QUORUM),
     Rule("x-max-in-memory-bytes", not_negative, QUORUM),
-    Rule("x-max-priority", max_priority, CLASSIC),
-    Rule("x-overflow", overflow, NOT_STREAM),
+    Rule(MAX_PRIORITY_KEY, max_priority, CLASSIC),
+    Rule(OVERFLOW, overflow, NOT_STREAM),
     Rule("x-queue-mode", queue_mode, CLASSIC),
     Rule("x-queue-version", queue_version, CLASSIC),
     Rule(SINGLE_ACTIVE, boolean, ALL),
@@ -78,8 +106,16 @@ const RULES: &[Rule] = &[
     Rule("x-quorum-target-group-size", not_zero, QUORUM),
     Rule("x-queue-leader-locator", locator, ALL),
     Rule("x-queue-master-locator", text, NOT_STREAM),
-    Rule("x-delivery-limit", integer, NOT_STREAM),
-    Rule("x-consumer-timeout", not_negative, NOT_STREAM),
+    Rule(DELIVERY_LIMIT, integer, NOT_STREAM),
+    Rule(CONSUMER_TIMEOUT, not_negative, NOT_STREAM),
+    Rule(RETRY_TYPE, retry_type, NOT_STREAM),
+    Rule(RETRY_MIN, not_negative, NOT_STREAM),
+    Rule(RETRY_MAX, not_negative, NOT_STREAM),
+    Rule(RETRY_BACKOFF, retry_backoff, NOT_STREAM),
+    Rule(DEDUPLICATION, boolean, NOT_STREAM),
+    Rule(CACHE_SIZE, not_zero, NOT_STREAM),
+    Rule(CACHE_TTL, expires, NOT_STREAM),
+    Rule(DEDUPLICATION_HEADER, not_empty, NOT_STREAM),
     Rule("x-max-age", max_age, STREAM),
     Rule("x-stream-max-segment-size-bytes", not_negative, STREAM),
     Rule("x-stream-filter-size-bytes", not_negative, STREAM),
@@ -87,16 +123,24 @@ const RULES: &[Rule] = &[
 
 /// Arguments that are checked and kept, and do nothing yet.
 const WITHOUT_EFFECT: &[&str] = &[
-    "x-expires",
-    "x-message-ttl",
+    EXPIRES,
+    MESSAGE_TTL,
     DEAD_LETTER_EXCHANGE,
-    "x-dead-letter-strategy",
-    "x-max-length",
-    "x-max-length-bytes",
-    "x-max-priority",
-    "x-overflow",
-    "x-delivery-limit",
-    "x-consumer-timeout",
+    DEAD_LETTER_STRATEGY,
+    MAX_LENGTH,
+    MAX_BYTES,
+    MAX_PRIORITY_KEY,
+    OVERFLOW,
+    DELIVERY_LIMIT,
+    CONSUMER_TIMEOUT,
+    RETRY_TYPE,
+    RETRY_MIN,
+    RETRY_MAX,
+    RETRY_BACKOFF,
+    DEDUPLICATION,
+    CACHE_SIZE,
+    CACHE_TTL,
+    DEDUPLICATION_HEADER,
 ];
 
 /// Checks all arguments. The error is the explanation of a 406, without the name of the code; `queue` is the text
@@ -110,16 +154,21 @@ pub fn check(queue: &str, arguments: &Table) -> Result<QueueType, String> {
             check(value, arguments).map_err(|term| format!("invalid arg '{key}' for {queue}: {term}"))?;
         }
     }
-    let kind = match arguments.get(QUEUE_TYPE) {
-        Some(Value::LongStr(name)) => QueueType::parse(name).unwrap_or_default(),
-        _ => QueueType::default(),
-    };
+    let kind = type_of(arguments);
     for (key, _) in arguments.iter() {
         if RULES.iter().any(|Rule(k, _, types)| *k == key && types & kind.bit() == 0) {
             return Err(format!("invalid arg '{key}' for {queue} of queue type {}", kind.module()));
         }
     }
     Ok(kind)
+}
+
+/// The type that these arguments ask for.
+pub fn type_of(arguments: &Table) -> QueueType {
+    match arguments.get(QUEUE_TYPE) {
+        Some(Value::LongStr(name)) => QueueType::parse(name).unwrap_or_default(),
+        _ => QueueType::default(),
+    }
 }
 
 /// Arguments of this queue that are accepted and have no effect yet, for the log.
@@ -141,10 +190,6 @@ pub fn check_equivalent(queue: &str, kind: QueueType, current: &Table, received:
         }
         check_argument_equivalent(queue, key, current.get(key), received.get(key))?;
     }
-    let type_of = |table: &Table| match table.get(QUEUE_TYPE) {
-        Some(Value::LongStr(name)) => QueueType::parse(name).unwrap_or_default(),
-        _ => QueueType::default(),
-    };
     if type_of(current) == type_of(received) {
         return Ok(());
     }
@@ -200,18 +245,6 @@ fn show(value: &Value) -> String {
     }
 }
 
-fn unacceptable(value: &Value) -> String {
-    format!("{{unacceptable_type,{}}}", value.type_name())
-}
-
-fn int(value: &Value) -> Result<i64, String> {
-    value.as_int().ok_or_else(|| format!("\"expected integer, got {}\"", value.type_name()))
-}
-
-fn integer(value: &Value, _: &Table) -> Result<(), String> {
-    int(value).map(drop)
-}
-
 /// The priority of a consumer, from its arguments; 0 when it has none.
 ///
 /// # Errors
@@ -224,21 +257,6 @@ pub fn consumer_priority(queue: &str, arguments: &Table) -> Result<i64, String> 
     }
 }
 
-fn non_negative(value: &Value) -> Result<i64, String> {
-    match int(value)? {
-        n if n < 0 => Err(format!("{{value_negative,{n}}}")),
-        n => Ok(n),
-    }
-}
-
-fn not_negative(value: &Value, _: &Table) -> Result<(), String> {
-    non_negative(value).map(drop)
-}
-
-fn not_zero(value: &Value, _: &Table) -> Result<(), String> {
-    if non_negative(value)? == 0 { Err("{value_zero,0}".to_owned()) } else { Ok(()) }
-}
-
 /// A time-out in milliseconds, for queues and messages.
 ///
 /// # Errors
@@ -248,155 +266,5 @@ pub fn check_expiry(ms: i64) -> Result<(), String> {
         ..0 => Err(format!("{{value_negative,{ms}}}")),
         0..=MAX_EXPIRY_MS => Ok(()),
         _ => Err(format!("{{value_too_large,{ms}}}")),
-    }
-}
-
-fn message_ttl(value: &Value, _: &Table) -> Result<(), String> {
-    check_expiry(int(value)?)
-}
-
-fn expires(value: &Value, _: &Table) -> Result<(), String> {
-    match int(value)? {
-        0 => Err("{value_zero,0}".to_owned()),
-        ms => check_expiry(ms),
-    }
-}
-
-fn max_priority(value: &Value, _: &Table) -> Result<(), String> {
-    match non_negative(value)? {
-        n if n > MAX_PRIORITY => Err(format!("{{max_value_exceeded,{n}}}")),
-        _ => Ok(()),
-    }
-}
-
-fn longstr(value: &Value) -> Result<&[u8], String> {
-    match value {
-        Value::LongStr(s) => Ok(s),
-        other => Err(unacceptable(other)),
-    }
-}
-
-fn text(value: &Value, _: &Table) -> Result<(), String> {
-    longstr(value).map(drop)
-}
-
-fn one_of(value: &Value, known: &[&str], error: &str) -> Result<(), String> {
-    let s = longstr(value)?;
-    if known.iter().any(|k| k.as_bytes() == s) { Ok(()) } else { Err(error.to_owned()) }
-}
-
-fn dead_letter_key(value: &Value, arguments: &Table) -> Result<(), String> {
-    longstr(value)?;
-    match arguments.get(DEAD_LETTER_EXCHANGE) {
-        Some(_) => Ok(()),
-        None => Err("routing_key_but_no_dlx_defined".to_owned()),
-    }
-}
-
-fn dead_letter_strategy(value: &Value, _: &Table) -> Result<(), String> {
-    one_of(value, &["at-most-once", "at-least-once"], "invalid_dlx_strategy")
-}
-
-fn overflow(value: &Value, _: &Table) -> Result<(), String> {
-    one_of(value, &["drop-head", "reject-publish", "reject-publish-dlx"], "invalid_overflow")
-}
-
-fn locator(value: &Value, _: &Table) -> Result<(), String> {
-    let known = ["client-local", "balanced", "min-masters", "random", "least-leaders"];
-    one_of(value, &known, "invalid_queue_locator_arg")
-}
-
-fn queue_mode(value: &Value, _: &Table) -> Result<(), String> {
-    let s = String::from_utf8_lossy(longstr(value)?);
-    if matches!(&*s, "default" | "lazy") { Ok(()) } else { Err(format!("\"unsupported queue mode '{s}'\"")) }
-}
-
-fn queue_version(value: &Value, _: &Table) -> Result<(), String> {
-    match non_negative(value)? {
-        1 | 2 => Ok(()),
-        n => Err(format!("\"unsupported queue version '{n}'\"")),
-    }
-}
-
-fn queue_type(value: &Value, _: &Table) -> Result<(), String> {
-    let name = longstr(value)?;
-    // An empty or "undefined" type asks for the virtual host's default.
-    if name.is_empty() || name == b"undefined" || QueueType::parse(name).is_some() {
-        return Ok(());
-    }
-    Err(format!("\"unsupported queue type '{}'\"", String::from_utf8_lossy(name)))
-}
-
-fn boolean(value: &Value, _: &Table) -> Result<(), String> {
-    if matches!(value, Value::Bool(_)) { Ok(()) } else { Err(unacceptable(value)) }
-}
-
-fn max_age(value: &Value, _: &Table) -> Result<(), String> {
-    let s = longstr(value)?;
-    let valid = s.split_last().is_some_and(|(unit, digits)| {
-        b"YMDhms".contains(unit) && digits.iter().all(u8::is_ascii_digit) && digits.iter().any(|d| *d != b'0')
-    });
-    if valid { Ok(()) } else { Err("invalid_max_age".to_owned()) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const QUEUE: &str = "queue 'q' in vhost '/'";
-
-    fn table(entries: &[(&str, Value)]) -> Table {
-        entries.iter().cloned().collect()
-    }
-
-    #[test]
-    fn wrong_values_are_named_as_rabbitmq_names_them() {
-        let cases = [
-            ("x-message-ttl", Value::I32(-1), "{value_negative,-1}"),
-            ("x-message-ttl", Value::I64(315_360_000_001), "{value_too_large,315360000001}"),
-            ("x-message-ttl", Value::text("10"), "\"expected integer, got longstr\""),
-            ("x-message-ttl", Value::Timestamp(1), "\"expected integer, got timestamp\""),
-            ("x-expires", Value::U8(0), "{value_zero,0}"),
-            ("x-max-length", Value::I32(-7), "{value_negative,-7}"),
-            ("x-overflow", Value::text("x"), "invalid_overflow"),
-            ("x-overflow", Value::I32(1), "{unacceptable_type,signedint}"),
-            ("x-max-priority", Value::I32(256), "{max_value_exceeded,256}"),
-            ("x-single-active-consumer", Value::text("true"), "{unacceptable_type,longstr}"),
-            ("x-queue-type", Value::text("x"), "\"unsupported queue type 'x'\""),
-            ("x-queue-version", Value::I32(3), "\"unsupported queue version '3'\""),
-            ("x-dead-letter-routing-key", Value::text("k"), "routing_key_but_no_dlx_defined"),
-            ("x-max-age", Value::text("0h"), "invalid_max_age"),
-        ];
-        for (key, value, term) in cases {
-            let error = check(QUEUE, &table(&[(key, value)])).unwrap_err();
-            assert_eq!(error, format!("invalid arg '{key}' for queue 'q' in vhost '/': {term}"));
-        }
-    }
-
-    #[test]
-    fn an_argument_of_another_type_is_refused_and_an_unknown_one_accepted() {
-        let error = check(QUEUE, &table(&[("x-max-age", Value::text("1h"))])).unwrap_err();
-        assert_eq!(error, "invalid arg 'x-max-age' for queue 'q' in vhost '/' of queue type rabbit_classic_queue");
-        assert_eq!(check(QUEUE, &table(&[("x-mine", Value::Void)])), Ok(QueueType::Classic));
-    }
-
-    #[test]
-    fn declarations_are_compared_by_value() {
-        let compare = |a: &[(&str, Value)], b: &[(&str, Value)]| {
-            check_equivalent(QUEUE, QueueType::Classic, &table(a), &table(b))
-        };
-        let ttl = |v| [("x-message-ttl", v)];
-        assert_eq!(compare(&ttl(Value::I32(10)), &ttl(Value::I64(10))), Ok(()));
-        assert_eq!(compare(&[("x-mine", Value::I32(1))], &[]), Ok(()));
-        assert_eq!(compare(&[], &[(QUEUE_TYPE, Value::text("classic"))]), Ok(()));
-        assert_eq!(
-            compare(&ttl(Value::I32(1000)), &[]).unwrap_err(),
-            "inequivalent arg 'x-message-ttl' for queue 'q' in vhost '/': \
-             received none but current is the value '1000' of type 'signedint'"
-        );
-        assert_eq!(
-            compare(&ttl(Value::I32(20)), &ttl(Value::I32(10))).unwrap_err(),
-            "inequivalent arg 'x-message-ttl' for queue 'q' in vhost '/': received '10' but current is '20'"
-        );
     }
 }

@@ -8,11 +8,12 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 
 use super::engine::{
     Accept, Cold, ConsumerKey, Delivery, Engine, Found, Got, Outlets, Placed, Settlement, SubscribeError, Terms,
 };
+use super::settings::Settings;
 use crate::frames::Table;
 use crate::message::{Incoming, Message, MessageView};
 use crate::persist::Store;
@@ -33,6 +34,8 @@ pub struct QueueSpec {
     pub arguments: Table,
     /// The store's name for a durable queue; 0 for others.
     pub store_id: u64,
+    /// What it begins with. [`Queue::settings`] tells what is in force.
+    pub settings: Arc<Settings>,
 }
 
 /// Where a consumer's deliveries go: the outbox of its connection.
@@ -167,6 +170,8 @@ pub struct Queue {
     /// Unique in this process.
     pub id: u64,
     pub spec: QueueSpec,
+    /// What is in force now.
+    settings: RwLock<Arc<Settings>>,
     pub(super) state: Mutex<State>,
     pub(super) store: Option<Arc<Store>>,
     /// Itself, for those who come back to it later.
@@ -238,9 +243,20 @@ impl Queue {
             damage,
             getters: Vec::new(),
         };
-        let queue = Arc::new_cyclic(|me| Self { id, spec, state: Mutex::new(state), store, me: me.clone() });
+        let settings = RwLock::new(Arc::clone(&spec.settings));
+        let queue = Arc::new_cyclic(|me| Self { id, spec, settings, state: Mutex::new(state), store, me: me.clone() });
         queue.register();
         queue
+    }
+
+    /// What is in force: arguments and policies, merged.
+    pub fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.settings.read())
+    }
+
+    /// Something else is in force from now on, because a policy has changed.
+    pub fn set_settings(&self, settings: Arc<Settings>) {
+        *self.settings.write() = settings;
     }
 
     /// True when persistent messages in it survive.

@@ -1,12 +1,16 @@
 //! What is in force for a queue: its arguments and the policies that match it, merged.
 //!
-//! A queue has one [`Settings`] at a time and gets another when a policy changes. The rules by which arguments, policies
-//! and operator policies are merged are in the policies' own module; here is only the result.
+//! A queue has one [`Settings`] at a time and gets another when a policy changes. [`Sources::resolve`] is where arguments,
+//! policies and operator policies are merged.
+
+mod resolve;
 
 use std::sync::Arc;
 
+pub use resolve::{Note, Sources};
+
 /// What becomes of a message that a full queue is given.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Overflow {
     /// The oldest messages make room.
     #[default]
@@ -18,7 +22,7 @@ pub enum Overflow {
 }
 
 /// Where dead letters of a queue go.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct DeadLettering {
     pub exchange: Arc<str>,
     /// Instead of the message's own routing keys.
@@ -28,7 +32,7 @@ pub struct DeadLettering {
 }
 
 /// Which returned messages are held back before they are delivered again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RetryOf {
     All,
     /// Those whose delivery has failed: rejected with requeue, or the consumer has gone.
@@ -38,7 +42,7 @@ pub enum RetryOf {
 }
 
 /// How long returned messages are held back. Times are in milliseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Retry {
     pub of: RetryOf,
     /// The first time.
@@ -61,7 +65,7 @@ impl Retry {
 }
 
 /// Which messages a queue or an exchange takes for repetitions.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Deduplication {
     /// Most identifiers that are remembered.
     pub size: usize,
@@ -72,7 +76,7 @@ pub struct Deduplication {
 }
 
 /// What is in force for a queue. Times are in milliseconds.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Settings {
     /// How long a message may wait.
     pub message_ttl: Option<u64>,
@@ -94,6 +98,9 @@ pub struct Settings {
     pub deduplication: Option<Deduplication>,
     /// How long a delivery may stay unacked.
     pub consumer_timeout: Option<u64>,
+    /// The policy that applies, by name.
+    pub policy: Option<Arc<str>>,
+    pub operator_policy: Option<Arc<str>>,
 }
 
 #[cfg(test)]

@@ -102,8 +102,16 @@ fn most_common(sizes: &[u64]) -> Option<u64> {
 
 /// A queue of which only the messages matter.
 fn spec(vhost: &str, name: &str, store_id: u64) -> QueueSpec {
-    let (vhost, name, arguments) = (vhost.into(), name.into(), Table::default());
-    QueueSpec { vhost, name, durable: true, auto_delete: false, exclusive_owner: None, arguments, store_id }
+    QueueSpec {
+        vhost: vhost.into(),
+        name: name.into(),
+        durable: true,
+        auto_delete: false,
+        exclusive_owner: None,
+        arguments: Table::default(),
+        store_id,
+        settings: Arc::default(),
+    }
 }
 
 /// Replaces the segments that are damaged.

@@ -13,6 +13,7 @@ use crate::persist::record::{ExchangeRecord, QueueRecord};
 use crate::persist::recovery::FoundQueue;
 use crate::persist::{Change, Record};
 use crate::queue::arguments::{self, check_argument_equivalent};
+use crate::queue::settings::Sources;
 use crate::queue::{Queue, QueueSpec};
 
 /// The type of a declared exchange.
@@ -245,6 +246,11 @@ fn add_queue(
     found: Option<FoundQueue>,
 ) -> Arc<Queue> {
     let name: Arc<str> = record.name.as_str().into();
+    let kind = arguments::type_of(&record.arguments);
+    let (settings, notes) = Sources { kind, arguments: &record.arguments, policy: None, operator: None }.resolve();
+    for note in notes {
+        tracing::warn!(target: "leveret::queue", "{}: {note}", queue_text(&vhost.name, &name));
+    }
     let spec = QueueSpec {
         vhost: Arc::clone(&vhost.name),
         name: Arc::clone(&name),
@@ -253,6 +259,7 @@ fn add_queue(
         exclusive_owner,
         arguments: record.arguments,
         store_id: record.id,
+        settings: Arc::new(settings),
     };
     let queue = Queue::new(broker.new_id(), spec, broker.store.clone(), found);
     if let Some(owner) = exclusive_owner {

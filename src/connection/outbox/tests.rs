@@ -20,6 +20,7 @@ fn queue() -> Arc<Queue> {
         exclusive_owner: None,
         arguments: Table::default(),
         store_id: 0,
+        settings: Arc::default(),
     };
     Queue::new(1, spec, None, None)
 }

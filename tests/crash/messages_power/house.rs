@@ -138,6 +138,7 @@ impl House {
             exclusive_owner: None,
             arguments: Table::default(),
             store_id,
+            settings: Arc::default(),
         };
         Queue::new(number, spec, Some(Arc::clone(&self.store)), found)
     }
