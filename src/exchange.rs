@@ -12,56 +12,73 @@
 //! | fanout  | the set of destinations                            | here        |
 //! | topic   | trie over dot-separated words                      | [`topic`]   |
 //! | headers | hash map by one condition of each binding          | [`headers`] |
+//! | hash, random | the destinations, of which one is picked      | [`spread`]  |
+//!
+//! [`Settings`] is what a declaration says: the type and its own arguments.
 //!
 //! [`Bindings::bind`] and [`Bindings::unbind`] change both; [`Bindings::route`] only reads the index.
 
 mod direct;
 mod few;
 mod headers;
+mod kind;
 mod scratch;
+mod settings;
 mod spec;
+mod spread;
 #[cfg(test)]
 mod tests;
 mod topic;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::hash::Hash;
 
 use foldhash::fast::RandomState;
-use serde::{Deserialize, Serialize};
 
-use crate::frames::Table;
+use crate::frames::{Properties, Table, Value};
 use direct::Direct;
 use few::{Few, Targets};
-pub use headers::BindingError;
 use headers::Headers;
+pub use kind::ExchangeType;
+pub use settings::{HashOn, HashProperty, Matching, Settings, SettingsError};
 use spec::Spec;
+use spread::{ConsistentHash, ModulusHash, Random};
 use topic::Trie;
 
-/// The built-in exchange types.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ExchangeType {
-    Direct,
-    Fanout,
-    Topic,
-    Headers,
+/// Why a binding is refused. The texts are RabbitMQ's, values printed as Erlang prints them.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum BindingError {
+    #[error("Invalid x-match field value {}; expected all, any, all-with-x, or any-with-x", headers::printed(.0))]
+    MatchValue(Value),
+    #[error("Invalid x-match field type {} (value {}); expected longstr", .0.type_name(), headers::printed(.0))]
+    MatchType(Value),
+    #[error("The binding key must be an integer: {}", headers::printed(.0))]
+    NoInteger(Value),
+    #[error("The binding key must be greater than 0")]
+    NotPositive,
+    #[error("Non empty binding '{0}' key not permitted")]
+    NotEmpty(String),
 }
 
-impl ExchangeType {
-    /// The name as it stands in exchange.declare.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Direct => "direct",
-            Self::Fanout => "fanout",
-            Self::Topic => "topic",
-            Self::Headers => "headers",
-        }
-    }
+/// What a binding can lead to.
+pub trait Target: Clone + Eq + Hash {
+    /// A name that is the same after a restart, and that no other destination of the exchange has.
+    fn lasting_name(&self) -> Cow<'_, str>;
+}
 
-    /// The type of that name; names are case-sensitive.
-    pub fn parse(name: &str) -> Option<Self> {
-        [Self::Direct, Self::Fanout, Self::Topic, Self::Headers].into_iter().find(|kind| kind.name() == name)
+/// What of a message can decide where it goes.
+#[derive(Clone, Copy, Debug)]
+pub struct RouteInput<'a> {
+    /// The message's own routing key, then those of its CC and BCC headers. Where a message goes one way only, the first
+    /// counts.
+    pub keys: &'a [&'a [u8]],
+    pub properties: &'a Properties<'a>,
+}
+
+impl<'a> RouteInput<'a> {
+    fn first_key(&self) -> &'a [u8] {
+        self.keys.first().copied().unwrap_or_default()
     }
 }
 
@@ -89,28 +106,41 @@ enum Index<D> {
     Fanout(Targets<D>),
     Topic(Trie<D>),
     Headers(Headers<D>),
+    ConsistentHash(ConsistentHash<D>),
+    ModulusHash(ModulusHash<D>),
+    Random(Random<D>),
 }
 
-impl<D: Clone + Eq + Hash> Bindings<D> {
-    pub fn new(kind: ExchangeType) -> Self {
-        let index = match kind {
-            ExchangeType::Direct => Index::Direct(Direct::default()),
-            ExchangeType::Fanout => Index::Fanout(Targets::default()),
-            ExchangeType::Topic => Index::Topic(Trie::default()),
-            ExchangeType::Headers => Index::Headers(Headers::default()),
+impl<D: Target> Bindings<D> {
+    pub fn new(matching: &Matching) -> Self {
+        let index = match matching {
+            Matching::Direct => Index::Direct(Direct::default()),
+            Matching::Fanout => Index::Fanout(Targets::default()),
+            Matching::Topic => Index::Topic(Trie::default()),
+            Matching::Headers => Index::Headers(Headers::default()),
+            Matching::ConsistentHash(on) => Index::ConsistentHash(ConsistentHash::new(on.clone())),
+            Matching::ModulusHash => Index::ModulusHash(ModulusHash::default()),
+            Matching::Random | Matching::LocalRandom => Index::Random(Random::default()),
         };
         Self { made: HashMap::default(), index, len: 0 }
     }
 
-    /// Whether a binding with these arguments may be made. The error's text is RabbitMQ's, for a channel error 406.
-    pub fn check(kind: ExchangeType, arguments: &Table) -> Result<(), BindingError> {
-        match kind {
-            ExchangeType::Headers => headers::check(arguments),
+    /// Whether a binding with this key and these arguments may be made. The error's text is RabbitMQ's, for a channel
+    /// error 406.
+    pub fn check(matching: &Matching, key: &str, arguments: &Table) -> Result<(), BindingError> {
+        match matching {
+            Matching::Headers => headers::check(arguments),
+            Matching::ConsistentHash(_) => match spread::weight(key) {
+                None => Err(BindingError::NoInteger(Value::text(key))),
+                Some(..1) => Err(BindingError::NotPositive),
+                Some(_) => Ok(()),
+            },
+            Matching::LocalRandom if !key.is_empty() => Err(BindingError::NotEmpty(key.to_owned())),
             _ => Ok(()),
         }
     }
 
-    /// Adds a binding whose arguments have passed [`Self::check`]. False when this very binding exists: the same
+    /// Adds a binding that has passed [`Self::check`]. False when this very binding exists: the same
     /// destination, key and arguments (in any order, but of the same types).
     ///
     /// `key` is at most 255 bytes, as the protocol has it. A longer one is kept, but in a topic exchange it matches
@@ -150,15 +180,17 @@ impl<D: Clone + Eq + Hash> Bindings<D> {
         specs.len()
     }
 
-    /// Appends the destinations of a message to `out`; one may be appended several times. `headers` is the inside of
-    /// the encoded headers table, validated before; only a headers exchange looks at it.
+    /// Appends the destinations of a message to `out`; one may be appended several times.
     #[inline]
-    pub fn route(&self, routing_key: &[u8], headers: Option<&[u8]>, out: &mut Vec<D>) {
+    pub fn route(&self, input: &RouteInput<'_>, out: &mut Vec<D>) {
         match &self.index {
-            Index::Direct(direct) => direct.route(routing_key, out),
+            Index::Direct(direct) => input.keys.iter().for_each(|key| direct.route(key, out)),
             Index::Fanout(targets) => out.extend(targets.keys().cloned()),
-            Index::Topic(trie) => trie.route(routing_key, out),
-            Index::Headers(index) => index.route(headers.unwrap_or_default(), out),
+            Index::Topic(trie) => input.keys.iter().for_each(|key| trie.route(key, out)),
+            Index::Headers(index) => index.route(input.properties.headers.unwrap_or_default(), out),
+            Index::ConsistentHash(hash) => hash.route(input, out),
+            Index::ModulusHash(hash) => hash.route(input, out),
+            Index::Random(random) => random.route(out),
         }
     }
 
@@ -190,13 +222,16 @@ impl<D: Clone + Eq + Hash> Bindings<D> {
     }
 }
 
-impl<D: Clone + Eq + Hash> Index<D> {
+impl<D: Target> Index<D> {
     fn insert(&mut self, spec: &Spec, dest: D) -> u32 {
         match self {
             Self::Direct(direct) => direct.insert(&spec.key, dest),
             Self::Fanout(targets) => targets.add(dest),
             Self::Topic(trie) => trie.insert(&spec.key, dest),
             Self::Headers(headers) => return headers.insert(&spec.arguments, dest),
+            Self::ConsistentHash(hash) => hash.insert(&spec.key, dest),
+            Self::ModulusHash(hash) => hash.insert(dest),
+            Self::Random(random) => random.insert(dest),
         }
         0
     }
@@ -207,6 +242,9 @@ impl<D: Clone + Eq + Hash> Index<D> {
             Self::Fanout(targets) => targets.take(dest),
             Self::Topic(trie) => trie.remove(&spec.key, dest),
             Self::Headers(headers) => headers.remove(ticket),
+            Self::ConsistentHash(hash) => hash.remove(&spec.key, dest),
+            Self::ModulusHash(hash) => hash.remove(dest),
+            Self::Random(random) => random.remove(dest),
         }
     }
 }

@@ -18,6 +18,7 @@ mod compat {
     mod contention;
     mod declare;
     mod errors;
+    mod exchange_types;
     mod exchanges;
     mod frames;
     mod handshake;

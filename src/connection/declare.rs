@@ -6,7 +6,7 @@ use amq_protocol::protocol::{exchange, queue};
 use super::publish::REPLY_TO;
 use super::session::{Session, Step};
 use crate::auth::Access;
-use crate::exchange::ExchangeType;
+use crate::exchange::Matching;
 use crate::frames::{Refusal, Table, Value};
 use crate::persist::record::{BindingRecord, ExchangeRecord, QueueRecord};
 use crate::queue::Queue;
@@ -212,7 +212,7 @@ impl Session {
         not_the_default(&record.source)?;
         self.check_access(Access::Read, "exchange", &record.source)?;
         match self.vhost.exchange(&record.source) {
-            Some(source) if source.kind == ExchangeType::Topic => {
+            Some(source) if source.settings.matching == Matching::Topic => {
                 self.check_topic(Access::Read, &record.source, &record.key)
             }
             _ => Ok(()),

@@ -15,7 +15,7 @@ use super::error::Failure;
 use super::journaling;
 use super::session::{Mode, Session};
 use crate::auth::Access;
-use crate::exchange::ExchangeType;
+use crate::exchange::{Matching, RouteInput};
 use crate::frames::method::split_route;
 use crate::frames::table;
 use crate::frames::{DecodeError, MethodId, Properties, Refusal, content};
@@ -224,7 +224,7 @@ impl Session {
             return Ok(());
         }
         let resolved = if is_plain(&properties) {
-            self.plain_route(view.route, properties.headers)
+            self.plain_route(view.route, &properties)
         } else {
             self.careful_route(number, view, &properties)
         };
@@ -296,7 +296,7 @@ impl Session {
 
     /// The route of a message that has no property which the broker has to look at.
     #[inline]
-    fn plain_route(&mut self, key: &[u8], headers: Option<&[u8]>) -> Result<Resolved, Unroutable> {
+    fn plain_route(&mut self, key: &[u8], properties: &Properties<'_>) -> Result<Resolved, Unroutable> {
         let (topology, rules) = (self.vhost.current_epoch(), self.broker.directory.epoch());
         if let Some(route) = self.routes.get(key, topology, rules) {
             return Ok(Resolved { route: Arc::clone(route), reply: None, properties: None });
@@ -307,7 +307,7 @@ impl Session {
             let reply = self.reply_address(routing_key);
             return Ok(Resolved { route: Arc::new([]), reply, properties: None });
         }
-        let (route, by_key_only) = self.checked_route(exchange, &[routing_key], headers, true)?;
+        let (route, by_key_only) = self.checked_route(exchange, &[routing_key], properties, true)?;
         if by_key_only {
             self.routes.put(key, Arc::clone(&route));
         }
@@ -319,7 +319,7 @@ impl Session {
         &mut self,
         exchange: &str,
         keys: &[&str],
-        headers: Option<&[u8]>,
+        properties: &Properties<'_>,
         check: bool,
     ) -> Result<(Route, bool), Refusal> {
         if check {
@@ -328,7 +328,7 @@ impl Session {
         }
         let found = if exchange.is_empty() { None } else { Some(self.existing_exchange(exchange)?) };
         let keys: Vec<&[u8]> = keys.iter().map(|k| k.as_bytes()).collect();
-        let routed = self.vhost.route(found.as_ref(), &keys, headers);
+        let routed = self.vhost.route(found.as_ref(), &RouteInput { keys: &keys, properties });
         Ok((routed.queues.into(), routed.by_key_only))
     }
 
@@ -350,7 +350,7 @@ impl Session {
     }
 
     fn check_publish_topic(&mut self, exchange: &str, keys: &[&str]) -> Result<(), Refusal> {
-        if exchange.is_empty() || self.existing_exchange(exchange)?.kind != ExchangeType::Topic {
+        if exchange.is_empty() || self.existing_exchange(exchange)?.settings.matching != Matching::Topic {
             return Ok(());
         }
         keys.iter().try_for_each(|key| self.check_topic(Access::Write, exchange, key))
@@ -386,7 +386,7 @@ impl Session {
         self.check_publish_topic(exchange, &keys)?;
         self.check_user_id(properties.user_id)?;
         let reply = if exchange.is_empty() { keys.iter().find_map(|key| self.reply_address(key)) } else { None };
-        let (route, _) = self.checked_route(exchange, &keys, properties.headers, false)?;
+        let (route, _) = self.checked_route(exchange, &keys, properties, false)?;
         Ok(Resolved { route, reply, properties: rewritten })
     }
 

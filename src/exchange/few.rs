@@ -95,6 +95,15 @@ impl<K: Eq + Hash, V> Few<K, V> {
     pub fn keys(&self) -> impl Iterator<Item = &K> {
         self.iter().map(|(k, _)| k)
     }
+
+    /// The key at a place in an order that lasts until the next change.
+    pub fn nth(&self, place: usize) -> Option<&K> {
+        match self {
+            Self::One(k, _) if place == 0 => Some(k),
+            Self::Many(map) => map.get_index(place).map(|(k, _)| k),
+            _ => None,
+        }
+    }
 }
 
 impl<D: Eq + Hash> Targets<D> {

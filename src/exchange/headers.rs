@@ -18,22 +18,15 @@ use std::hash::{BuildHasher, Hash};
 
 use foldhash::fast::RandomState;
 
+use super::BindingError;
 use super::few::Few;
 use super::scratch::Scratch;
 use crate::frames::table::{Table, Value, ValueRef, entries};
 use value::Scalar;
+pub use value::printed;
 
 /// Headers of a message that are looked up without an allocation.
 const FEW_HEADERS: usize = 16;
-
-/// Why a headers binding is refused. The texts are RabbitMQ's, values printed as Erlang prints them.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-pub enum BindingError {
-    #[error("Invalid x-match field value {}; expected all, any, all-with-x, or any-with-x", value::printed(.0))]
-    MatchValue(Value),
-    #[error("Invalid x-match field type {} (value {}); expected longstr", .0.type_name(), value::printed(.0))]
-    MatchType(Value),
-}
 
 /// How a binding's conditions combine, and whether names that begin with `x-` count.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -85,6 +85,30 @@ impl<'a> ValueRef<'a> {
         })
     }
 
+    /// A letter and bytes that only this value has. Integers are told apart by their number, texts and binaries by their
+    /// bytes, whatever their type.
+    pub fn identity(self) -> (u8, Cow<'a, [u8]>) {
+        let integer = |v: i128| (b'l', v.to_le_bytes().to_vec().into());
+        match self {
+            Self::I8(v) => integer(v.into()),
+            Self::U8(v) => integer(v.into()),
+            Self::I16(v) => integer(v.into()),
+            Self::U16(v) => integer(v.into()),
+            Self::I32(v) => integer(v.into()),
+            Self::U32(v) => integer(v.into()),
+            Self::I64(v) => integer(v.into()),
+            Self::Timestamp(v) => integer(v.into()),
+            Self::Bool(v) => (b't', vec![u8::from(v)].into()),
+            Self::F32(v) => (b'd', f64::from(v).to_bits().to_le_bytes().to_vec().into()),
+            Self::F64(v) => (b'd', v.to_bits().to_le_bytes().to_vec().into()),
+            Self::Decimal(scale, v) => (b'D', [&[scale][..], &v.to_le_bytes()].concat().into()),
+            Self::LongStr(v) | Self::Bytes(v) => (b'S', v.into()),
+            Self::Array(inside) => (b'A', inside.into()),
+            Self::Table(inside) => (b'F', inside.into()),
+            Self::Void => (b'V', Cow::default()),
+        }
+    }
+
     /// The value with everything that it holds, owned.
     pub fn to_owned(self) -> Result<Value, DecodeError> {
         self.to_owned_at(0)

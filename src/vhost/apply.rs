@@ -7,19 +7,19 @@ use super::command::{Applied, Command};
 use super::topology::{Exchange, Vhost};
 use super::{bindings, declare};
 use crate::auth::Pattern;
-use crate::exchange::ExchangeType;
+use crate::exchange::{Matching, Settings};
 use crate::frames::{Refusal, Table};
 use crate::persist::record::{ExchangeRecord, PermissionRecord, TopicPermissionRecord, VhostRecord};
 use crate::persist::{Change, Record};
 
 /// The exchanges that every virtual host has.
-const PREDECLARED: [(&str, ExchangeType, bool); 6] = [
-    ("amq.direct", ExchangeType::Direct, false),
-    ("amq.fanout", ExchangeType::Fanout, false),
-    ("amq.topic", ExchangeType::Topic, false),
-    ("amq.headers", ExchangeType::Headers, false),
-    ("amq.match", ExchangeType::Headers, false),
-    ("amq.rabbitmq.trace", ExchangeType::Topic, true),
+const PREDECLARED: [(&str, Matching, bool); 6] = [
+    ("amq.direct", Matching::Direct, false),
+    ("amq.fanout", Matching::Fanout, false),
+    ("amq.topic", Matching::Topic, false),
+    ("amq.headers", Matching::Headers, false),
+    ("amq.match", Matching::Headers, false),
+    ("amq.rabbitmq.trace", Matching::Topic, true),
 ];
 
 /// Carries out one command. The caller holds the lock that makes changes one at a time.
@@ -92,17 +92,18 @@ fn add_vhost(broker: &Broker, record: VhostRecord) {
     let vhost = Vhost::new(record, limits);
     {
         let mut topology = vhost.topology.write();
-        for (exchange, kind, internal) in PREDECLARED {
+        for (exchange, matching, internal) in PREDECLARED {
+            let settings = Settings::from(matching);
             let record = ExchangeRecord {
                 vhost: name.clone(),
                 name: exchange.to_owned(),
-                kind: kind.name().to_owned(),
+                kind: settings.kind.name().to_owned(),
                 durable: true,
                 auto_delete: false,
                 internal,
                 arguments: Table::default(),
             };
-            topology.exchanges.insert(exchange.into(), Arc::new(Exchange::new(broker.new_id(), kind, record)));
+            topology.exchanges.insert(exchange.into(), Arc::new(Exchange::new(broker.new_id(), settings, record)));
         }
     }
     broker.vhosts.write().insert(name, Arc::new(vhost));

@@ -8,10 +8,11 @@ use super::command::Applied;
 use super::declare::check_exclusive_access;
 use super::names::{exchange_text, queue_text};
 use super::topology::{Destination, Exchange, Vhost};
-use crate::exchange::{BindingRef, Bindings};
-use crate::frames::Refusal;
+use crate::exchange::{BindingRef, Bindings, Matching};
+use crate::frames::{Refusal, Value};
 use crate::persist::record::BindingRecord;
 use crate::persist::{Change, Record};
+use crate::queue::arguments::{QUEUE_TYPE, QueueType};
 
 /// A binding survives a restart when both of its ends do.
 pub fn is_durable(source: &Exchange, destination: &Destination) -> bool {
@@ -59,12 +60,31 @@ fn check_owner(destination: &Destination, connection: Option<u64>) -> Result<(),
     }
 }
 
+/// A local random exchange leads to classic queues only, which are where their publishers are.
+fn check_destination(source: &Exchange, destination: &Destination) -> Result<(), Refusal> {
+    if source.settings.matching != Matching::LocalRandom {
+        return Ok(());
+    }
+    let Destination::Queue(queue) = destination else {
+        return Err(Refusal::precondition_failed("Destination not found"));
+    };
+    let kind = queue.spec.arguments.get(QUEUE_TYPE).and_then(Value::as_text);
+    match kind.and_then(|name| QueueType::parse(name.as_bytes())) {
+        None | Some(QueueType::Classic) => Ok(()),
+        Some(other) => {
+            let text = format!("Queue type rabbit_{}_queue not valid for this exchange type", other.name());
+            Err(Refusal::precondition_failed(text))
+        }
+    }
+}
+
 pub(super) fn bind(broker: &Broker, record: BindingRecord, connection: Option<u64>) -> Result<Applied, Refusal> {
     let vhost = vhost_of(broker, &record.vhost)?;
     let (source, destination) = ends(&vhost, &record)?;
     check_owner(&destination, connection)?;
-    Bindings::<Destination>::check(source.kind, &record.arguments)
+    Bindings::<Destination>::check(&source.settings.matching, &record.key, &record.arguments)
         .map_err(|e| Refusal::precondition_failed(e.to_string()))?;
+    check_destination(&source, &destination)?;
     let durable = is_durable(&source, &destination);
     if source.bindings.read().contains(&record.key, &record.arguments, &destination) {
         return Ok(Applied { durable_at: settled(broker, durable), ..Applied::default() });

@@ -7,7 +7,7 @@ use super::broker::Broker;
 use super::command::{Applied, DeleteQueue};
 use super::names::{check_not_reserved, exchange_text, queue_text};
 use super::topology::{Destination, Exchange, Topology, Vhost};
-use crate::exchange::ExchangeType;
+use crate::exchange::{ExchangeType, Settings};
 use crate::frames::{Refusal, ReplyCode};
 use crate::persist::record::{ExchangeRecord, QueueRecord};
 use crate::persist::recovery::FoundQueue;
@@ -33,10 +33,12 @@ pub(super) fn exchange(broker: &Broker, record: ExchangeRecord) -> Result<Applie
         return Ok(Applied { durable_at: settled(broker, record.durable), ..Applied::default() });
     }
     check_not_reserved("exchange", &record.name)?;
+    let settings = Settings::parse(kind, &record.arguments);
+    let settings = settings.map_err(|e| Refusal::precondition_failed(e.to_string()))?;
     check_exchange_limit(broker, &vhost, &record)?;
     let changes = if record.durable { vec![Change::Put(Record::Exchange(record.clone()))] } else { Vec::new() };
     let applied = persist(broker, &changes)?;
-    add_exchange(broker, &vhost, kind, record);
+    add_exchange(broker, &vhost, settings, record);
     Ok(applied)
 }
 
@@ -50,9 +52,9 @@ fn check_exchange_limit(broker: &Broker, vhost: &Vhost, record: &ExchangeRecord)
     Err(Refusal::precondition_failed(format!("cannot declare {text}: exchange limit of {limit} is reached")))
 }
 
-fn add_exchange(broker: &Broker, vhost: &Vhost, kind: ExchangeType, record: ExchangeRecord) {
+fn add_exchange(broker: &Broker, vhost: &Vhost, settings: Settings, record: ExchangeRecord) {
     let name: Arc<str> = record.name.as_str().into();
-    let exchange = Arc::new(Exchange::new(broker.new_id(), kind, record));
+    let exchange = Arc::new(Exchange::new(broker.new_id(), settings, record));
     vhost.topology.write().exchanges.insert(name, exchange);
     vhost.move_epoch();
 }
@@ -356,8 +358,9 @@ pub(super) fn restore_exchange(broker: &Broker, record: ExchangeRecord) -> Resul
     let what = exchange_text(&record.vhost, &record.name);
     let bad = |e: Refusal| (what.clone(), e.text);
     let kind = exchange_type(&record.kind).map_err(bad)?;
+    let settings = Settings::parse(kind, &record.arguments).map_err(|e| (what.clone(), e.to_string()))?;
     let vhost = vhost_of(broker, &record.vhost).map_err(bad)?;
-    add_exchange(broker, &vhost, kind, record);
+    add_exchange(broker, &vhost, settings, record);
     Ok(())
 }
 

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::topology::{Destination, Exchange, Topology, Vhost};
-use crate::exchange::ExchangeType;
+use crate::exchange::RouteInput;
 use crate::queue::Queue;
 
 /// The queues of one message, each once.
@@ -18,14 +18,13 @@ pub struct Routed {
 }
 
 impl Vhost {
-    /// Routes by a list of routing keys (the message's own, then CC and BCC) and the inside of its headers table.
-    /// `exchange` is `None` for the default exchange.
-    pub fn route(&self, exchange: Option<&Arc<Exchange>>, keys: &[&[u8]], headers: Option<&[u8]>) -> Routed {
+    /// The queues of a message. `exchange` is `None` for the default exchange.
+    pub fn route(&self, exchange: Option<&Arc<Exchange>>, input: &RouteInput<'_>) -> Routed {
         let topology = self.topology.read();
         let mut routed = Routed { queues: Vec::new(), by_key_only: true };
         match exchange {
-            None => routed.queues.extend(keys.iter().filter_map(|key| named_queue(&topology, key))),
-            Some(exchange) => walk(&topology, exchange, keys, headers, &mut routed),
+            None => routed.queues.extend(input.keys.iter().filter_map(|key| named_queue(&topology, key))),
+            Some(exchange) => walk(&topology, exchange, input, &mut routed),
         }
         if routed.queues.len() > 1 {
             routed.queues.sort_unstable_by_key(|q| q.id);
@@ -39,23 +38,18 @@ fn named_queue(topology: &Topology, key: &[u8]) -> Option<Arc<Queue>> {
     topology.queues.get(std::str::from_utf8(key).ok()?).cloned()
 }
 
-fn walk(topology: &Topology, exchange: &Arc<Exchange>, keys: &[&[u8]], headers: Option<&[u8]>, routed: &mut Routed) {
+fn walk(topology: &Topology, exchange: &Arc<Exchange>, input: &RouteInput<'_>, routed: &mut Routed) {
     let mut to_do = vec![Arc::clone(exchange)];
     let mut seen = vec![exchange.id];
     let mut found = Vec::new();
     while let Some(exchange) = to_do.pop() {
-        routed.by_key_only &= exchange.kind != ExchangeType::Headers;
-        {
-            let bindings = exchange.bindings.read();
-            for key in keys {
-                bindings.route(key, headers, &mut found);
-            }
-        }
+        routed.by_key_only &= exchange.settings.routes_by_key();
+        exchange.bindings.read().route(input, &mut found);
         if found.is_empty()
             && let Some(alternate) = exchange.alternate()
         {
             if alternate.is_empty() {
-                found.extend(keys.iter().filter_map(|key| named_queue(topology, key)).map(Destination::Queue));
+                found.extend(input.keys.iter().filter_map(|key| named_queue(topology, key)).map(Destination::Queue));
             } else {
                 found.extend(topology.exchanges.get(alternate).cloned().map(Destination::Exchange));
             }

@@ -1,5 +1,6 @@
 //! One virtual host: its exchanges and queues by name, and who is bound to whom.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::hash::{Hash, Hasher};
@@ -9,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use parking_lot::RwLock;
 
 use crate::config::VhostLimits;
-use crate::exchange::{Bindings, ExchangeType};
+use crate::exchange::{Bindings, Settings, Target};
 use crate::frames::Value;
 use crate::persist::record::{BindingRecord, ExchangeRecord, VhostRecord};
 use crate::queue::Queue;
@@ -45,20 +46,29 @@ impl Hash for Destination {
     }
 }
 
+impl Target for Destination {
+    fn lasting_name(&self) -> Cow<'_, str> {
+        match self {
+            Self::Queue(queue) => format!("queue {}", queue.spec.name).into(),
+            Self::Exchange(exchange) => format!("exchange {}", exchange.record.name).into(),
+        }
+    }
+}
+
 /// An exchange with its bindings.
 pub struct Exchange {
     pub id: u64,
     pub record: ExchangeRecord,
-    pub kind: ExchangeType,
+    pub settings: Settings,
     pub bindings: RwLock<Bindings<Destination>>,
     /// An auto-delete exchange goes with its last binding, not before its first.
     pub had_binding: AtomicBool,
 }
 
 impl Exchange {
-    pub fn new(id: u64, kind: ExchangeType, record: ExchangeRecord) -> Self {
-        let bindings = RwLock::new(Bindings::new(kind));
-        Self { id, record, kind, bindings, had_binding: AtomicBool::new(false) }
+    pub fn new(id: u64, settings: Settings, record: ExchangeRecord) -> Self {
+        let bindings = RwLock::new(Bindings::new(&settings.matching));
+        Self { id, record, settings, bindings, had_binding: AtomicBool::new(false) }
     }
 
     /// The exchange that gets what this one cannot route.
@@ -145,7 +155,7 @@ impl Topology {
     /// hold on to each other, so their bindings must go too.
     pub fn clear(&mut self) -> Vec<Arc<Queue>> {
         for (_, exchange) in self.exchanges.drain() {
-            *exchange.bindings.write() = Bindings::new(exchange.kind);
+            *exchange.bindings.write() = Bindings::new(&exchange.settings.matching);
         }
         self.sources.clear();
         self.queues.drain().map(|(_, queue)| queue).collect()
@@ -153,7 +163,7 @@ impl Topology {
 
     /// Removes all bindings of an exchange that is going away.
     pub fn unbind_source(&mut self, source: &Arc<Exchange>) {
-        let bindings = std::mem::replace(&mut *source.bindings.write(), Bindings::new(source.kind));
+        let bindings = std::mem::replace(&mut *source.bindings.write(), Bindings::new(&source.settings.matching));
         for binding in bindings.iter() {
             self.forget(binding.dest.id(), source.id);
         }
