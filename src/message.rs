@@ -9,7 +9,7 @@
 //! allocation. A body that came in several frames keeps the buffer that it was put together in.
 //!
 //! The rules by which the broker changes a message's properties are functions from property bytes to property bytes:
-//! [`headers`] edits the headers table, [`delay`] is about messages that are held back.
+//! [`headers`] edits the headers table, [`death`] makes dead letters, [`delay`] is about messages that are held back.
 
 use std::num::NonZeroU64;
 use std::ops::Range;
@@ -19,6 +19,7 @@ use triomphe::ThinArc;
 
 use memory::MemoryAccount;
 
+pub mod death;
 pub mod delay;
 pub mod headers;
 pub mod memory;

@@ -431,7 +431,8 @@ fn put(out: &mut Vec<u8>, letter: u8, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
-fn put_long(out: &mut Vec<u8>, letter: u8, bytes: &[u8]) {
+/// Appends a value of which the encoded inside is at hand: a longstr, table, array or byte array.
+pub fn put_long(out: &mut Vec<u8>, letter: u8, bytes: &[u8]) {
     out.push(letter);
     with_length(out, |out| out.extend_from_slice(bytes));
 }

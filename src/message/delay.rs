@@ -2,15 +2,14 @@
 //!
 //! Two headers ask for a delay. `x-deliver-at` is a time, in milliseconds since 1970 (a timestamp is in seconds);
 //! `x-delay` is a number of milliseconds from now on. The time wins where both are there, also when it has passed.
-//! Numbers are of any integer type, floats and decimals of which the fraction is cut off, or texts of digits; whatever
-//! else stands there asks for nothing. There is no longest delay.
+//! Whatever stands there and is no [`number`] asks for nothing. There is no longest delay.
 //!
 //! A message that was held back carries both headers negated: consumers see that and how long it was delayed, and no
 //! delayed exchange that it comes to again holds it back another time.
 
-use std::num::{IntErrorKind, NonZeroU64};
+use std::num::NonZeroU64;
 
-use super::headers::{self, Fate};
+use super::headers::{self, Fate, number};
 use crate::frames::Value;
 use crate::frames::table::{self, ValueRef};
 
@@ -48,32 +47,6 @@ fn time(value: ValueRef<'_>) -> Option<i64> {
     match value {
         ValueRef::Timestamp(seconds) => Some(i64::try_from(seconds.saturating_mul(1000)).unwrap_or(i64::MAX)),
         other => number(other),
-    }
-}
-
-/// A whole number; what is too large for 64 bits is the largest.
-fn number(value: ValueRef<'_>) -> Option<i64> {
-    Some(match value {
-        ValueRef::I8(n) => n.into(),
-        ValueRef::U8(n) => n.into(),
-        ValueRef::I16(n) => n.into(),
-        ValueRef::U16(n) => n.into(),
-        ValueRef::I32(n) => n.into(),
-        ValueRef::U32(n) => n.into(),
-        ValueRef::I64(n) => n,
-        // These conversions end at the bounds of the type; no number is 0.
-        ValueRef::F32(n) => n as i64,
-        ValueRef::F64(n) => n as i64,
-        ValueRef::Decimal(scale, n) => 10_i64.checked_pow(scale.into()).map_or(0, |unit| i64::from(n) / unit),
-        ValueRef::LongStr(text) => return digits(text),
-        _ => return None,
-    })
-}
-
-fn digits(text: &[u8]) -> Option<i64> {
-    match std::str::from_utf8(text).ok()?.parse() {
-        Ok(n) => Some(n),
-        Err(error) => (*error.kind() == IntErrorKind::PosOverflow).then_some(i64::MAX),
     }
 }
 

@@ -4,6 +4,8 @@
 //! Headers that are not concerned keep their bytes and their order; so do all other properties. The property lists were
 //! checked when the message arrived: one that is not readable comes back as it was.
 
+use std::num::IntErrorKind;
+
 use crate::frames::content::Cut;
 use crate::frames::table::{self, ValueRef};
 use crate::frames::{Reader, Value};
@@ -46,6 +48,33 @@ pub fn routing_keys<'a>(headers: &'a [u8], name: &[u8]) -> Result<Vec<&'a str>, 
         None => Ok(Vec::new()),
         Some(ValueRef::Array(inside)) => Ok(table::items(inside).map_while(Result::ok).filter_map(text).collect()),
         Some(other) => Err(other),
+    }
+}
+
+/// A whole number: of any integer type, a float or decimal of which the fraction is cut off, or a text of digits. What is
+/// too large for 64 bits is the largest.
+pub(super) fn number(value: ValueRef<'_>) -> Option<i64> {
+    Some(match value {
+        ValueRef::I8(n) => n.into(),
+        ValueRef::U8(n) => n.into(),
+        ValueRef::I16(n) => n.into(),
+        ValueRef::U16(n) => n.into(),
+        ValueRef::I32(n) => n.into(),
+        ValueRef::U32(n) => n.into(),
+        ValueRef::I64(n) => n,
+        // These conversions end at the bounds of the type; no number is 0.
+        ValueRef::F32(n) => n as i64,
+        ValueRef::F64(n) => n as i64,
+        ValueRef::Decimal(scale, n) => 10_i64.checked_pow(scale.into()).map_or(0, |unit| i64::from(n) / unit),
+        ValueRef::LongStr(text) => return digits(text),
+        _ => return None,
+    })
+}
+
+fn digits(text: &[u8]) -> Option<i64> {
+    match std::str::from_utf8(text).ok()?.parse() {
+        Ok(n) => Some(n),
+        Err(error) => (*error.kind() == IntErrorKind::PosOverflow).then_some(i64::MAX),
     }
 }
 

@@ -8,7 +8,7 @@ use crate::frames::reader::{DecodeError, Reader};
 use crate::frames::{table, write};
 
 /// The pieces of a property list that has been checked, in their order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cut<'a> {
     /// The first flag word. Its bits for headers and expiration are set anew by [`Cut::close`].
     flags: u16,
