@@ -8,6 +8,7 @@ fn the_documentation_has_the_drawings_of_the_code() {
         include_str!("journal/block.rs"),
         include_str!("journal/item.rs"),
         include_str!("segment.rs"),
+        include_str!("index.rs"),
         include_str!("manifest.rs"),
         include_str!("state.rs"),
     ];

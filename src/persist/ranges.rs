@@ -29,6 +29,12 @@ impl Ranges {
         self.ends.iter().map(|(start, end)| *start..*end)
     }
 
+    /// Ranges in rising order, from the one that holds a position or follows it.
+    pub fn iter_from(&self, position: u64) -> impl Iterator<Item = Range<u64>> + '_ {
+        let first = self.ends.range(..=position).next_back().map_or(position, |(start, _)| *start);
+        self.ends.range(first..).map(|(start, end)| *start..*end).skip_while(move |range| range.end <= position)
+    }
+
     /// Number of positions.
     pub fn count(&self) -> u64 {
         self.iter().map(|r| r.end - r.start).sum()
@@ -135,6 +141,8 @@ mod tests {
                 prop_assert_eq!(ranges.count_within(start..start + 9), model.range(start..start + 9).count() as u64);
                 prop_assert!((0..70).all(|p| ranges.contains(p) == model.contains(&p)));
                 let pairs: Vec<_> = ranges.iter().collect();
+                let behind = pairs.iter().filter(|range| range.end > start).cloned();
+                prop_assert!(ranges.iter_from(start).eq(behind));
                 prop_assert!(pairs.windows(2).all(|w| w[0].end < w[1].start));
             }
         }

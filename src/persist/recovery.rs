@@ -6,13 +6,17 @@
 //! the journal's size, not by the backlog.
 
 use std::collections::{BTreeMap, HashMap};
+use std::io;
 use std::num::NonZeroU64;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::disk::Disk;
+use super::index::Indexed;
 use super::journal::item::{Entry, Item, Parts, Routes};
 use super::journal::replay::Damage;
 use super::ranges::Ranges;
+use super::reindex::{IndexedMessage, Reindexed, reindex};
 use super::shelf::Shelf;
 use super::state::QueueState;
 use crate::message::memory::MemoryAccount;
@@ -30,6 +34,9 @@ pub struct FoundQueue {
     pub returns: BTreeMap<u64, u32>,
     /// Until when messages that live are held back, in milliseconds since 1970.
     pub held_back: BTreeMap<u64, u64>,
+    /// Messages in segments that live and can be found by their positions, in order. Empty before
+    /// [`FoundQueue::read_indexes`].
+    pub indexed: Vec<IndexedMessage>,
     /// What is wrong with it.
     pub damage: Vec<String>,
     /// The names it had, as far as the manifest knows.
@@ -47,9 +54,36 @@ impl FoundQueue {
         damage_text(&self.damage)
     }
 
+    /// Reads the indexes of its segments into [`FoundQueue::indexed`] and the shelf. Says which of them had to be made anew;
+    /// what could not is damage.
+    ///
+    /// # Errors
+    /// When a file cannot be read, for other reasons than damage.
+    pub fn read_indexes(&mut self, disk: &dyn Disk) -> io::Result<Vec<String>> {
+        let Reindexed { messages, rebuilt, damage } = reindex(disk, &mut self.shelf)?;
+        self.indexed = messages;
+        damage.iter().for_each(|text| note(&mut self.damage, text));
+        Ok(rebuilt)
+    }
+
+    /// Has all messages in its segments indexed, where they were written without that. Says which indexes were made.
+    ///
+    /// # Errors
+    /// See [`FoundQueue::read_indexes`].
+    pub fn index_all(&mut self, disk: &dyn Disk) -> io::Result<Vec<String>> {
+        if self.shelf.want_indexes(Indexed::All) { self.read_indexes(disk) } else { Ok(Vec::new()) }
+    }
+
     /// Number of messages.
     pub fn count(&self) -> u64 {
         self.shelf.live() + self.messages.len() as u64
+    }
+}
+
+/// Notes damage, unless it is known.
+fn note(known: &mut Vec<String>, damage: &str) {
+    if !known.iter().any(|known| known.contains(damage)) {
+        known.push(damage.to_owned());
     }
 }
 
@@ -92,9 +126,7 @@ impl Building {
 
     /// Notes damage, unless it is known from an earlier start.
     fn note(&mut self, damage: &str) {
-        if !self.damage.iter().any(|known| known.contains(damage)) {
-            self.damage.push(damage.to_owned());
-        }
+        note(&mut self.damage, damage);
     }
 
     fn message(&mut self, position: u64, delivered: bool, message: &Message) {
@@ -157,6 +189,7 @@ impl Building {
             horizon,
             returns: self.returns,
             held_back: self.held_back,
+            indexed: Vec::new(),
             damage: self.damage,
             names: self.names,
         }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::index::Indexed;
 use super::shelf::{Rewrite, Written};
 use crate::message::Message;
 
@@ -17,6 +18,10 @@ pub struct Flush {
     /// The segment to go on with, and the bytes that it has; 0 for a new one.
     pub segment: u32,
     pub offset: u64,
+    /// Bytes that the index of that segment has.
+    pub index_end: u64,
+    /// Which messages get entries in the index.
+    pub indexed: Indexed,
     /// The number of the first new segment after that one.
     pub next_segment: u32,
 }

@@ -19,10 +19,12 @@
 
 use std::io;
 use std::num::NonZeroU64;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use super::disk::{Disk, DiskFile, Open};
 use super::encoding::Cursor;
+use super::index::Entry;
 use super::journal::item::Parts;
 use crate::message::Traits;
 
@@ -34,6 +36,8 @@ const OLDEST_FORMAT: u32 = 1;
 pub const HEADER: usize = 64;
 /// Bytes of a record before its payload.
 const RECORD_HEADER: usize = 8;
+/// Bytes of a single record that are read before it is known how long it is.
+const READ_AT_ONCE: usize = 4096;
 /// Bytes of a record's payload before route, properties and body.
 const FIXED: usize = 15;
 const TRANSIENT: u8 = 1;
@@ -80,8 +84,13 @@ pub fn encode_header(id: SegmentId) -> Vec<u8> {
 }
 
 fn header(id: SegmentId, format: u32) -> Vec<u8> {
+    file_header(MAGIC, format, id)
+}
+
+/// The first bytes of a file that belongs to a segment.
+pub fn file_header(magic: &[u8; 8], format: u32, id: SegmentId) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(HEADER);
-    bytes.extend_from_slice(MAGIC);
+    bytes.extend_from_slice(magic);
     bytes.extend_from_slice(&format.to_le_bytes());
     bytes.extend_from_slice(&id.number.to_le_bytes());
     bytes.extend_from_slice(&id.store.to_le_bytes());
@@ -97,13 +106,26 @@ fn header(id: SegmentId, format: u32) -> Vec<u8> {
 /// # Errors
 /// When they are not what was written for this segment, or of a later format.
 pub fn check_header(bytes: &[u8], id: SegmentId) -> Result<(), BadSegment> {
+    check_file_header(bytes, MAGIC, OLDEST_FORMAT..=FORMAT, id)
+}
+
+/// The same for any file that belongs to a segment; `formats` are those that are read.
+///
+/// # Errors
+/// See [`check_header`].
+pub fn check_file_header(
+    bytes: &[u8],
+    magic: &[u8; 8],
+    formats: RangeInclusive<u32>,
+    id: SegmentId,
+) -> Result<(), BadSegment> {
     let format = Cursor(bytes.get(8..).unwrap_or_default()).u32();
-    let known = format.filter(|format| (OLDEST_FORMAT..=FORMAT).contains(format));
-    let expected = header(id, known.unwrap_or(FORMAT));
+    let known = format.filter(|format| formats.contains(format));
+    let expected = file_header(magic, known.unwrap_or(*formats.end()), id);
     if bytes.get(..HEADER) == Some(&*expected) {
         return Ok(());
     }
-    let whole = bytes.get(..8) == Some(MAGIC)
+    let whole = bytes.get(..8) == Some(magic)
         && bytes.get(32..).and_then(|rest| Cursor(rest).u32()) == bytes.get(..32).map(crc32c::crc32c);
     match format {
         Some(format) if whole && known.is_none() => Err(BadSegment::Newer(format)),
@@ -170,6 +192,14 @@ pub struct Record<'a> {
     pub content: &'a [u8],
     /// Bytes of the record.
     pub length: usize,
+}
+
+impl Record<'_> {
+    /// What an index says of it when it begins at `offset`.
+    pub fn entry(&self, offset: u64) -> Entry {
+        let Traits { due, priority, .. } = self.traits;
+        Entry { position: self.position, offset, due, priority, transient: self.transient }
+    }
 }
 
 /// What stands at the beginning of some bytes of a segment.
@@ -252,14 +282,9 @@ pub fn read_span(
 ) -> Result<u64, ReadError> {
     let io = |error| ReadError::Io { path: span.path.clone(), error };
     let damaged = |offset, what: &str| ReadError::Damaged { path: span.path.clone(), offset, what: what.to_owned() };
-    let file = disk.open(&span.path, Open::Read).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => damaged(0, "the file is missing"),
-        _ => io(error),
-    })?;
+    let file = open(disk, &span.path)?;
     if span.offset <= HEADER as u64 {
-        let mut header = [0; HEADER];
-        file.read_at(&mut header, 0).map_err(io)?;
-        check_header(&header, span.id).map_err(|_| damaged(0, "the header is damaged"))?;
+        check_file(&*file, &span.path, span.id)?;
     }
     let mut offset = span.offset.max(HEADER as u64);
     let mut wanted = most.max(RECORD_HEADER);
@@ -296,6 +321,59 @@ pub fn read_span(
         }
     }
     Ok(offset)
+}
+
+/// Where one message is found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    pub path: PathBuf,
+    pub id: SegmentId,
+    pub position: u64,
+    /// Where its record begins.
+    pub offset: u64,
+    /// Bytes of the file that count.
+    pub end: u64,
+}
+
+/// Reads one record, into `buffer`.
+///
+/// # Errors
+/// When the file cannot be read, or another record or none is found there.
+pub fn read_one<'b>(disk: &dyn Disk, place: &Place, buffer: &'b mut Vec<u8>) -> Result<Record<'b>, ReadError> {
+    let io = |error| ReadError::Io { path: place.path.clone(), error };
+    let damaged = |offset, what: &str| ReadError::Damaged { path: place.path.clone(), offset, what: what.to_owned() };
+    let file = open(disk, &place.path)?;
+    check_file(&*file, &place.path, place.id)?;
+    let rest = usize::try_from(place.end.saturating_sub(place.offset)).unwrap_or(usize::MAX);
+    fill(&*file, buffer, place.offset, rest.min(READ_AT_ONCE)).map_err(io)?;
+    if let Read::Needs(bytes) = read_record(buffer) {
+        if bytes > rest {
+            return Err(damaged(place.offset, "a record is cut off"));
+        }
+        fill(&*file, buffer, place.offset, bytes).map_err(io)?;
+    }
+    match read_record(buffer) {
+        Read::Record(record) if record.position == place.position => Ok(record),
+        Read::Record(_) => Err(damaged(place.offset, "a record is not in its place")),
+        Read::Damaged => Err(damaged(place.offset, "a record is damaged")),
+        Read::Needs(_) => Err(damaged(place.offset + buffer.len() as u64, "the file is too short")),
+    }
+}
+
+fn open(disk: &dyn Disk, path: &Path) -> Result<Box<dyn DiskFile>, ReadError> {
+    disk.open(path, Open::Read).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => {
+            ReadError::Damaged { path: path.to_path_buf(), offset: 0, what: "the file is missing".to_owned() }
+        }
+        _ => ReadError::Io { path: path.to_path_buf(), error },
+    })
+}
+
+fn check_file(file: &dyn DiskFile, path: &Path, id: SegmentId) -> Result<(), ReadError> {
+    let mut header = [0; HEADER];
+    file.read_at(&mut header, 0).map_err(|error| ReadError::Io { path: path.to_path_buf(), error })?;
+    let what = "the header is damaged".to_owned();
+    check_header(&header, id).map_err(|_| ReadError::Damaged { path: path.to_path_buf(), offset: 0, what })
 }
 
 fn fill(file: &dyn DiskFile, buffer: &mut Vec<u8>, offset: u64, length: usize) -> io::Result<()> {
@@ -355,6 +433,35 @@ mod tests {
         for most in [1, 8, 40, 100, 6000, 1 << 20] {
             assert_eq!(read_all(&span, most).unwrap(), all, "{most}");
         }
+    }
+
+    #[test]
+    fn one_record_is_read_from_its_place_and_from_no_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let large = vec![7; 3 * READ_AT_ONCE];
+        let bodies = [b"one", &large[..], b"three"];
+        let span = write(dir.path(), &bodies);
+        let (mut offset, mut buffer) = (HEADER as u64, Vec::new());
+        let mut offsets = Vec::new();
+        read_span(&RealDisk, &span, 1 << 20, &mut buffer, |record| {
+            offsets.push(offset);
+            offset += record.length as u64;
+            true
+        })
+        .unwrap();
+        let place =
+            |n: usize, offset| Place { path: span.path.clone(), id: ID, position: n as u64 * 2, offset, end: span.end };
+        for (n, body) in bodies.iter().enumerate() {
+            let record = read_one(&RealDisk, &place(n, offsets[n]), &mut buffer).unwrap();
+            assert_eq!((record.parts.body, record.traits), (*body, traits(n)));
+        }
+        for wrong in [place(1, offsets[0]), place(0, offsets[0] + 1), place(2, span.end), place(0, u64::MAX)] {
+            assert!(matches!(read_one(&RealDisk, &wrong, &mut buffer), Err(ReadError::Damaged { .. })), "{wrong:?}");
+        }
+        let other = Place { id: SegmentId { queue: 9, ..ID }, ..place(0, offsets[0]) };
+        assert!(read_one(&RealDisk, &other, &mut buffer).is_err());
+        let cut = Place { end: span.end - 1, ..place(2, offsets[2]) };
+        assert!(read_one(&RealDisk, &cut, &mut buffer).is_err());
     }
 
     #[test]

@@ -10,12 +10,15 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::encoding::{Cursor, put_varint};
+use super::index::{self, Entry, Indexed, Places};
 use super::journal::item::{put_ranges, ranges};
 use super::ranges::Ranges;
-use super::segment::{self, HEADER, SegmentId, Span};
+use super::segment::{self, HEADER, Place, SegmentId, Span};
+use super::state::VERSION_1;
+use crate::message::Traits;
 
 /// A segment as the queue knows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Segment {
     pub number: u32,
     pub first: u64,
@@ -28,6 +31,16 @@ pub struct Segment {
     pub live: u64,
     /// Transient messages in it that live.
     pub transient: u64,
+    /// Bytes of the bodies of the persistent messages in it that live. Where one has died of an unknown size, about.
+    pub bodies: u64,
+    /// The same of the transient ones.
+    pub transient_bodies: u64,
+    /// Which of its records have entries in its index.
+    pub indexed: Indexed,
+    /// Bytes of its index that count, 0 when there is none, [`index::UNKNOWN`] when it is to be made.
+    pub index_end: u64,
+    /// Where the messages with entries lie: all that live, and some that do not.
+    pub places: Places,
     /// From an earlier run: nothing is added, and its transient records count for nothing.
     pub old: bool,
 }
@@ -35,6 +48,48 @@ pub struct Segment {
 impl Segment {
     fn is_dead(&self) -> bool {
         self.live == 0 && self.transient == 0
+    }
+
+    /// A message dies.
+    fn lose(&mut self, persistent: bool, body: Option<u64>) {
+        let (count, bodies) = if persistent {
+            (&mut self.live, &mut self.bodies)
+        } else {
+            (&mut self.transient, &mut self.transient_bodies)
+        };
+        let body = body.unwrap_or(*bodies / (*count).max(1));
+        *count = count.saturating_sub(1);
+        *bodies = if *count == 0 { 0 } else { bodies.saturating_sub(body) };
+    }
+
+    /// A message that has been written lives.
+    fn gain(&mut self, record: &WrittenRecord) {
+        let (count, bodies) = if record.transient {
+            (&mut self.transient, &mut self.transient_bodies)
+        } else {
+            (&mut self.live, &mut self.bodies)
+        };
+        *count += 1;
+        *bodies += u64::from(record.body);
+    }
+
+    /// Takes up what has been written to the index. Positions from `settled_from` on are dead, and those in `dead`.
+    fn index(&mut self, written: &Written, settled_from: u64, dead: &Ranges) {
+        self.indexed = self.indexed.max(written.indexed);
+        self.index_end = written.index_end;
+        for entry in written.entries.iter().filter(|e| e.position < settled_from && !dead.contains(e.position)) {
+            self.places.push(entry.position, entry.offset);
+        }
+    }
+
+    /// Only so many messages live on.
+    fn keep(&mut self, live: u64, transient: u64) {
+        let share = |bodies: u64, of: u64, all: u64| {
+            (u128::from(bodies) * u128::from(of) / u128::from(all.max(1))).min(bodies.into()) as u64
+        };
+        self.bodies = share(self.bodies, live, self.live);
+        self.transient_bodies = share(self.transient_bodies, transient, self.transient);
+        (self.live, self.transient) = (live, transient);
     }
 
     /// Bytes that living messages take, about.
@@ -47,10 +102,39 @@ impl Segment {
 #[derive(Clone, Debug, Default)]
 pub struct Written {
     pub segment: u32,
-    /// Position, and whether it is transient.
-    pub records: Vec<(u64, bool)>,
+    pub records: Vec<WrittenRecord>,
     /// Bytes of the file that count now.
     pub end: u64,
+    /// Which records have entries.
+    pub indexed: Indexed,
+    pub entries: Vec<Entry>,
+    /// Bytes of the index that count now.
+    pub index_end: u64,
+}
+
+/// A record that has been written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WrittenRecord {
+    pub position: u64,
+    /// Bytes of the body.
+    pub body: u32,
+    pub transient: bool,
+}
+
+impl Written {
+    pub fn new(segment: u32, indexed: Indexed, index_end: u64) -> Self {
+        Self { segment, indexed, index_end, ..Self::default() }
+    }
+
+    /// Notes a record that begins at `offset`.
+    pub fn note(&mut self, offset: u64, position: u64, transient: bool, traits: Traits, body: usize) {
+        let body = u32::try_from(body).unwrap_or(u32::MAX);
+        self.records.push(WrittenRecord { position, body, transient });
+        if self.indexed.wants(traits) {
+            let Traits { due, priority, .. } = traits;
+            self.entries.push(Entry { position, offset, due, priority, transient });
+        }
+    }
 }
 
 /// Where reading has got to.
@@ -128,6 +212,12 @@ impl Shelf {
         self.segments.iter().map(|s| s.live + s.transient).sum()
     }
 
+    /// Bytes of the bodies of messages that live in segments. Exact as long as nothing has died there without its size being
+    /// known.
+    pub fn live_content(&self) -> u64 {
+        self.segments.iter().map(|s| s.bodies + s.transient_bodies).sum()
+    }
+
     pub fn segments(&self) -> impl Iterator<Item = &Segment> {
         self.segments.iter()
     }
@@ -155,8 +245,9 @@ impl Shelf {
         self.dead.contains(position)
     }
 
-    /// A message has been settled, or is known to be from the journal. Nothing happens when it was before.
-    pub fn settle(&mut self, position: u64, persistent: bool) {
+    /// A message has been settled, or is known to be from the journal. `body` is how many bytes its body has, where that
+    /// is known. Nothing happens when it was before.
+    pub fn settle(&mut self, position: u64, persistent: bool, body: Option<u64>) {
         if position >= self.flushed {
             return;
         }
@@ -166,11 +257,7 @@ impl Shelf {
         }
         self.changed = true;
         let Some(segment) = self.segments.get_mut(index) else { return };
-        if persistent {
-            segment.live = segment.live.saturating_sub(1);
-        } else {
-            segment.transient = segment.transient.saturating_sub(1);
-        }
+        segment.lose(persistent, body);
         if segment.is_dead() {
             self.drop_dead();
         }
@@ -182,7 +269,7 @@ impl Shelf {
         let spans: Vec<Range<u64>> = self.segments.iter().map(|s| s.first..s.last + 1).collect();
         for span in spans {
             for position in range.start.max(span.start)..range.end.min(span.end) {
-                self.settle(position, true);
+                self.settle(position, true, None);
             }
         }
     }
@@ -227,7 +314,7 @@ impl Shelf {
             let (live, passing) = (living(kept, &self.dead, &span), living(transient, &self.dead, &span));
             let dying = span.end - span.start - self.dead.count_within(span) - live - passing;
             if dying > 0 {
-                (segment.live, segment.transient) = (live, passing);
+                segment.keep(live, passing);
             }
         }
         let mut kept = kept.clone();
@@ -248,6 +335,11 @@ impl Shelf {
             Some(last) if !last.old && last.bytes < segment_size => (last.number, last.bytes),
             _ => (self.next_segment, 0),
         }
+    }
+
+    /// Bytes that the index of this segment has.
+    pub fn index_end(&self, segment: u32) -> u64 {
+        self.segments.iter().rfind(|s| s.number == segment).map_or(0, |s| s.index_end)
     }
 
     /// The number of the next new segment after the one that [`Shelf::append_at`] names. Not simply the following one:
@@ -278,28 +370,27 @@ impl Shelf {
             let index = match self.segments.iter().rposition(|s| s.number == part.segment) {
                 Some(index) => index,
                 None => {
-                    let (number, first) = (part.segment, first.0);
-                    let empty =
-                        Segment { number, first, last: first, count: 0, bytes: 0, live: 0, transient: 0, old: false };
-                    self.segments.push_back(empty);
+                    let (number, first) = (part.segment, first.position);
+                    // To the one before nothing is added any more.
+                    if let Some(before) = self.segments.back_mut() {
+                        before.places.shrink();
+                    }
+                    self.segments.push_back(Segment { number, first, last: first, ..Segment::default() });
                     self.segments.len() - 1
                 }
             };
-            let (mut live, mut transient) = (0, 0);
-            for ((position, is_transient), lives) in part.records.iter().zip(lives.by_ref()) {
+            let Some(segment) = self.segments.get_mut(index) else { continue };
+            for (record, lives) in part.records.iter().zip(lives.by_ref()) {
                 if *lives {
-                    self.dead.insert_range(settled_from..*position);
-                    settled_from = position + 1;
-                    *(if *is_transient { &mut transient } else { &mut live }) += 1;
+                    self.dead.insert_range(settled_from..record.position);
+                    settled_from = record.position + 1;
+                    segment.gain(record);
                 }
             }
-            if let Some(segment) = self.segments.get_mut(index) {
-                segment.last = last.0;
-                segment.count += part.records.len() as u64;
-                segment.bytes = part.end;
-                segment.live += live;
-                segment.transient += transient;
-            }
+            segment.last = last.position;
+            segment.count += part.records.len() as u64;
+            segment.bytes = part.end;
+            segment.index(part, settled_from, &self.dead);
             self.next_segment = self.next_segment.max(part.segment + 1);
         }
         self.dead.insert_range(settled_from..upto);
@@ -316,10 +407,41 @@ impl Shelf {
         Some(self.span(segment, known.map_or(HEADER as u64, |at| at.offset)))
     }
 
-    fn span(&self, segment: &Segment, offset: u64) -> Span {
+    /// Where a living message is that has an entry in the index of its segment.
+    pub fn place(&self, position: u64) -> Option<Place> {
+        let segment = self.segments.get(self.find(position)?).filter(|_| !self.dead.contains(position))?;
+        let offset = segment.places.get(position)?;
+        let (path, id) = (segment::path(&self.dir(), segment.number), self.segment_id(segment.number));
+        Some(Place { path, id, position, offset, end: segment.bytes })
+    }
+
+    /// True while a place is as it was said: its segment has not been rewritten, nor has it gone.
+    pub fn has_place(&self, place: &Place) -> bool {
+        self.segments.iter().any(|s| s.number == place.id.number)
+    }
+
+    pub fn segment_id(&self, number: u32) -> SegmentId {
+        SegmentId { store: self.store, queue: self.queue, number }
+    }
+
+    /// Takes up what was read of the index of a segment.
+    pub fn set_index(&mut self, number: u32, places: Places, end: u64) {
+        if let Some(segment) = self.segments.iter_mut().find(|s| s.number == number) {
+            self.changed |= segment.index_end != end;
+            (segment.places, segment.index_end) = (places, end);
+        }
+    }
+
+    /// Has the indexes that say less be made anew. False when there are none.
+    pub fn want_indexes(&mut self, indexed: Indexed) -> bool {
+        let less = self.segments.iter_mut().filter(|s| s.indexed < indexed);
+        less.map(|segment| (segment.indexed, segment.index_end) = (indexed, index::UNKNOWN)).count() > 0
+    }
+
+    pub fn span(&self, segment: &Segment, offset: u64) -> Span {
         Span {
             path: segment::path(&self.dir(), segment.number),
-            id: SegmentId { store: self.store, queue: self.queue, number: segment.number },
+            id: self.segment_id(segment.number),
             offset,
             end: segment.bytes,
             old: segment.old,
@@ -350,7 +472,9 @@ impl Shelf {
         let bytes: u64 = spans.iter().map(|s| s.end).sum();
         // One small file alone would be rewritten again and again.
         let worth = spans.len() > 1 || bytes * 4 >= segment_size;
-        worth.then_some(Rewrite { spans, number: self.next_segment })
+        let of = |span: &Span| self.segments.iter().find(|s| s.number == span.id.number).map(|s| s.indexed);
+        let indexed = spans.iter().filter_map(of).max().unwrap_or_default();
+        worth.then_some(Rewrite { spans, number: self.next_segment, indexed })
     }
 
     /// Takes up a rewrite: the records written replace the segments that were read.
@@ -365,9 +489,9 @@ impl Shelf {
         // A segment that died while it was copied has left, and with it what was known of its dead.
         let left: Vec<Range<u64>> =
             self.segments.iter().filter(|s| numbers.contains(&s.number)).map(|s| s.first..s.last + 1).collect();
-        for (position, _) in &written.records {
-            if !left.iter().any(|range| range.contains(position)) {
-                self.dead.insert(*position);
+        for record in &written.records {
+            if !left.iter().any(|range| range.contains(&record.position)) {
+                self.dead.insert(record.position);
             }
         }
         let gone = &mut self.gone;
@@ -376,22 +500,23 @@ impl Shelf {
             gone.extend(replaced.then_some(s.number));
             !replaced
         });
-        let living = |transient: bool| {
-            written.records.iter().filter(|(p, t)| *t == transient && !self.dead.contains(*p)).count() as u64
-        };
         if let Some((first, last)) = written.records.first().zip(written.records.last()) {
-            let segment = Segment {
+            let mut segment = Segment {
                 number: written.segment,
-                first: first.0,
-                last: last.0,
+                first: first.position,
+                last: last.position,
                 count: written.records.len() as u64,
                 bytes: written.end,
-                live: living(false),
-                transient: living(true),
                 // Transient records of earlier runs have been left out.
                 old: false,
+                ..Segment::default()
             };
+            written.records.iter().filter(|r| !self.dead.contains(r.position)).for_each(|record| segment.gain(record));
+            segment.index(written, u64::MAX, &self.dead);
+            segment.places.shrink();
             self.segments.insert(index, segment);
+        } else {
+            self.gone.push(written.segment);
         }
         self.next_segment = self.next_segment.max(written.segment + 1);
         self.read_at = None;
@@ -413,7 +538,8 @@ impl Shelf {
     pub fn take_gone(&mut self) -> Vec<PathBuf> {
         self.changed = false;
         let dir = self.dir();
-        self.gone.drain(..).map(|number| segment::path(&dir, number)).collect()
+        // Also an index that no record has an entry in: a flush that failed may have begun one.
+        self.gone.drain(..).flat_map(|number| [segment::path(&dir, number), index::path(&dir, number)]).collect()
     }
 
     /// Forgets everything: the queue is deleted.
@@ -430,15 +556,17 @@ impl Shelf {
         put_varint(out, self.next_segment.into());
         put_varint(out, self.segments.len() as u64);
         for s in &self.segments {
-            for n in [u64::from(s.number), s.first, s.last - s.first, s.count, s.bytes, s.live] {
+            let indexed = u64::from(s.indexed == Indexed::All);
+            let known = [u64::from(s.number), s.first, s.last - s.first, s.count, s.bytes, s.live];
+            for n in known.into_iter().chain([s.bodies, indexed, s.index_end]) {
                 put_varint(out, n);
             }
         }
         put_ranges(out, self.dead.iter());
     }
 
-    /// Reads what [`Shelf::encode`] wrote. Transient messages are gone.
-    pub fn decode(root: &Path, store: u64, queue: u64, cursor: &mut Cursor<'_>) -> Option<Self> {
+    /// Reads what [`Shelf::encode`] wrote, now or in version 1 of the state. Transient messages are gone.
+    pub fn decode(root: &Path, store: u64, queue: u64, version: u8, cursor: &mut Cursor<'_>) -> Option<Self> {
         let mut shelf = Self::new(root, store, queue);
         shelf.flushed = cursor.varint()?;
         shelf.next_segment = u32::try_from(cursor.varint()?).ok()?;
@@ -448,7 +576,15 @@ impl Shelf {
             let last = first.checked_add(cursor.varint()?)?;
             last.checked_add(1)?;
             let (count, bytes, live) = (cursor.varint()?, cursor.varint()?, cursor.varint()?);
-            shelf.segments.push_back(Segment { number, first, last, count, bytes, live, transient: 0, old: true });
+            let mut segment = Segment { number, first, last, count, bytes, live, old: true, ..Segment::default() };
+            if version > VERSION_1 {
+                segment.bodies = cursor.varint()?;
+                segment.indexed = if cursor.varint()? == 0 { Indexed::Due } else { Indexed::All };
+                segment.index_end = cursor.varint()?;
+            } else {
+                segment.bodies = segment.live_bytes();
+            }
+            shelf.segments.push_back(segment);
         }
         shelf.dead = ranges(cursor)?;
         shelf.drop_dead();
@@ -462,6 +598,8 @@ pub struct Rewrite {
     pub spans: Vec<Span>,
     /// The new segment.
     pub number: u32,
+    /// Which of its records have entries in its index.
+    pub indexed: Indexed,
 }
 
 #[cfg(test)]

@@ -7,10 +7,12 @@
 //! returned         count, then for each: position, times                  varints
 //! held back        count, then for each: position, until                  varints
 //! damage           count, then each text with its length before it
-//! shelf            flushed, next segment, segments (number, first, last minus first, records, bytes, living), dead ranges
+//! shelf            flushed, next segment, count of segments, then for each: number, first, last minus first, records,
+//!                  bytes, living, bytes of living bodies, indexed (0 what is due, 1 all), bytes of its index; dead ranges
 //! ```
 //!
-//! Version 1 has nothing held back; it is read, and not written any more.
+//! "Living" counts persistent messages. Version 1 has nothing held back, and of a segment nothing behind "living"; it is
+//! read, and not written any more.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -86,7 +88,7 @@ impl<'a> QueueState<'a> {
         for _ in 0..cursor.varint()? {
             damage.push(std::str::from_utf8(cursor.counted()?).ok()?.to_owned());
         }
-        let shelf = Shelf::decode(root, store, queue, &mut cursor)?;
+        let shelf = Shelf::decode(root, store, queue, version, &mut cursor)?;
         Some((Self { vhost, name, next_position, horizon, returns, held_back, damage }, shelf))
     }
 }

@@ -192,7 +192,7 @@ impl Leaving {
     /// A message has been settled for good.
     fn settled(&mut self, shelf: Option<&mut Shelf>, position: u64, message: Message, persistent: bool) {
         let is_stored = shelf.is_some_and(|shelf| {
-            shelf.settle(position, persistent);
+            shelf.settle(position, persistent, Some(message.view().body.len() as u64));
             position < shelf.flushed()
         });
         match (persistent, is_stored) {

@@ -12,6 +12,7 @@ use super::engine::Stall;
 use super::local::{Leaving, Queue, State, Wakes};
 use crate::frames::Refusal;
 use crate::message::{Layout, Message};
+use crate::persist::index::Indexed;
 use crate::persist::journal::Waiter;
 use crate::persist::journal::item::ItemWriter;
 use crate::persist::resident::{Flush, Resident};
@@ -247,7 +248,8 @@ impl Resident for Queue {
         }
         shelf.begin_writing(segment);
         *flushing = true;
-        Some(Flush { queue: id, durable, dir, upto, messages, segment, offset, next_segment })
+        let (index_end, indexed) = (shelf.index_end(segment), Indexed::default());
+        Some(Flush { queue: id, durable, dir, upto, messages, segment, offset, index_end, indexed, next_segment })
     }
 
     fn finish_flush(&self, upto: u64, written: &[Written]) {
@@ -258,7 +260,7 @@ impl Resident for Queue {
         }
         let State { engine, shelf, .. } = &mut *state;
         let Some(shelf) = shelf else { return };
-        let positions = written.iter().flat_map(|w| w.records.iter().map(|(position, _)| *position));
+        let positions = written.iter().flat_map(|w| w.records.iter().map(|record| record.position));
         let lives = engine.living(positions);
         shelf.add(upto, written, &lives);
         let freed = engine.evict(shelf.flushed(), KEEP);

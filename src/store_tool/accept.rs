@@ -16,6 +16,7 @@ use crate::frames::Table;
 use crate::message::memory::MemoryAccount;
 use crate::persist::DataDir;
 use crate::persist::disk::{Disk, Open};
+use crate::persist::index;
 use crate::persist::journal::SyncMode;
 use crate::persist::recovery::FoundQueue;
 use crate::persist::segment::{SegmentId, encode_header, path, put_record};
@@ -130,14 +131,14 @@ fn rewrite(disk: &dyn Disk, shelf: &mut Shelf, store: u64, segment: &Segment) ->
     let Some(span) = shelf.plan_read(segment.first) else { return Ok(()) };
     let number = shelf.next_segment();
     let mut bytes = encode_header(SegmentId { store, queue: shelf.queue, number });
-    let mut written = Written { segment: number, ..Written::default() };
+    let mut written = Written::new(number, segment.indexed, 0);
     walk(disk, &span, segment.first..=segment.last, |seen| {
         if let Seen::Record(record) = seen
             && !record.transient
             && !shelf.is_dead(record.position)
         {
+            written.note(bytes.len() as u64, record.position, false, record.traits, record.parts.body.len());
             put_record(&mut bytes, record.position, false, record.traits, record.parts);
-            written.records.push((record.position, false));
         }
     })?;
     if !written.records.is_empty() {
@@ -147,9 +148,14 @@ fn rewrite(disk: &dyn Disk, shelf: &mut Shelf, store: u64, segment: &Segment) ->
         file.set_len(0)?;
         file.write_at(&bytes, 0)?;
         file.sync_data()?;
+        let id = SegmentId { store, queue: shelf.queue, number };
+        if let Some((file, end)) = index::append(disk, &dir, id, 0, &written.entries)? {
+            file.sync_data()?;
+            written.index_end = end;
+        }
         disk.sync_dir(&dir)?;
         written.end = bytes.len() as u64;
     }
-    shelf.replace(&Rewrite { spans: vec![span], number }, &written);
+    shelf.replace(&Rewrite { spans: vec![span], number, indexed: segment.indexed }, &written);
     Ok(())
 }

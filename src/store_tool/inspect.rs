@@ -12,12 +12,14 @@ use super::walk::{Seen, walk};
 use crate::message::memory::MemoryAccount;
 use crate::persist::DataDir;
 use crate::persist::disk::Disk;
+use crate::persist::index;
 use crate::persist::journal::block::SECTOR;
 use crate::persist::journal::files;
 use crate::persist::journal::replay::{Damage, Replayed, ScannedFile, scan};
 use crate::persist::manifest::ManifestError;
 use crate::persist::record::QueueRecord;
 use crate::persist::recovery::FoundQueue;
+use crate::persist::reindex;
 use crate::persist::shelf::{Segment, Shelf};
 use crate::persist::store::{load_manifest, recover};
 
@@ -46,6 +48,8 @@ pub struct SegmentState {
     /// Messages that live among them.
     pub living: u64,
     pub damage: Vec<(u64, &'static str)>,
+    /// Entries of its index, if it has one and both are whole.
+    pub indexed: Option<usize>,
 }
 
 impl SegmentState {
@@ -69,7 +73,24 @@ pub fn read_segment(disk: &dyn Disk, shelf: &Shelf, segment: &Segment) -> io::Re
         }
         Seen::Damage { offset, what } => state.damage.push((offset, what)),
     })?;
+    if state.damage.is_empty() && has_index(segment) {
+        state.indexed = read_index(disk, shelf, segment)?;
+    }
     Ok(state)
+}
+
+fn has_index(segment: &Segment) -> bool {
+    segment.index_end > 0 && segment.index_end != index::UNKNOWN
+}
+
+/// How many entries an index has; `None` when it is not whole, or does not say what its segment does.
+fn read_index(disk: &dyn Disk, shelf: &Shelf, segment: &Segment) -> io::Result<Option<usize>> {
+    let Ok(expected) = reindex::entries(disk, shelf, segment) else { return Ok(None) };
+    let (mut entries, mut buffer) = (Vec::new(), Vec::new());
+    let path = index::path(&shelf.dir(), segment.number);
+    let Some(bytes) = index::load(disk, &path, segment.index_end, &mut buffer)? else { return Ok(None) };
+    let whole = index::read(bytes, shelf.segment_id(segment.number), |entry| entries.push(entry)).is_ok();
+    Ok((whole && entries == expected).then_some(entries.len()))
 }
 
 impl Inspection {
@@ -200,6 +221,7 @@ impl Inspection {
     pub fn read_segments(&mut self, disk: &dyn Disk) -> Result<(), ToolError> {
         let mut findings = Vec::new();
         let (mut files, mut records, mut bytes) = (0, 0, 0);
+        let (mut indexes, mut entries, mut bad_indexes) = (0, 0, Vec::new());
         let mut ids: Vec<_> = self.found.keys().copied().collect();
         ids.sort_unstable();
         for id in ids {
@@ -211,10 +233,22 @@ impl Inspection {
                 records += state.count;
                 bytes += segment.bytes;
                 findings.extend(segment_findings(&path, id, segment, &state));
+                indexes += usize::from(has_index(segment));
+                entries += state.indexed.unwrap_or(0);
+                // When the segment is damaged too, that says it all.
+                if has_index(segment) && state.indexed.is_none() && state.damage.is_empty() {
+                    bad_indexes.push(index::path(&queue.shelf.dir(), segment.number));
+                }
             }
         }
         let state = if findings.is_empty() { "whole" } else { "DAMAGED" };
         self.line("segments", format!("{state}: {files} files, {records} records, {bytes} bytes"));
+        let state = if bad_indexes.is_empty() { "whole" } else { "DAMAGED" };
+        self.line("indexes", format!("{state}: {indexes} files, {entries} entries"));
+        for path in bad_indexes {
+            let how = Effect::Mended("it is made anew of its segment at the next start");
+            self.find(&path, None, "damaged or missing".to_owned(), how);
+        }
         // What the node noted of these is said again here, in full.
         let shown: Vec<String> = findings.iter().map(|f: &Finding| f.file.display().to_string()).collect();
         self.findings.retain(|f| !(f.what.starts_with("noted") && shown.iter().any(|path| f.what.contains(path))));

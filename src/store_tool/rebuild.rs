@@ -10,6 +10,7 @@ use std::path::Path;
 use super::ToolError;
 use super::walk::{Seen, walk};
 use crate::persist::disk::{Disk, Open};
+use crate::persist::index::{self, Indexed};
 use crate::persist::journal::replay::scan;
 use crate::persist::manifest::{Content, Loaded, Manifest, newest};
 use crate::persist::ranges::Ranges;
@@ -93,17 +94,24 @@ fn read(disk: &dyn Disk, dir: &Path, id: SegmentId) -> io::Result<Option<FoundSe
     let end = disk.open(&path, Open::Read)?.len()?;
     let span = Span { path, id, offset: HEADER as u64, end, old: true };
     let (mut count, mut living, mut bounds) = (0, Ranges::new(), None);
+    let (mut bodies, mut index_end) = (0, 0);
     walk(disk, &span, 0..=u64::MAX - 1, |seen| {
         if let Seen::Record(record) = seen {
             count += 1;
             if !record.transient {
                 living.insert(record.position);
+                bodies += record.parts.body.len() as u64;
+            }
+            if Indexed::Due.wants(record.traits) {
+                index_end = index::UNKNOWN;
             }
             bounds = Some((bounds.map_or(record.position, |(first, _)| first), record.position));
         }
     })?;
     let Some((first, last)) = bounds.filter(|_| !living.is_empty()) else { return Ok(None) };
     let live = living.count();
-    let segment = Segment { number: id.number, first, last, count, bytes: end, live, transient: 0, old: true };
+    let number = id.number;
+    let found = Segment { number, first, last, count, bytes: end, live, bodies, index_end, ..Segment::default() };
+    let segment = Segment { old: true, ..found };
     Ok(Some(FoundSegment { segment, living }))
 }

@@ -18,6 +18,8 @@ use super::method;
 const SETTINGS: [&str; 3] = ["store.journal_file_size=64KiB", "store.journal_keep=0", "store.segment_size=64KiB"];
 /// Queues, and how many messages each has.
 const QUEUES: [(&str, usize); 4] = [("old", 70), ("young", 3), ("both", 2), ("empty", 0)];
+/// Every so many messages of the old queue have a long time to live, and are in the index of their segment.
+const DUE: usize = 7;
 
 /// The body of a message.
 fn body(queue: &str, number: usize) -> Vec<u8> {
@@ -55,8 +57,10 @@ fn make_template() -> tempfile::TempDir {
 
 /// Publishes a message and waits until it is safe: each has a block of its own.
 fn publish(client: &mut Client, queue: &str, number: usize) {
-    // Delivery mode 2 and nothing else.
-    let message = Message { properties: vec![0x10, 0, 2], body: body(queue, number), ..Message::default() };
+    // Delivery mode 2, and an expiration or nothing else.
+    let expires = queue == "old" && number.is_multiple_of(DUE);
+    let properties = if expires { [&[0x11, 0, 2, 11][..], b"99999999999"].concat() } else { vec![0x10, 0, 2] };
+    let message = Message { properties, body: body(queue, number), ..Message::default() };
     client.publish(1, "", queue, &message).expect("it serves");
     match client.next(PATIENCE).expect("it serves") {
         Some(Incoming::Confirm { ok: true, .. }) => {}
@@ -383,6 +387,40 @@ fn in_a_segment() {
             damaged.is_mended(&refused);
         }
     }
+}
+
+/// The index of a segment that is not the last of its queue, and the segment.
+fn index_and_segment() -> (PathBuf, PathBuf) {
+    let index = with_extension("index").into_iter().next().expect("an index");
+    let segment = index.with_extension("segment");
+    assert!(read(&index).len() > 64 + 8 + 26, "there are entries");
+    (index, segment)
+}
+
+#[test]
+fn in_an_index() {
+    let (index, _) = index_and_segment();
+    let name = index.file_name().expect("a name").to_string_lossy().into_owned();
+    let length = read(&index).len() as u64;
+    // The header; a chunk's count and checksum; position, offset, due, priority and flags of entries.
+    for region in [0, 8, 12, 16, 24, 32, 40, 64, 68, 72, 80, 88, 96, 97, length - 1] {
+        let damaged = Damaged::new(&[(index.clone(), region)]);
+        let text = damaged.is_found_by_check(&name);
+        assert!(text.contains("made anew of its segment"), "{text}");
+        assert!(damaged.serve(|log| assert!(log.contains(&name) && log.contains("made anew"), "{log}")).is_empty());
+        assert_eq!(damaged.store(&["check"]).0, 0, "it was written anew");
+    }
+}
+
+#[test]
+fn in_an_index_and_its_segment() {
+    let (index, segment) = index_and_segment();
+    let damaged = Damaged::new(&[(index, 80), (segment.clone(), 100)]);
+    let name = segment.file_name().expect("a name").to_string_lossy().into_owned();
+    damaged.is_found_by_check(&name);
+    let refused = damaged.serve(|log| assert!(log.contains(&name), "{log}"));
+    assert_eq!(refused, ["old"]);
+    damaged.is_mended(&refused);
 }
 
 #[test]

@@ -165,6 +165,7 @@ impl<'f> Schedule<'f> {
     ) -> Vec<Option<Live>> {
         for queue in found.values() {
             assert!(queue.damage.is_empty(), "FALSE DAMAGE: {:?}", queue.damage);
+            house.check_index(queue);
         }
         let mut live = Vec::new();
         for (number, place) in self.places.iter_mut().enumerate() {

@@ -12,6 +12,7 @@ use std::time::Instant;
 use super::*;
 use crate::message::memory::resident_bytes;
 use crate::persist::disk::{DiskFile, Open};
+use crate::persist::index;
 use crate::persist::points;
 use crate::persist::resident::Flush;
 use crate::persist::segment::{HEADER, ReadError, SegmentId, encode_header, path, put_record, read_span};
@@ -420,8 +421,8 @@ impl Store {
         let header = encode_header(SegmentId { store: self.id, queue: id, number: rewrite.number });
         let file = self.disk.open(&path(dir, rewrite.number), Open::Create)?;
         let mut out = header;
-        let mut written = Written { segment: rewrite.number, ..Written::default() };
-        let mut at = 0;
+        let mut written = Written::new(rewrite.number, rewrite.indexed, 0);
+        let mut at = 0_u64;
         let mut buffer = Vec::new();
         for span in &rewrite.spans {
             let mut span = span.clone();
@@ -429,8 +430,9 @@ impl Store {
                 let next = read_span(&*self.disk, &span, CHUNK, &mut buffer, |record| {
                     let is_old = span.old && record.transient;
                     if !is_old && !queue.is_dead(record.position) {
-                        put_record(&mut out, record.position, record.transient, record.traits, record.parts);
-                        written.records.push((record.position, record.transient));
+                        let (position, transient, traits) = (record.position, record.transient, record.traits);
+                        written.note(at + out.len() as u64, position, transient, traits, record.parts.body.len());
+                        put_record(&mut out, position, transient, traits, record.parts);
                     }
                     true
                 });
@@ -451,6 +453,11 @@ impl Store {
         written.end = at;
         let mut touched = Touched::default();
         touched.add(file, dir.to_path_buf());
+        let id = SegmentId { store: self.id, queue: id, number: rewrite.number };
+        if let Some((file, end)) = index::append(&*self.disk, dir, id, 0, &written.entries)? {
+            written.index_end = end;
+            touched.add(file, dir.to_path_buf());
+        }
         if queue.is_durable() {
             self.sync_touched(touched)?;
         }
@@ -510,10 +517,11 @@ impl<'a> SegmentWriter<'a> {
         let view = message.view();
         let parts =
             crate::persist::journal::item::Parts { route: view.route, properties: view.properties, body: view.body };
-        put_record(&mut self.buffer, position, transient, message.traits(), parts);
         if let Some(last) = self.written.last_mut() {
-            last.records.push((position, transient));
+            let offset = self.at + self.buffer.len() as u64;
+            last.note(offset, position, transient, message.traits(), parts.body.len());
         }
+        put_record(&mut self.buffer, position, transient, message.traits(), parts);
         if self.buffer.len() >= CHUNK { self.write() } else { Ok(()) }
     }
 
@@ -527,12 +535,16 @@ impl<'a> SegmentWriter<'a> {
         self.file = Some(self.store.disk.open(&path(&self.flush.dir, number), Open::Create)?);
         self.at = if is_new { 0 } else { self.flush.offset };
         if is_new {
-            let id = SegmentId { store: self.store.id, queue: self.flush.queue, number };
-            self.buffer.extend_from_slice(&encode_header(id));
+            self.buffer.extend_from_slice(&encode_header(self.id(number)));
             debug_assert_eq!(self.buffer.len(), HEADER);
         }
-        self.written.push(Written { segment: number, records: Vec::new(), end: 0 });
+        let index_end = if is_new { 0 } else { self.flush.index_end };
+        self.written.push(Written::new(number, self.flush.indexed, index_end));
         Ok(())
+    }
+
+    fn id(&self, number: u32) -> SegmentId {
+        SegmentId { store: self.store.id, queue: self.flush.queue, number }
     }
 
     fn write(&mut self) -> io::Result<()> {
@@ -546,8 +558,14 @@ impl<'a> SegmentWriter<'a> {
 
     fn close(&mut self) -> io::Result<()> {
         self.write()?;
-        if let (Some(last), Some(file)) = (self.written.last_mut(), self.file.take()) {
-            last.end = self.at;
+        let Some(file) = self.file.take() else { return Ok(()) };
+        self.files.push(file);
+        let Some(id) = self.written.last().map(|last| self.id(last.segment)) else { return Ok(()) };
+        let Some(last) = self.written.last_mut() else { return Ok(()) };
+        last.end = self.at;
+        let disk = &*self.store.disk;
+        if let Some((file, end)) = index::append(disk, &self.flush.dir, id, last.index_end, &last.entries)? {
+            last.index_end = end;
             self.files.push(file);
         }
         Ok(())

@@ -43,7 +43,8 @@ impl Store {
         for text in replayed.notices.iter().cloned().chain(replayed.damage.iter().map(ToString::to_string)) {
             tracing::error!(target: "leveret::store", "{text}");
         }
-        let Found { queues, of_any } = found;
+        let Found { mut queues, of_any } = found;
+        let reindexed = read_indexes(&*disk, &mut queues)?;
         // After a kill, what was read may not have reached the disk; a power cut from here on must not take it back.
         manifest::sync(&*disk, &manifest_dir).map_err(at(&manifest_dir))?;
         cut_tail(&*disk, &journal_dir, &replayed).map_err(at(&journal_dir))?;
@@ -80,7 +81,7 @@ impl Store {
             readers,
             manifest: Mutex::new(manifest),
             bell,
-            changed: Mutex::new(Vec::new()),
+            changed: Mutex::new(reindexed),
             ungone: Mutex::new(Vec::new()),
             forgotten: Mutex::new(Vec::new()),
             disk_alarm: AtomicBool::new(false),
@@ -135,6 +136,19 @@ pub fn recover(
     let replayed = scan(disk, &dir.join("journal"), id)?.run(first, synced, |_, item| recovery.apply(item))?;
     recovery.note_damage(&replayed.damage);
     Ok((replayed, recovery.finish()))
+}
+
+/// Reads the indexes of all queues; gives back those whose indexes had to be made anew.
+fn read_indexes(disk: &dyn Disk, queues: &mut HashMap<u64, FoundQueue>) -> Result<Vec<u64>, StoreError> {
+    let mut changed = Vec::new();
+    for (id, queue) in queues {
+        let rebuilt = queue.read_indexes(disk).map_err(|error| StoreError::Io { path: queue.shelf.dir(), error })?;
+        if !rebuilt.is_empty() {
+            changed.push(*id);
+        }
+        rebuilt.iter().for_each(|text| tracing::warn!(target: "leveret::store", "{text}"));
+    }
+    Ok(changed)
 }
 
 /// The manifest; a node that died while it made its very first one has none, and nothing in its journal. `dir` is the

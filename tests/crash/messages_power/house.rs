@@ -1,5 +1,6 @@
 //! The store and its queues as a node has them, without connections: publishes and settlements go to them as from there.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::thread::ThreadId;
 use std::time::{Duration, Instant};
@@ -11,6 +12,8 @@ use leveret::persist::disk::Disk;
 use leveret::persist::journal::Waiter;
 use leveret::persist::journal::item::{ItemWriter, Parts};
 use leveret::persist::recovery::FoundQueue;
+use leveret::persist::reindex;
+use leveret::persist::segment::read_one;
 use leveret::persist::sim::SimDisk;
 use leveret::persist::store::{Opened, Settings, Store, StoreError};
 use leveret::queue::engine::{Delivery, Terms};
@@ -94,6 +97,15 @@ pub fn body(number: u64, length: usize) -> Vec<u8> {
     body
 }
 
+/// What is kept of a message beside its bytes, but whether it is persistent. Nothing is due within the test.
+fn traits(number: u64) -> Traits {
+    let due = NonZeroU64::new(if number.is_multiple_of(3) { (1 << 60) + number } else { 0 });
+    Traits { at: AT, due, priority: (number % 5) as u8, persistent: false }
+}
+
+/// When messages are published.
+const AT: u64 = 1_700_000_000_000;
+
 /// The number of a message that is whole.
 fn number(message: &MessageView<'_>) -> u64 {
     let word = |at: usize| u64::from_le_bytes(message.body[at..at + 8].try_into().expect("eight bytes"));
@@ -129,6 +141,25 @@ impl House {
         Ok((Self { store, sink: Arc::default(), memory, bell: Arc::default() }, queues))
     }
 
+    /// What was found of a queue has in its index what its segments have, and all of it is found at its place.
+    pub fn check_index(&self, found: &FoundQueue) {
+        let (shelf, mut expected) = (&found.shelf, Vec::new());
+        for segment in shelf.segments() {
+            let entries = reindex::entries(self.store.disk(), shelf, segment).expect("a whole segment");
+            let due = entries.iter().filter(|e| e.due.is_some() && !e.transient && !shelf.is_dead(e.position));
+            expected.extend(due.map(|e| (e.position, e.due, e.priority)));
+        }
+        let indexed: Vec<_> = found.indexed.iter().map(|m| (m.position, m.due, m.priority)).collect();
+        assert_eq!(indexed, expected, "the index is not as the segments are");
+        let mut buffer = Vec::new();
+        for (position, due, _) in indexed {
+            let place = shelf.place(position).expect("a place for what is in the index");
+            let record = read_one(self.store.disk(), &place, &mut buffer).expect("a record");
+            let view = MessageView { route: &[], properties: &[], body: record.parts.body };
+            assert_eq!((record.traits.due, due), (due, traits(number(&view)).due));
+        }
+    }
+
     pub fn queue(&self, number: u64, store_id: u64, found: Option<FoundQueue>) -> Arc<Queue> {
         let spec = QueueSpec {
             vhost: "/".into(),
@@ -161,7 +192,11 @@ impl House {
         persistent: bool,
         also: impl FnOnce(&mut Wakes),
     ) -> (Vec<Put>, u64) {
-        let message = |body| Message::from_parts(b"\0\x01q", &[0, 0], body, Traits::plain(0, persistent), self.memory);
+        let message = |body: Vec<u8>| {
+            let view = MessageView { route: &[], properties: &[], body: &body };
+            let traits = Traits { persistent, ..traits(number(&view)) };
+            Message::from_parts(b"\0\x01q", &[0, 0], body, traits, self.memory)
+        };
         let mut run: Vec<Incoming<'_>> = bodies.into_iter().map(|body| Incoming::Held(message(body))).collect();
         let mut wakes = Wakes::default();
         let mut landed = Vec::new();
@@ -181,7 +216,7 @@ impl House {
             acks.extend(consumed.map(|(_, queue, l)| (*queue, l.first + index as u64)));
             let mut writer = ItemWriter(&mut items);
             if !std::mem::replace(&mut has_route, true) {
-                writer.route(0, landed.iter().map(|(_, queue, l)| (*queue, l.first)));
+                writer.route(AT, landed.iter().map(|(_, queue, l)| (*queue, l.first)));
             }
             let view = incoming.view();
             let parts = Parts { route: view.route, properties: view.properties, body: view.body };
@@ -235,10 +270,11 @@ impl House {
     pub fn get(queue: &Queue, no_ack: bool) -> Result<Option<Seen>, GetError> {
         let mut got = None;
         queue.get(no_ack, |message| got = message)?;
-        Ok(got.map(|got| Seen {
-            position: got.position,
-            number: number(&got.message.view()),
-            redelivered: got.redelivered,
+        Ok(got.map(|got| {
+            let number = number(&got.message.view());
+            let kept = Traits { persistent: false, ..got.message.traits() };
+            assert_eq!(kept, traits(number), "message {number} has other traits than when it was published");
+            Seen { position: got.position, number, redelivered: got.redelivered }
         }))
     }
 
