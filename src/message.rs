@@ -9,7 +9,8 @@
 //! allocation. A body that came in several frames keeps the buffer that it was put together in.
 //!
 //! The rules by which the broker changes a message's properties are functions from property bytes to property bytes:
-//! [`headers`] edits the headers table, [`death`] makes dead letters, [`delay`] is about messages that are held back.
+//! [`headers`] edits the headers table, [`death`] makes dead letters, [`delay`] is about messages that are held back,
+//! [`trace`] tells what happens to messages.
 
 use std::num::NonZeroU64;
 use std::ops::Range;
@@ -23,6 +24,7 @@ pub mod death;
 pub mod delay;
 pub mod headers;
 pub mod memory;
+pub mod trace;
 
 /// Bodies from this size in bytes on are shared with the outboxes instead of copied into them.
 pub const LARGE_BODY: usize = 16 * 1024;

@@ -7,8 +7,10 @@ use super::reader::{DecodeError, Reader};
 use super::table;
 
 mod cut;
+mod named;
 
 pub use cut::Cut;
+pub use named::named;
 
 /// Position of each property in the flag word, from the highest bit down (AMQP 0-9-1, 4.2.6.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

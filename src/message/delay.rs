@@ -9,8 +9,7 @@
 
 use std::num::NonZeroU64;
 
-use super::headers::{self, Fate, number};
-use crate::frames::Value;
+use super::headers::{self, Fate, integer, number};
 use crate::frames::table::{self, ValueRef};
 
 const DELAY: &[u8] = b"x-delay";
@@ -33,14 +32,8 @@ pub fn delivered(properties: &[u8]) -> Vec<u8> {
             DELIVER_AT => time(value),
             _ => None,
         };
-        asked.filter(|ms| *ms > 0).map_or(Fate::Stays, |ms| Fate::Becomes(negated(ms)))
+        asked.filter(|ms| *ms > 0).map_or(Fate::Stays, |ms| Fate::Becomes(integer(-ms)))
     })
-}
-
-/// An `I`, as clients know it of `x-delay`, where that is large enough.
-fn negated(ms: i64) -> Value {
-    let ms = ms.saturating_neg();
-    i32::try_from(ms).map_or(Value::I64(ms), Value::I32)
 }
 
 fn time(value: ValueRef<'_>) -> Option<i64> {

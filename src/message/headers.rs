@@ -78,6 +78,11 @@ fn digits(text: &[u8]) -> Option<i64> {
     }
 }
 
+/// An integer as RabbitMQ writes it where it has no type of its own: an `I`, or an `l` where that is too small.
+pub(super) fn integer(n: i64) -> Value {
+    i32::try_from(n).map_or(Value::I64(n), Value::I32)
+}
+
 /// What becomes of a header.
 pub(super) enum Fate {
     Stays,

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::frames::{Properties, Table};
+use crate::frames::{Properties, Table, Value};
 
 const NOW: u64 = 1_700_000_000_000;
 
