@@ -1,5 +1,6 @@
-//! What clients rely on, written down as tests: the numbered items of the compatibility reference (sections E-1 to E-7
-//! and E-9) and the validation of queue arguments. A test's name begins with the number of its item.
+//! What clients rely on, written down as tests: the numbered items of the compatibility reference (sections E-1 to E-9),
+//! delayed exchanges and what queue arguments may be and do. A test's name begins with the number of its
+//! item.
 //!
 //! The broker runs in this process, on a free port with a data directory of its own; most tests share one and use
 //! names of their own. With `LEVERET_TEST_ADDR=host:port` the same tests drive a broker that already runs, which is
@@ -16,18 +17,24 @@ mod compat {
     mod confirms;
     mod consume;
     mod contention;
+    mod dead_letter_routing;
+    mod dead_letters;
     mod declare;
+    mod delayed;
     mod errors;
     mod exchange_types;
     mod exchanges;
     mod frames;
     mod handshake;
+    mod limits;
     mod permissions;
     mod polite;
+    mod priorities;
     mod publish;
     mod qos;
     mod reply_to;
     mod restart;
+    mod retries;
     mod robustness;
     mod table;
     mod tx;

@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod broker;
 pub mod client;
+pub mod letters;
 pub mod message;
 pub mod method;
 pub mod random;

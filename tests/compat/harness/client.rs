@@ -12,7 +12,7 @@ use leveret::frames::{Table, Value};
 use super::message::Kind;
 use super::method::*;
 use super::wire::{Wire, frame_bytes};
-use super::{Incoming, Message, Props, props};
+use super::{Incoming, Message, Props, eventually, props};
 
 /// How to open a connection.
 pub struct Options {
@@ -308,6 +308,17 @@ impl Channel {
         self.get(queue).unwrap_or_else(|| panic!("queue {queue} is empty"))
     }
 
+    /// Gets the next message as soon as there is one.
+    #[track_caller]
+    pub fn expect_get_eventually(&self, queue: &str) -> Message {
+        let mut got = None;
+        eventually(&format!("a message in {queue}"), || {
+            got = self.get(queue);
+            got.is_some()
+        });
+        got.unwrap_or_else(|| panic!("queue {queue} is empty"))
+    }
+
     /// Gets, without acknowledgement, until the queue is empty.
     #[track_caller]
     pub fn drain(&self, queue: &str) -> Vec<String> {
@@ -334,7 +345,13 @@ impl Channel {
     /// Nothing may be confirmed twice, and an ack of many may not cover a nack.
     #[track_caller]
     pub fn expect_confirms(&self, n: usize) -> Vec<u64> {
-        let mut open: std::collections::BTreeSet<u64> = (1..=n as u64).collect();
+        self.expect_confirms_from(1, n)
+    }
+
+    /// The same for `n` publishes from this number on.
+    #[track_caller]
+    pub fn expect_confirms_from(&self, first: u64, n: usize) -> Vec<u64> {
+        let mut open: std::collections::BTreeSet<u64> = (first..first + n as u64).collect();
         let mut nacked = vec![];
         while !open.is_empty() {
             let (tag, multiple, is_nack) = match self.next("confirms") {

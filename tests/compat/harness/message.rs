@@ -94,6 +94,11 @@ impl Props {
         self
     }
 
+    pub fn without(mut self, property: Property) -> Self {
+        self.0.remove(&(property as u8));
+        self
+    }
+
     /// The value of a shortstr property, empty where there is none.
     pub fn get(&self, property: Property) -> String {
         let bytes = self.0.get(&(property as u8)).and_then(|b| b.get(1..)).unwrap_or_default();

@@ -1,0 +1,296 @@
+//! the exchange type `x-delayed-message`, as RabbitMQ's plugin of that name has it.
+
+use std::time::{Duration, Instant};
+
+use leveret::frames::Value;
+
+use super::harness::letters::*;
+use super::harness::*;
+
+/// The shared broker, unless it is a RabbitMQ, of which nobody knows whether it has the plugin.
+fn start() -> Option<Channel> {
+    if Broker::start().inside().is_none() && std::env::var_os("LEVERET_TEST_DELAYED").is_none() {
+        eprintln!("skipped: set LEVERET_TEST_DELAYED for a broker with the plugin");
+        return None;
+    }
+    Some(channel())
+}
+
+/// A delayed exchange that works as one of `kind`, and a queue bound to it with the key `k`.
+fn delayed(channel: &Channel, kind: &str) -> (String, String) {
+    let exchange = unique("delayed");
+    channel.call(exchange_declare(&exchange, "x-delayed-message").auto_delete().arg("x-delayed-type", kind));
+    let queue = channel.temporary_queue();
+    channel.call(queue_bind(&queue, &exchange, "k"));
+    (exchange, queue)
+}
+
+fn delay(ms: impl IntoValue) -> Props {
+    props().header("x-delay", ms)
+}
+
+/// The value of a delivered message's `x-delay`.
+fn delay_of(message: &Message) -> Option<Value> {
+    message.props.headers().get("x-delay").cloned()
+}
+
+#[test]
+#[ignore = "there are no delayed exchanges yet"]
+fn a4_the_type_must_be_that_of_another_exchange() {
+    let Some(channel) = start() else { return };
+    let exchange = unique("delayed");
+    let declare = || exchange_declare(&exchange, "x-delayed-message");
+    let text = "Invalid argument, 'x-delayed-type' must be an existing exchange type";
+    channel.refuses(declare(), 406, text);
+    channel.refuses(declare().arg("x-delayed-type", 1), 406, text);
+    channel.refuses(declare().arg("x-delayed-type", "x-delayed-message"), 406, "Invalid argument, …'x-delayed-type'…");
+    for kind in ["direct", "fanout", "topic", "headers"] {
+        delayed(&channel, kind);
+    }
+}
+
+#[test]
+#[ignore = "there are no delayed exchanges yet"]
+fn a4_messages_come_when_they_are_due() {
+    let Some(channel) = start() else { return };
+    let (exchange, queue) = delayed(&channel, "direct");
+    channel.consume(basic_consume(&queue, "").no_ack());
+    let start = Instant::now();
+    for ms in [600, 200, 400, 0] {
+        channel.publish_with(&exchange, "k", delay(ms), &ms.to_string());
+    }
+    for ms in [0, 200, 400, 600] {
+        let message = channel.expect_deliver();
+        assert_eq!(message.text(), ms.to_string());
+        assert!(start.elapsed() >= Duration::from_millis(ms), "{ms} ms came after {:?}", start.elapsed());
+        assert_eq!((&*message.exchange, &*message.routing_key), (&*exchange, "k"));
+        assert!(!message.redelivered);
+    }
+}
+
+/// Messages with the same delay stay in the order in which they were published.
+#[test]
+#[ignore = "there are no delayed exchanges yet"]
+fn a4_equal_delays_keep_the_order() {
+    let Some(channel) = start() else { return };
+    let (exchange, queue) = delayed(&channel, "direct");
+    let bodies: Vec<String> = (0..100).map(|n| n.to_string()).collect();
+    channel.consume(basic_consume(&queue, "").no_ack());
+    bodies.iter().for_each(|body| channel.publish_with(&exchange, "k", delay(100), body));
+    assert_eq!(channel.expect_bodies(100), bodies);
+}
+
+/// The consumer reads from a negative header how long a message was held.
+#[test]
+#[ignore = "there are no delayed exchanges yet"]
+fn a4_the_header_is_negated() {
+    let Some(channel) = start() else { return };
+    let (exchange, queue) = delayed(&channel, "direct");
+    channel.consume(basic_consume(&queue, "").no_ack());
+    for value in [
+        Value::I8(20),
+        Value::U8(20),
+        Value::I16(20),
+        Value::U16(20),
+        Value::I32(20),
+        Value::U32(20),
+        Value::I64(20),
+        Value::text("20"),
+        Value::F64(20.0),
+        Value::F32(20.0),
+    ] {
+        let start = Instant::now();
+        channel.publish_with(&exchange, "k", delay(value.clone()).header("other", "stays"), "m");
+        let message = channel.expect_deliver();
+        assert!(start.elapsed() >= Duration::from_millis(20), "{value:?} was not delayed");
+        assert_eq!(delay_of(&message).and_then(|delay| delay.as_int()), Some(-20), "of {value:?}");
+        assert_eq!(message.props.headers().get("other"), Some(&Value::text("stays")));
+    }
+}
+
+#[test]
+#[ignore = "there are no delayed exchanges yet"]
+fn a4_without_a_valid_delay_messages_are_routed_at_once() {
+    let Some(channel) = start() else { return };
+    let (exchange, queue) = delayed(&channel, "direct");
+    channel.publish_confirmed(&exchange, "k", &["none"]);
+    assert_eq!(channel.drain(&queue), ["none"]);
+    let values = [Value::I32(0), Value::I32(-5), Value::I64(4_294_967_296), Value::Bool(true), Value::text("soon")];
+    for (tag, value) in (2..).zip(values) {
+        channel.publish_with(&exchange, "k", delay(value.clone()), "m");
+        channel.expect_ack(tag);
+        assert_eq!(delay_of(&channel.expect_get(&queue)), Some(value), "is as it was");
+    }
+}
+
+#[test]
+#[ignore = "there are no delayed exchanges yet"]
+fn a4_the_longest_delay() {
+    let Some(channel) = start() else { return };
+    let (exchange, queue) = delayed(&channel, "direct");
+    channel.call(confirm_select());
+    channel.publish_with(&exchange, "k", delay(u32::MAX), "in seven weeks");
+    channel.publish_with(&exchange, "k", delay(1), "now");
+    assert!(channel.expect_confirms(2).is_empty());
+    channel.consume(basic_consume(&queue, "").no_ack());
+    assert_eq!(channel.expect_deliver().text(), "now");
+    channel.expect_nothing_more();
+}
+
+/// The promise is that the message is kept, not that it has been routed.
+#[test]
+#[ignore = "there are no delayed exchanges yet"]
+fn a4_a_delayed_message_is_confirmed_at_once() {
+    let Some(channel) = start() else { return };
+    let (exchange, queue) = delayed(&channel, "fanout");
+    channel.call(confirm_select());
+    channel.publish_with(&exchange, "", delay(600_000), "m");
+    channel.expect_ack(1);
+    assert_eq!(channel.ready(&queue), 0);
+}
+
+#[test]
+#[ignore = "there are no delayed exchanges yet"]
+fn a4_messages_are_routed_when_they_are_due() {
+    let Some(channel) = start() else { return };
+    let (exchange, early) = delayed(&channel, "topic");
+    channel.call(queue_bind(&early, &exchange, "*.late"));
+    channel.publish_with(&exchange, "too.late", delay(300), "m");
+    channel.call(queue_unbind(&early, &exchange, "*.late"));
+    let late = channel.temporary_queue();
+    channel.call(queue_bind(&late, &exchange, "too.#"));
+    channel.consume(basic_consume(&late, "").no_ack());
+    assert_eq!(channel.expect_deliver().text(), "m");
+    assert_eq!(channel.ready(&early), 0);
+}
+
+#[test]
+#[ignore = "there are no delayed exchanges yet"]
+fn a4_every_type_routes_as_itself() {
+    let Some(channel) = start() else { return };
+    for kind in ["direct", "fanout", "topic", "headers"] {
+        let exchange = unique(kind);
+        channel.call(exchange_declare(&exchange, "x-delayed-message").auto_delete().arg("x-delayed-type", kind));
+        let (queue, other) = (channel.temporary_queue(), channel.temporary_queue());
+        let bind = |queue: &str, key: &str| {
+            let bind = queue_bind(queue, &exchange, key);
+            channel.call(if kind == "headers" { bind.arg("which", key) } else { bind });
+        };
+        bind(&queue, "this.one");
+        bind(&other, "that.one");
+        channel.consume(basic_consume(&queue, kind).no_ack());
+        channel.publish_with(&exchange, "this.one", delay(30).header("which", "this.one"), kind);
+        assert_eq!(channel.expect_deliver().text(), kind);
+        assert_eq!(channel.ready(&other), u32::from(kind == "fanout"), "{kind}");
+    }
+}
+
+#[test]
+#[ignore = "there are no delayed exchanges yet"]
+fn a4_cc_and_bcc_are_keys_of_a_delayed_message() {
+    let Some(channel) = start() else { return };
+    let (exchange, queue) = delayed(&channel, "direct");
+    channel.consume(basic_consume(&queue, "").no_ack());
+    let keys = delay(30).header("CC", ["elsewhere"]).header("BCC", ["k"]);
+    channel.publish_with(&exchange, "nowhere", keys, "m");
+    let message = channel.expect_deliver();
+    assert_eq!((message.text(), &*message.routing_key), ("m", "nowhere"));
+    let headers = message.props.headers();
+    assert_eq!((headers.get("CC").is_some(), headers.get("BCC")), (true, None));
+}
+
+#[test]
+#[ignore = "there are no delayed exchanges yet"]
+fn a4_exchanges_pass_delayed_messages_on() {
+    let Some(channel) = start() else { return };
+    let (exchange, _) = delayed(&channel, "direct");
+    let (next, queue) = (unique("e"), channel.temporary_queue());
+    channel.call(exchange_declare(&next, "fanout").auto_delete());
+    channel.call(exchange_bind(&next, &exchange, "on"));
+    channel.call(queue_bind(&queue, &next, ""));
+    channel.consume(basic_consume(&queue, "").no_ack());
+    channel.publish_with(&exchange, "on", delay(30), "m");
+    let message = channel.expect_deliver();
+    assert_eq!((message.text(), delay_of(&message).and_then(|delay| delay.as_int())), ("m", Some(-30)));
+}
+
+/// A negative delay is none: what was delayed once and comes back is not delayed again.
+#[test]
+#[ignore = "there are no delayed exchanges yet"]
+fn a4_a_message_is_delayed_once() {
+    let Some(channel) = start() else { return };
+    let (exchange, queue) = delayed(&channel, "direct");
+    channel.consume(basic_consume(&queue, "").no_ack());
+    channel.publish_with(&exchange, "k", delay(20), "m");
+    let message = channel.expect_deliver();
+    // With a delay, this would never come before the other.
+    channel.publish_with(&exchange, "k", message.props.clone(), "again");
+    channel.publish_with(&exchange, "k", delay(200), "later");
+    assert_eq!(channel.expect_bodies(2), ["again", "later"]);
+}
+
+#[test]
+#[ignore = "there are no delayed exchanges yet"]
+fn a4_dead_letters_are_delayed_if_they_never_were() {
+    let Some(channel) = start() else { return };
+    let (exchange, queue) = delayed(&channel, "direct");
+    let declare = queue_declare("").exclusive().arg("x-dead-letter-exchange", &exchange);
+    let source = channel.declare(declare.arg("x-dead-letter-routing-key", "k")).queue.to_string();
+    channel.consume(basic_consume(&queue, "").no_ack());
+    channel.publish_with("", &source, delay(100), "m");
+    let start = Instant::now();
+    let message = channel.expect_get_eventually(&source);
+    channel.send(basic_reject(message.delivery_tag));
+    let letter = channel.expect_deliver();
+    assert!(start.elapsed() >= Duration::from_millis(100), "came after {:?}", start.elapsed());
+    assert_eq!(text_header(&letter, "x-first-death-reason"), "rejected");
+    assert_eq!(delay_of(&letter).and_then(|delay| delay.as_int()), Some(-100));
+}
+
+#[test]
+#[ignore = "there are no delayed exchanges yet"]
+fn a4_what_a_deleted_exchange_held_is_gone() {
+    let Some(channel) = start() else { return };
+    let (exchange, queue) = delayed(&channel, "direct");
+    let (other, _) = delayed(&channel, "direct");
+    channel.call(queue_bind(&queue, &other, "k"));
+    channel.consume(basic_consume(&queue, "").no_ack());
+    channel.publish_with(&exchange, "k", delay(200), "gone");
+    channel.publish_with(&other, "k", delay(400), "control");
+    channel.call(exchange_delete(&exchange));
+    assert_eq!(channel.expect_deliver().text(), "control");
+}
+
+#[test]
+#[ignore = "there are no delayed exchanges yet"]
+fn a4_a_delayed_message_s_time_to_live_begins_in_the_queue() {
+    let Some(channel) = start() else { return };
+    let (exchange, queue) = delayed(&channel, "direct");
+    channel.consume(basic_consume(&queue, "").no_ack());
+    channel.publish_with(&exchange, "k", delay(200).expiration("60"), "m");
+    let message = channel.expect_deliver();
+    assert_eq!(message.text(), "m");
+}
+
+#[test]
+#[ignore = "there are no delayed exchanges yet"]
+fn a4_delayed_messages_survive_a_restart() {
+    let Some(mut broker) = Broker::start_with(&[]) else { return };
+    let channel = broker.connect().channel();
+    channel.call(exchange_declare("delayed", "x-delayed-message").durable().arg("x-delayed-type", "direct"));
+    channel.declare(queue_declare("durable").durable());
+    channel.call(queue_bind("durable", "delayed", "k"));
+    channel.call(confirm_select());
+    for ms in [1500, 500, 1000] {
+        channel.publish_with("delayed", "k", delay(ms).persistent(), &ms.to_string());
+    }
+    channel.publish_with("delayed", "k", delay(600_000).persistent(), "much later");
+    channel.expect_confirms(4);
+    drop(channel);
+
+    broker.restart();
+    let channel = broker.connect().channel();
+    channel.consume(basic_consume("durable", "").no_ack());
+    assert_eq!(channel.expect_bodies(3), ["500", "1000", "1500"]);
+    channel.expect_nothing_more();
+}
