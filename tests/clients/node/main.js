@@ -2,7 +2,10 @@
 
 const fs = require('node:fs');
 const path = require('node:path');
-const cases = require('./cases');
+const cases = {
+  ...require('./cases'),
+  ...(process.env.LADDERS === '1' ? require('./ladders') : {}),
+};
 const { Scope, within } = require('./harness');
 
 const DEFAULT_LIMIT_MS = 30_000;
