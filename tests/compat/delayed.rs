@@ -1,4 +1,5 @@
-//! the exchange type `x-delayed-message`, as RabbitMQ's plugin of that name has it.
+//! what the exchange type `x-delayed-message` does with delays, as RabbitMQ's plugin of that name. How one is
+//! declared is with the other exchange types.
 
 use std::time::{Duration, Instant};
 
@@ -32,21 +33,6 @@ fn delay(ms: impl IntoValue) -> Props {
 /// The value of a delivered message's `x-delay`.
 fn delay_of(message: &Message) -> Option<Value> {
     message.props.headers().get("x-delay").cloned()
-}
-
-#[test]
-#[ignore = "there are no delayed exchanges yet"]
-fn a4_the_type_must_be_that_of_another_exchange() {
-    let Some(channel) = start() else { return };
-    let exchange = unique("delayed");
-    let declare = || exchange_declare(&exchange, "x-delayed-message");
-    let text = "Invalid argument, 'x-delayed-type' must be an existing exchange type";
-    channel.refuses(declare(), 406, text);
-    channel.refuses(declare().arg("x-delayed-type", 1), 406, text);
-    channel.refuses(declare().arg("x-delayed-type", "x-delayed-message"), 406, "Invalid argument, …'x-delayed-type'…");
-    for kind in ["direct", "fanout", "topic", "headers"] {
-        delayed(&channel, kind);
-    }
 }
 
 #[test]
