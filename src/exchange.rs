@@ -21,6 +21,7 @@
 mod direct;
 mod few;
 mod headers;
+mod history;
 mod kind;
 mod scratch;
 mod settings;
@@ -40,6 +41,7 @@ use crate::frames::{Properties, Table, Value};
 use direct::Direct;
 use few::{Few, Targets};
 use headers::Headers;
+pub use history::History;
 pub use kind::ExchangeType;
 pub use settings::{HashOn, HashProperty, Matching, Settings, SettingsError};
 use spec::Spec;
@@ -74,6 +76,8 @@ pub struct RouteInput<'a> {
     /// counts.
     pub keys: &'a [&'a [u8]],
     pub properties: &'a Properties<'a>,
+    /// In milliseconds since 1970.
+    pub now: u64,
 }
 
 impl<'a> RouteInput<'a> {

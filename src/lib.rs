@@ -5,6 +5,7 @@
 //! - [`frames`]: bytes to AMQP frames, methods, properties and tables, and back. [`config`]: `rabbit.conf` to one typed
 //!   value. [`auth`]: users, passwords, permissions.
 //!   [`clock`]: the time of day. [`message`]: a message as it is borrowed or held, and the account of memory.
+//!   [`dedup`]: which messages were published before.
 //! - [`exchange`]: the matching of messages to bindings. [`persist`]: what outlives the process. [`queue`]: the queue
 //!   engine and what runs it; it stands on [`persist`].
 //! - [`vhost`]: names to exchanges and queues; the one place where metadata changes.
@@ -20,6 +21,7 @@ pub mod auth;
 pub mod clock;
 pub mod config;
 pub mod connection;
+pub mod dedup;
 pub mod exchange;
 pub mod frames;
 pub mod message;

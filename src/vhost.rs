@@ -12,6 +12,7 @@ pub mod channels;
 pub mod command;
 pub mod declare;
 pub mod names;
+pub mod recall;
 pub mod route;
 pub mod topology;
 

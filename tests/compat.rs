@@ -32,6 +32,7 @@ mod compat {
     mod priorities;
     mod publish;
     mod qos;
+    mod recall;
     mod reply_to;
     mod restart;
     mod retries;

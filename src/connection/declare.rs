@@ -242,6 +242,7 @@ impl Session {
         let record = self.binding(bind.exchange.as_str(), name, key, false, Table::from(&bind.arguments));
         self.check_binding("queue", &record)?;
         let applied = self.apply(Command::Bind { record, connection: Some(self.id()) })?;
+        self.publish_past(applied.history.as_ref());
         let ok = queue_answer(queue::AMQPMethod::BindOk(queue::BindOk {}), bind.nowait);
         Ok(self.answer_when_durable(number, &applied, ok))
     }
@@ -260,6 +261,7 @@ impl Session {
         let record = self.binding(bind.source.as_str(), destination, key, true, Table::from(&bind.arguments));
         self.check_binding("exchange", &record)?;
         let applied = self.apply(Command::Bind { record, connection: Some(self.id()) })?;
+        self.publish_past(applied.history.as_ref());
         let ok = exchange_answer(exchange::AMQPMethod::BindOk(exchange::BindOk {}), bind.nowait);
         Ok(self.answer_when_durable(number, &applied, ok))
     }

@@ -22,8 +22,11 @@ use crate::frames::{DecodeError, MethodId, Properties, Refusal, content};
 use crate::message::{Incoming, Message, MessageView, Traits, headers};
 use crate::queue::arguments::check_expiry;
 use crate::queue::{Queue, Settlement, Wakes};
+use crate::vhost::Exchange;
 use crate::vhost::broker::ReplyAddress;
 use crate::vhost::names::exchange_text;
+use crate::vhost::recall::Past;
+use crate::vhost::route::Routed;
 
 /// The name that stands for direct replies, and the beginning of their addresses.
 pub const REPLY_TO: &str = "amq.rabbitmq.reply-to";
@@ -88,6 +91,8 @@ struct Run {
     length: usize,
     /// Channel and number of the first publish, where they are to be confirmed.
     confirm: Option<(u16, u64)>,
+    /// Exchanges that keep the message; it is the only one of the run then.
+    keepers: Vec<Arc<Exchange>>,
 }
 
 impl Run {
@@ -128,9 +133,16 @@ impl<'b> Publishes<'b> {
     #[inline]
     fn push(&mut self, incoming: Incoming<'b>, route: Route, reply: Option<ReplyAddress>, confirm: Option<(u16, u64)>) {
         if reply.is_some() || !self.extend(&route, confirm) {
-            self.runs.push(Run { route, reply, length: 1, confirm });
+            self.runs.push(Run { route, reply, length: 1, confirm, keepers: Vec::new() });
         }
         self.messages.push(incoming);
+    }
+
+    /// Has the message that was pushed last kept. Its route is in no cache, so no other message joins its run.
+    fn keep_last(&mut self, keepers: Vec<Arc<Exchange>>) {
+        if let Some(run) = self.runs.last_mut() {
+            run.keepers = keepers;
+        }
     }
 
     /// Puts the messages into their queues, those of a run together. Returns what the journal has to get; `fates` gets what
@@ -138,7 +150,7 @@ impl<'b> Publishes<'b> {
     pub fn enqueue(&mut self, wakes: &mut Wakes, fates: &mut Vec<Fate>) -> journaling::Entries {
         let mut entries = journaling::Entries::default();
         let mut rest = &mut self.messages[..];
-        for Run { route, reply, length, confirm } in self.runs.drain(..) {
+        for Run { route, reply, length, confirm, keepers } in self.runs.drain(..) {
             let Some((run, after)) = rest.split_at_mut_checked(length) else { break };
             let mut taken = true;
             entries.begin();
@@ -153,6 +165,9 @@ impl<'b> Publishes<'b> {
                 }
             }
             entries.end(run);
+            for keeper in keepers {
+                run.iter_mut().for_each(|incoming| keeper.recall().keep(incoming.hold()));
+            }
             if let Some(address) = reply {
                 run.iter().for_each(|incoming| deliver_reply(&address, incoming));
             }
@@ -185,6 +200,13 @@ struct Resolved {
     reply: Option<ReplyAddress>,
     /// Properties that a rule has changed.
     properties: Option<Vec<u8>>,
+    keepers: Vec<Arc<Exchange>>,
+}
+
+impl Resolved {
+    fn plain(route: Route) -> Self {
+        Self { route, reply: None, properties: None, keepers: Vec::new() }
+    }
 }
 
 impl Session {
@@ -228,7 +250,7 @@ impl Session {
         } else {
             self.careful_route(number, view, &properties)
         };
-        let Resolved { route, reply, properties } = resolved.map_err(Unroutable::into_failure)?;
+        let Resolved { route, reply, properties, keepers } = resolved.map_err(Unroutable::into_failure)?;
         let is_returned = publication.mandatory && route.is_empty() && reply.is_none();
         let mut incoming = match properties {
             Some(properties) => {
@@ -245,6 +267,7 @@ impl Session {
             }
             Some(Mode::Transaction(transaction)) => {
                 transaction.publishes.push(Incoming::Held(incoming.hold()), route, reply, None);
+                transaction.publishes.keep_last(keepers);
                 return Ok(());
             }
             Some(Mode::Confirm(confirms)) => confirm = Some((number, confirms.publish())),
@@ -253,8 +276,12 @@ impl Session {
         if is_returned {
             self.outbox.returned(number, 312, "NO_ROUTE", incoming.view());
         }
-        if !route.is_empty() || reply.is_some() || confirm.is_some() {
+        if !route.is_empty() || reply.is_some() || confirm.is_some() || !keepers.is_empty() {
+            let is_kept = !keepers.is_empty();
             work.publishes.push(incoming, route, reply, confirm);
+            if is_kept {
+                work.publishes.keep_last(keepers);
+            }
         }
         Ok(())
     }
@@ -299,19 +326,20 @@ impl Session {
     fn plain_route(&mut self, key: &[u8], properties: &Properties<'_>) -> Result<Resolved, Unroutable> {
         let (topology, rules) = (self.vhost.current_epoch(), self.broker.directory.epoch());
         if let Some(route) = self.routes.get(key, topology, rules) {
-            return Ok(Resolved { route: Arc::clone(route), reply: None, properties: None });
+            return Ok(Resolved::plain(Arc::clone(route)));
         }
         let (exchange, routing_key) = names(key)?;
         if exchange.is_empty() && key_is_reply(routing_key) {
             self.check_access(Access::Write, "exchange", exchange)?;
             let reply = self.reply_address(routing_key);
-            return Ok(Resolved { route: Arc::new([]), reply, properties: None });
+            return Ok(Resolved { reply, ..Resolved::plain(Arc::new([])) });
         }
-        let (route, by_key_only) = self.checked_route(exchange, &[routing_key], properties, true)?;
-        if by_key_only {
+        let routed = self.checked_route(exchange, &[routing_key], properties, true)?;
+        let route: Route = routed.queues.into();
+        if routed.by_key_only {
             self.routes.put(key, Arc::clone(&route));
         }
-        Ok(Resolved { route, reply: None, properties: None })
+        Ok(Resolved { keepers: routed.keepers, ..Resolved::plain(route) })
     }
 
     /// Permission, existence, kind, topic permission; then the queues.
@@ -321,18 +349,17 @@ impl Session {
         keys: &[&str],
         properties: &Properties<'_>,
         check: bool,
-    ) -> Result<(Route, bool), Refusal> {
+    ) -> Result<Routed, Refusal> {
         if check {
             self.check_publish(exchange)?;
             self.check_publish_topic(exchange, keys)?;
         }
         let found = if exchange.is_empty() { None } else { Some(self.existing_exchange(exchange)?) };
         let keys: Vec<&[u8]> = keys.iter().map(|k| k.as_bytes()).collect();
-        let routed = self.vhost.route(found.as_ref(), &RouteInput { keys: &keys, properties });
-        Ok((routed.queues.into(), routed.by_key_only))
+        Ok(self.vhost.route(found.as_ref(), &RouteInput { keys: &keys, properties, now: self.now_ms }))
     }
 
-    fn existing_exchange(&self, name: &str) -> Result<Arc<crate::vhost::Exchange>, Refusal> {
+    fn existing_exchange(&self, name: &str) -> Result<Arc<Exchange>, Refusal> {
         let missing = || Refusal::not_found(format!("no {}", exchange_text(&self.vhost.name, name)));
         self.vhost.exchange(name).ok_or_else(missing)
     }
@@ -386,8 +413,8 @@ impl Session {
         self.check_publish_topic(exchange, &keys)?;
         self.check_user_id(properties.user_id)?;
         let reply = if exchange.is_empty() { keys.iter().find_map(|key| self.reply_address(key)) } else { None };
-        let (route, _) = self.checked_route(exchange, &keys, properties, false)?;
-        Ok(Resolved { route, reply, properties: rewritten })
+        let routed = self.checked_route(exchange, &keys, properties, false)?;
+        Ok(Resolved { route: routed.queues.into(), reply, properties: rewritten, keepers: routed.keepers })
     }
 
     fn check_user_id(&self, user_id: Option<&[u8]>) -> Result<(), Refusal> {
@@ -406,6 +433,17 @@ impl Session {
             return None;
         }
         self.broker.replies.get(routing_key).map(|address| address.clone())
+    }
+
+    /// Gives a new binding's destination the messages that came before it.
+    pub(super) fn publish_past(&mut self, past: Option<&Past>) {
+        let Some(past) = past else { return };
+        let mut work = Work::default();
+        for message in past.messages(self.now_ms, self.broker.memory) {
+            let route = past.route(&self.vhost, &message, self.now_ms);
+            work.publishes.push(Incoming::Held(message), route.into(), None, None);
+        }
+        self.finish(&mut work);
     }
 
     /// Carries out what has gathered: publishes queue by queue, settlements, confirms; then wakes who has to write.

@@ -17,10 +17,14 @@ pub enum ExchangeType {
     LocalRandom,
     /// As the type that its declaration names, once the delay of a message has passed.
     Delayed,
+    /// All destinations, and a new one also gets the last messages.
+    RecentHistory,
+    /// All destinations, except for repetitions.
+    Deduplication,
 }
 
 impl ExchangeType {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Direct,
         Self::Fanout,
         Self::Topic,
@@ -30,6 +34,8 @@ impl ExchangeType {
         Self::Random,
         Self::LocalRandom,
         Self::Delayed,
+        Self::RecentHistory,
+        Self::Deduplication,
     ];
 
     /// The name as it stands in exchange.declare.
@@ -44,6 +50,8 @@ impl ExchangeType {
             Self::Random => "x-random",
             Self::LocalRandom => "x-local-random",
             Self::Delayed => "x-delayed-message",
+            Self::RecentHistory => "x-recent-history",
+            Self::Deduplication => "x-message-deduplication",
         }
     }
 

@@ -25,7 +25,7 @@ pub fn routed<D: Target + Ord>(bindings: &Bindings<D>, key: &str, headers: &Tabl
     headers.encode(&mut encoded);
     let mut out = Vec::new();
     let properties = Properties { headers: Some(&encoded[4..]), ..Properties::default() };
-    bindings.route(&RouteInput { keys: &[key.as_bytes()], properties: &properties }, &mut out);
+    bindings.route(&RouteInput { keys: &[key.as_bytes()], properties: &properties, now: 0 }, &mut out);
     out.sort();
     out.dedup();
     out

@@ -7,6 +7,8 @@ mod resolve;
 
 use std::sync::Arc;
 
+pub use crate::dedup::Deduplication;
+
 pub use resolve::{Note, Sources};
 
 /// What becomes of a message that a full queue is given.
@@ -62,17 +64,6 @@ impl Retry {
         };
         self.min.saturating_mul(factor).min(self.max.unwrap_or(u64::MAX))
     }
-}
-
-/// Which messages a queue or an exchange takes for repetitions.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Deduplication {
-    /// Most identifiers that are remembered.
-    pub size: usize,
-    /// Milliseconds that one is remembered; `None` until it makes room.
-    pub ttl: Option<u64>,
-    /// The header that has the identifier.
-    pub header: Arc<str>,
 }
 
 /// What is in force for a queue. Times are in milliseconds.

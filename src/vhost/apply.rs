@@ -103,7 +103,9 @@ fn add_vhost(broker: &Broker, record: VhostRecord) {
                 internal,
                 arguments: Table::default(),
             };
-            topology.exchanges.insert(exchange.into(), Arc::new(Exchange::new(broker.new_id(), settings, record)));
+            topology
+                .exchanges
+                .insert(exchange.into(), Arc::new(Exchange::new(broker.new_id(), settings, record, broker.memory)));
         }
     }
     broker.vhosts.write().insert(name, Arc::new(vhost));

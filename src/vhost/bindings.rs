@@ -93,7 +93,7 @@ pub(super) fn bind(broker: &Broker, record: BindingRecord, connection: Option<u6
     let applied = persist(broker, &changes)?;
     vhost.topology.write().bind(&source, &destination, &record);
     vhost.move_epoch();
-    Ok(applied)
+    Ok(Applied { history: source.recall().past(destination), ..applied })
 }
 
 /// Removing what is not there is no error, whatever is missing of it.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::recall::Past;
 use crate::auth::User;
 use crate::persist::record::{
     BindingRecord, ExchangeRecord, PermissionRecord, QueueRecord, TopicPermissionRecord, VhostRecord,
@@ -52,4 +53,6 @@ pub struct Applied {
     pub queue: Option<Arc<Queue>>,
     /// Ready messages that were deleted.
     pub messages: usize,
+    /// Messages that the new binding's destination gets, to be published by who has asked for the binding.
+    pub history: Option<Past>,
 }

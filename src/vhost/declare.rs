@@ -54,7 +54,7 @@ fn check_exchange_limit(broker: &Broker, vhost: &Vhost, record: &ExchangeRecord)
 
 fn add_exchange(broker: &Broker, vhost: &Vhost, settings: Settings, record: ExchangeRecord) {
     let name: Arc<str> = record.name.as_str().into();
-    let exchange = Arc::new(Exchange::new(broker.new_id(), settings, record));
+    let exchange = Arc::new(Exchange::new(broker.new_id(), settings, record, broker.memory));
     vhost.topology.write().exchanges.insert(name, exchange);
     vhost.move_epoch();
 }

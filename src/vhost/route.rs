@@ -1,7 +1,8 @@
 //! From an exchange and routing keys to the set of queues.
 //!
 //! Exchange-to-exchange bindings are followed with a set of exchanges already seen, so each counts once and cycles end.
-//! An exchange's alternate exchange is consulted only when the exchange itself yields nothing.
+//! An exchange's alternate exchange is consulted only when the exchange itself yields nothing. A repetition ends at the
+//! exchange that has seen it before, without asking the alternate exchange.
 
 use std::sync::Arc;
 
@@ -15,13 +16,15 @@ pub struct Routed {
     pub queues: Vec<Arc<Queue>>,
     /// True when only exchange and routing key decided, so that the next such message goes the same way.
     pub by_key_only: bool,
+    /// Exchanges that want to keep the message, for those who are bound to them later.
+    pub keepers: Vec<Arc<Exchange>>,
 }
 
 impl Vhost {
     /// The queues of a message. `exchange` is `None` for the default exchange.
     pub fn route(&self, exchange: Option<&Arc<Exchange>>, input: &RouteInput<'_>) -> Routed {
         let topology = self.topology.read();
-        let mut routed = Routed { queues: Vec::new(), by_key_only: true };
+        let mut routed = Routed { by_key_only: true, ..Routed::default() };
         match exchange {
             None => routed.queues.extend(input.keys.iter().filter_map(|key| named_queue(&topology, key))),
             Some(exchange) => walk(&topology, exchange, input, &mut routed),
@@ -44,6 +47,12 @@ fn walk(topology: &Topology, exchange: &Arc<Exchange>, input: &RouteInput<'_>, r
     let mut found = Vec::new();
     while let Some(exchange) = to_do.pop() {
         routed.by_key_only &= exchange.settings.routes_by_key();
+        if !exchange.recall().is_new(input) {
+            continue;
+        }
+        if exchange.recall().wants(input) {
+            routed.keepers.push(Arc::clone(&exchange));
+        }
         exchange.bindings.read().route(input, &mut found);
         if found.is_empty()
             && let Some(alternate) = exchange.alternate()

@@ -9,9 +9,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 
+use super::recall::Recall;
 use crate::config::VhostLimits;
 use crate::exchange::{Bindings, Settings, Target};
 use crate::frames::Value;
+use crate::message::memory::MemoryAccount;
 use crate::persist::record::{BindingRecord, ExchangeRecord, VhostRecord};
 use crate::queue::Queue;
 
@@ -63,12 +65,19 @@ pub struct Exchange {
     pub bindings: RwLock<Bindings<Destination>>,
     /// An auto-delete exchange goes with its last binding, not before its first.
     pub had_binding: AtomicBool,
+    recall: Recall,
 }
 
 impl Exchange {
-    pub fn new(id: u64, settings: Settings, record: ExchangeRecord) -> Self {
+    pub fn new(id: u64, settings: Settings, record: ExchangeRecord, memory: &'static MemoryAccount) -> Self {
         let bindings = RwLock::new(Bindings::new(&settings.matching));
-        Self { id, record, settings, bindings, had_binding: AtomicBool::new(false) }
+        let recall = Recall::new(&settings, memory);
+        Self { id, record, settings, bindings, had_binding: AtomicBool::new(false), recall }
+    }
+
+    /// What it remembers of messages.
+    pub fn recall(&self) -> &Recall {
+        &self.recall
     }
 
     /// The exchange that gets what this one cannot route.

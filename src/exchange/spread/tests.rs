@@ -12,7 +12,7 @@ fn keys() -> impl Iterator<Item = String> {
 
 fn pick(bindings: &Bindings<u32>, key: &str, properties: &Properties<'_>) -> Vec<u32> {
     let mut out = Vec::new();
-    bindings.route(&RouteInput { keys: &[key.as_bytes(), b"CC"], properties }, &mut out);
+    bindings.route(&RouteInput { keys: &[key.as_bytes(), b"CC"], properties, now: 0 }, &mut out);
     out
 }
 

@@ -9,16 +9,13 @@
 use std::sync::Arc;
 
 use super::{DeadLettering, Deduplication, Overflow, Retry, RetryOf, Settings};
+use crate::dedup;
 use crate::frames::{Table, Value};
 use crate::queue::arguments::{self, QueueType};
 use crate::queue::policy::{self, Definition, stricter_delivery_limit};
 
 /// Deliveries of a quorum queue whose arguments and policies say nothing of it.
 const QUORUM_DELIVERY_LIMIT: i64 = 20;
-/// What `x-cache-size` is when it is not said.
-const DEFAULT_CACHE_SIZE: usize = 128;
-/// What `x-deduplication-header` is when it is not said.
-const DEFAULT_DEDUPLICATION_HEADER: &str = "x-deduplication-header";
 
 /// What a queue's settings are made of.
 #[derive(Clone, Copy)]
@@ -168,9 +165,9 @@ impl Deduplication {
         let size = number(arguments::CACHE_SIZE).and_then(|n| usize::try_from(n).ok());
         let header = text_argument(arguments, arguments::DEDUPLICATION_HEADER);
         Self {
-            size: size.unwrap_or(DEFAULT_CACHE_SIZE),
+            size: size.unwrap_or(dedup::DEFAULT_SIZE),
             ttl: number(arguments::CACHE_TTL).map(not_negative),
-            header: header.unwrap_or(DEFAULT_DEDUPLICATION_HEADER).into(),
+            header: header.unwrap_or(dedup::HEADER).into(),
         }
     }
 }

@@ -1,0 +1,121 @@
+//! What an exchange remembers of the messages that it has routed: whether it has seen one before, and the last ones, for
+//! whoever is bound next.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::names::random_bytes;
+use super::topology::{Destination, Vhost};
+use crate::dedup::{Deduplication, Window};
+use crate::exchange::{History, RouteInput, Settings};
+use crate::frames::Properties;
+use crate::frames::method::split_route;
+use crate::frames::table::{self, ValueRef};
+use crate::message::memory::MemoryAccount;
+use crate::message::{Message, Traits};
+use crate::queue::Queue;
+
+/// The memory of an exchange; most have none.
+pub struct Recall {
+    seen: Option<Box<Seen>>,
+    history: Option<Box<Mutex<History>>>,
+}
+
+impl Recall {
+    pub(super) fn new(settings: &Settings, memory: &'static MemoryAccount) -> Self {
+        let history = settings.history.map(|length| Box::new(Mutex::new(History::new(length))));
+        let seen = settings.deduplication.as_ref().map(|rule| Box::new(Seen::new(rule.clone(), memory)));
+        Self { seen, history }
+    }
+
+    /// False when a message is a repetition; otherwise it is remembered.
+    #[inline]
+    pub(super) fn is_new(&self, input: &RouteInput<'_>) -> bool {
+        self.seen.as_ref().is_none_or(|seen| seen.is_new(input))
+    }
+
+    /// Whether the message is to be kept, with [`Self::keep`].
+    #[inline]
+    pub(super) fn wants(&self, input: &RouteInput<'_>) -> bool {
+        let refuses = |headers| table::find(headers, b"x-recent-history-no-store") == Some(ValueRef::Bool(true));
+        self.history.is_some() && !input.properties.headers.is_some_and(refuses)
+    }
+
+    /// Keeps a message for those who are bound later.
+    pub fn keep(&self, message: Message) {
+        if let Some(history) = &self.history {
+            history.lock().keep(message);
+        }
+    }
+
+    /// What somebody gets who has just been bound.
+    pub(super) fn past(&self, to: Destination) -> Option<Past> {
+        let messages = self.history.as_ref()?.lock().messages();
+        (!messages.is_empty()).then_some(Past { to, messages })
+    }
+}
+
+/// The identifiers that an exchange has seen.
+struct Seen {
+    rule: Deduplication,
+    window: Mutex<Window>,
+    account: &'static MemoryAccount,
+}
+
+impl Seen {
+    fn new(rule: Deduplication, account: &'static MemoryAccount) -> Self {
+        let window = Mutex::new(Window::new(rule.size, random_bytes()));
+        Self { rule, window, account }
+    }
+
+    fn is_new(&self, input: &RouteInput<'_>) -> bool {
+        let headers = input.properties.headers.unwrap_or_default();
+        let Some(id) = self.rule.id(headers) else { return true };
+        let mut window = self.window.lock();
+        let before = window.memory();
+        let is_new = window.insert(id, self.rule.ttl_of(headers), input.now);
+        let after = window.memory();
+        self.account.add(after.saturating_sub(before));
+        self.account.sub(before.saturating_sub(after));
+        is_new
+    }
+}
+
+impl Drop for Seen {
+    fn drop(&mut self) {
+        self.account.sub(self.window.get_mut().memory());
+    }
+}
+
+/// Messages from before a binding was made, oldest first, and where they go now.
+#[derive(Clone, Debug)]
+pub struct Past {
+    to: Destination,
+    messages: Vec<Message>,
+}
+
+impl Past {
+    /// The messages as they are published now: copies, since the first ones may be in other queues and their journal.
+    pub fn messages(&self, now: u64, memory: &'static MemoryAccount) -> impl Iterator<Item = Message> {
+        self.messages.iter().map(move |message| {
+            let (view, traits) = (message.view(), message.traits());
+            // What was left of its time when it came is left again.
+            let due = traits.due.and_then(|due| due.checked_add(now.saturating_sub(traits.at)));
+            let traits = Traits { at: now, due, ..traits };
+            Message::from_parts(view.route, view.properties, view.body.to_vec(), traits, memory)
+        })
+    }
+
+    /// The queues that one of them goes to.
+    pub fn route(&self, vhost: &Vhost, message: &Message, now: u64) -> Vec<Arc<Queue>> {
+        let exchange = match &self.to {
+            Destination::Queue(queue) => return vec![Arc::clone(queue)],
+            Destination::Exchange(exchange) => exchange,
+        };
+        let view = message.view();
+        let (_, key) = split_route(view.route);
+        let properties = Properties::parse(view.properties).unwrap_or_default();
+        vhost.route(Some(exchange), &RouteInput { keys: &[key], properties: &properties, now }).queues
+    }
+}
