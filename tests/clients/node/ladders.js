@@ -84,11 +84,11 @@ async function orderTimeOutBehindALongerOne(scope) {
   await channel.assertQueue(cancelled);
   await channel.assertQueue(unpaid, deadLettersTo(cancelled));
   const inbox = await consume(channel, cancelled, { noAck: true });
-  for (const expiration of ['60000', '200', '100']) {
+  for (const expiration of ['60000', '400', '100']) {
     channel.sendToQueue(unpaid, Buffer.from(expiration), { expiration });
   }
   assert.equal(text(await inbox.next('dead letter')), '100');
-  assert.equal(text(await inbox.next('dead letter')), '200');
+  assert.equal(text(await inbox.next('dead letter')), '400');
   assert.equal(await ready(channel, unpaid), 1);
 }
 

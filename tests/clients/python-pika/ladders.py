@@ -73,10 +73,10 @@ def order_time_out_behind_a_longer_one():
         channel = s.channel()
         cancelled = s.queue(channel)
         unpaid = s.queue(channel, arguments=to_dead_letters(cancelled))
-        for expiration in ("60000", "200", "100"):
+        for expiration in ("60000", "400", "100"):
             channel.basic_publish("", unpaid, expiration.encode(), pika.BasicProperties(expiration=expiration))
         letters = drain(channel, cancelled, 2)
-        expect([body for _, _, body in letters], [b"100", b"200"], "orders in the order of their time-outs")
+        expect([body for _, _, body in letters], [b"100", b"400"], "orders in the order of their time-outs")
         expect(channel.queue_declare(unpaid, passive=True).method.message_count, 1, "orders left")
 
 

@@ -35,7 +35,7 @@ public class Application {
 
     int failed = 0;
     for (Case testCase : Case.values()) {
-      if (!only.isEmpty() && !only.contains(testCase.title())) {
+      if (!testCase.isEnabled() || !only.isEmpty() && !only.contains(testCase.title())) {
         continue;
       }
       String failure = noStart != null ? noStart : run(context[0], testCase);
@@ -65,13 +65,12 @@ public class Application {
 
   private static String run(ConfigurableApplicationContext context, Case testCase) {
     Workspace workspace = context.getBean(Workspace.class);
-    Cases cases = context.getBean(Cases.class);
     String failure =
         bounded(
             "case",
             testCase.limitSeconds(),
             () -> {
-              testCase.body().run(cases);
+              testCase.run(context);
               return null;
             });
     String cleanUp =

@@ -1,6 +1,7 @@
 package leveret.clients.spring;
 
 import java.util.Locale;
+import org.springframework.context.ApplicationContext;
 
 /** The cases, in the order in which they run. */
 enum Case {
@@ -28,24 +29,52 @@ enum Case {
   BODY_10_MIB(Cases::bigBody),
   CHANNELS_2000(Cases::channels2000),
   RECONNECT_AFTER_RESTART(Cases::reconnectAfterRestart),
-  HEARTBEAT_TIMEOUT(Cases::heartbeatTimeout);
+  HEARTBEAT_TIMEOUT(Cases::heartbeatTimeout),
+  ORDER_TIME_OUT_OF_A_QUEUE(Ladders::orderTimeOutOfAQueue),
+  ORDER_TIME_OUT_OF_A_MESSAGE(Ladders::orderTimeOutOfAMessage),
+  ORDER_TIME_OUT_BEHIND_A_LONGER_ONE(Ladders::orderTimeOutBehindALongerOne),
+  RETRY_THREE_TIMES_THEN_PARK(Ladders::retryThreeTimesThenPark),
+  RETRY_UNTIL_THE_DELIVERY_LIMIT(Ladders::retryUntilTheDeliveryLimit),
+  DELAYED_EXCHANGE(Ladders::delayedExchange),
+  PRIORITIES_UNDER_LOAD(Ladders::prioritiesUnderLoad),
+  REJECT_PUBLISH(Ladders::rejectPublish);
 
   interface Body {
     void run(Cases cases) throws Exception;
   }
 
-  private final Body body;
+  interface Ladder {
+    void run(Ladders ladders) throws Exception;
+  }
+
+  private interface InContext {
+    void run(ApplicationContext context) throws Exception;
+  }
+
+  private final boolean isLadder;
+  private final InContext body;
 
   Case(Body body) {
-    this.body = body;
+    this.isLadder = false;
+    this.body = context -> body.run(context.getBean(Cases.class));
+  }
+
+  Case(Ladder ladder) {
+    this.isLadder = true;
+    this.body = context -> ladder.run(context.getBean(Ladders.class));
+  }
+
+  /** Whether the broker is said to have what the case needs. */
+  boolean isEnabled() {
+    return !isLadder || "1".equals(System.getenv("LADDERS"));
   }
 
   String title() {
     return name().toLowerCase(Locale.ROOT).replace('_', '-');
   }
 
-  Body body() {
-    return body;
+  void run(ApplicationContext context) throws Exception {
+    body.run(context);
   }
 
   long limitSeconds() {

@@ -96,7 +96,7 @@ class Cases {
     return MessageBuilder.withBody(body.getBytes(StandardCharsets.UTF_8)).build();
   }
 
-  private static String text(Message message) {
+  static String text(Message message) {
     return new String(message.getBody(), StandardCharsets.UTF_8);
   }
 
