@@ -35,7 +35,8 @@ const MAGIC: &[u8; 8] = b"LEVINDX1";
 const FORMAT: u32 = 1;
 /// Bytes of a chunk before its entries.
 const CHUNK_HEADER: usize = 8;
-const ENTRY: usize = 26;
+/// Bytes of an entry.
+pub const ENTRY: usize = 26;
 const TRANSIENT: u8 = 1;
 /// The end of an index that has to be made of its segment: shorter than any.
 pub const UNKNOWN: u64 = 1;

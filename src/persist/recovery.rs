@@ -37,6 +37,8 @@ pub struct FoundQueue {
     /// Messages in segments that live and can be found by their positions, in order. Empty before
     /// [`FoundQueue::read_indexes`].
     pub indexed: Vec<IndexedMessage>,
+    /// Indexes that were made anew, and why.
+    pub rebuilt: Vec<String>,
     /// What is wrong with it.
     pub damage: Vec<String>,
     /// The names it had, as far as the manifest knows.
@@ -54,24 +56,24 @@ impl FoundQueue {
         damage_text(&self.damage)
     }
 
-    /// Reads the indexes of its segments into [`FoundQueue::indexed`] and the shelf. Says which of them had to be made anew;
-    /// what could not is damage.
+    /// Reads the indexes of its segments into [`FoundQueue::indexed`] and the shelf. Notes which of them had to be made anew
+    /// in [`FoundQueue::rebuilt`]; what could not be is damage.
     ///
     /// # Errors
     /// When a file cannot be read, for other reasons than damage.
-    pub fn read_indexes(&mut self, disk: &dyn Disk) -> io::Result<Vec<String>> {
+    pub fn read_indexes(&mut self, disk: &dyn Disk) -> io::Result<()> {
         let Reindexed { messages, rebuilt, damage } = reindex(disk, &mut self.shelf)?;
-        self.indexed = messages;
+        (self.indexed, self.rebuilt) = (messages, rebuilt);
         damage.iter().for_each(|text| note(&mut self.damage, text));
-        Ok(rebuilt)
+        Ok(())
     }
 
-    /// Has all messages in its segments indexed, where they were written without that. Says which indexes were made.
+    /// Has all messages in its segments indexed, where they were written without that.
     ///
     /// # Errors
     /// See [`FoundQueue::read_indexes`].
-    pub fn index_all(&mut self, disk: &dyn Disk) -> io::Result<Vec<String>> {
-        if self.shelf.want_indexes(Indexed::All) { self.read_indexes(disk) } else { Ok(Vec::new()) }
+    pub fn index_all(&mut self, disk: &dyn Disk) -> io::Result<()> {
+        if self.shelf.want_indexes(Indexed::All) { self.read_indexes(disk) } else { Ok(()) }
     }
 
     /// Number of messages.
@@ -190,6 +192,7 @@ impl Building {
             returns: self.returns,
             held_back: self.held_back,
             indexed: Vec::new(),
+            rebuilt: Vec::new(),
             damage: self.damage,
             names: self.names,
         }

@@ -62,8 +62,7 @@ impl<I: Iterator<Item = Range<u64>>> Living<'_, I> {
 pub fn reindex(disk: &dyn Disk, shelf: &mut Shelf) -> io::Result<Reindexed> {
     let mut found = Reindexed::default();
     let ends: u64 = shelf.segments().map(|s| s.index_end).sum();
-    // What is counted in the manifest may be wrong about files that are gone.
-    found.messages.reserve(usize::try_from(ends / 26).unwrap_or(0).min(1 << 24));
+    found.messages.reserve(usize::try_from(ends).unwrap_or(0) / index::ENTRY);
     let mut buffer = Vec::new();
     let numbers: Vec<u32> = shelf.segments().filter(|s| s.index_end > 0).map(|s| s.number).collect();
     for number in numbers {

@@ -39,6 +39,7 @@ use crate::message::memory::MemoryAccount;
 mod keeper;
 mod open;
 mod readers;
+mod segment_writer;
 
 pub use open::{load_manifest, recover};
 use readers::Readers;

@@ -165,6 +165,7 @@ impl<'f> Schedule<'f> {
     ) -> Vec<Option<Live>> {
         for queue in found.values() {
             assert!(queue.damage.is_empty(), "FALSE DAMAGE: {:?}", queue.damage);
+            assert!(queue.rebuilt.is_empty(), "an index was not safe with its segment: {:?}", queue.rebuilt);
             house.check_index(queue);
         }
         let mut live = Vec::new();

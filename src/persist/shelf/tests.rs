@@ -4,6 +4,7 @@ use std::num::NonZeroU64;
 use proptest::prelude::*;
 
 use super::*;
+use crate::message::Traits;
 
 fn shelf() -> Shelf {
     Shelf::new(Path::new("/queues"), 1, 2)

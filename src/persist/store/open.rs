@@ -142,11 +142,11 @@ pub fn recover(
 fn read_indexes(disk: &dyn Disk, queues: &mut HashMap<u64, FoundQueue>) -> Result<Vec<u64>, StoreError> {
     let mut changed = Vec::new();
     for (id, queue) in queues {
-        let rebuilt = queue.read_indexes(disk).map_err(|error| StoreError::Io { path: queue.shelf.dir(), error })?;
-        if !rebuilt.is_empty() {
+        queue.read_indexes(disk).map_err(|error| StoreError::Io { path: queue.shelf.dir(), error })?;
+        if !queue.rebuilt.is_empty() {
             changed.push(*id);
         }
-        rebuilt.iter().for_each(|text| tracing::warn!(target: "leveret::store", "{text}"));
+        queue.rebuilt.iter().for_each(|text| tracing::warn!(target: "leveret::store", "{text}"));
     }
     Ok(changed)
 }
