@@ -91,8 +91,8 @@ struct Run {
     length: usize,
     /// Channel and number of the first publish, where they are to be confirmed.
     confirm: Option<(u16, u64)>,
-    /// Exchanges that keep the message; it is the only one of the run then.
-    keepers: Vec<Arc<Exchange>>,
+    /// Exchanges that remember the message; it is the only one of the run then.
+    followers: Vec<Arc<Exchange>>,
 }
 
 impl Run {
@@ -133,16 +133,27 @@ impl<'b> Publishes<'b> {
     #[inline]
     fn push(&mut self, incoming: Incoming<'b>, route: Route, reply: Option<ReplyAddress>, confirm: Option<(u16, u64)>) {
         if reply.is_some() || !self.extend(&route, confirm) {
-            self.runs.push(Run { route, reply, length: 1, confirm, keepers: Vec::new() });
+            self.runs.push(Run { route, reply, length: 1, confirm, followers: Vec::new() });
         }
         self.messages.push(incoming);
     }
 
-    /// Has the message that was pushed last kept. Its route is in no cache, so no other message joins its run.
-    fn keep_last(&mut self, keepers: Vec<Arc<Exchange>>) {
+    /// Notes who remembers the message that was pushed last. Its route is in no cache, so no other joins its run.
+    fn follow_last(&mut self, followers: Vec<Arc<Exchange>>) {
         if let Some(run) = self.runs.last_mut() {
-            run.keepers = keepers;
+            run.followers = followers;
         }
+    }
+
+    /// Nothing comes of the messages.
+    pub fn take_back(&mut self) {
+        let mut rest = &mut self.messages[..];
+        for run in self.runs.drain(..) {
+            let Some((messages, after)) = rest.split_at_mut_checked(run.length) else { break };
+            tell(&run.followers, messages, false);
+            rest = after;
+        }
+        self.messages.clear();
     }
 
     /// Puts the messages into their queues, those of a run together. Returns what the journal has to get; `fates` gets what
@@ -150,7 +161,7 @@ impl<'b> Publishes<'b> {
     pub fn enqueue(&mut self, wakes: &mut Wakes, fates: &mut Vec<Fate>) -> journaling::Entries {
         let mut entries = journaling::Entries::default();
         let mut rest = &mut self.messages[..];
-        for Run { route, reply, length, confirm, keepers } in self.runs.drain(..) {
+        for Run { route, reply, length, confirm, followers } in self.runs.drain(..) {
             let Some((run, after)) = rest.split_at_mut_checked(length) else { break };
             let mut taken = true;
             entries.begin();
@@ -165,9 +176,7 @@ impl<'b> Publishes<'b> {
                 }
             }
             entries.end(run);
-            for keeper in keepers {
-                run.iter_mut().for_each(|incoming| keeper.recall().keep(incoming.hold()));
-            }
+            tell(&followers, run, taken);
             if let Some(address) = reply {
                 run.iter().for_each(|incoming| deliver_reply(&address, incoming));
             }
@@ -200,12 +209,12 @@ struct Resolved {
     reply: Option<ReplyAddress>,
     /// Properties that a rule has changed.
     properties: Option<Vec<u8>>,
-    keepers: Vec<Arc<Exchange>>,
+    followers: Vec<Arc<Exchange>>,
 }
 
 impl Resolved {
     fn plain(route: Route) -> Self {
-        Self { route, reply: None, properties: None, keepers: Vec::new() }
+        Self { route, reply: None, properties: None, followers: Vec::new() }
     }
 }
 
@@ -250,7 +259,7 @@ impl Session {
         } else {
             self.careful_route(number, view, &properties)
         };
-        let Resolved { route, reply, properties, keepers } = resolved.map_err(Unroutable::into_failure)?;
+        let Resolved { route, reply, properties, followers } = resolved.map_err(Unroutable::into_failure)?;
         let is_returned = publication.mandatory && route.is_empty() && reply.is_none();
         let mut incoming = match properties {
             Some(properties) => {
@@ -267,7 +276,7 @@ impl Session {
             }
             Some(Mode::Transaction(transaction)) => {
                 transaction.publishes.push(Incoming::Held(incoming.hold()), route, reply, None);
-                transaction.publishes.keep_last(keepers);
+                transaction.publishes.follow_last(followers);
                 return Ok(());
             }
             Some(Mode::Confirm(confirms)) => confirm = Some((number, confirms.publish())),
@@ -276,11 +285,11 @@ impl Session {
         if is_returned {
             self.outbox.returned(number, 312, "NO_ROUTE", incoming.view());
         }
-        if !route.is_empty() || reply.is_some() || confirm.is_some() || !keepers.is_empty() {
-            let is_kept = !keepers.is_empty();
+        if !route.is_empty() || reply.is_some() || confirm.is_some() || !followers.is_empty() {
+            let is_followed = !followers.is_empty();
             work.publishes.push(incoming, route, reply, confirm);
-            if is_kept {
-                work.publishes.keep_last(keepers);
+            if is_followed {
+                work.publishes.follow_last(followers);
             }
         }
         Ok(())
@@ -339,7 +348,7 @@ impl Session {
         if routed.by_key_only {
             self.routes.put(key, Arc::clone(&route));
         }
-        Ok(Resolved { keepers: routed.keepers, ..Resolved::plain(route) })
+        Ok(Resolved { followers: routed.followers, ..Resolved::plain(route) })
     }
 
     /// Permission, existence, kind, topic permission; then the queues.
@@ -414,7 +423,7 @@ impl Session {
         self.check_user_id(properties.user_id)?;
         let reply = if exchange.is_empty() { keys.iter().find_map(|key| self.reply_address(key)) } else { None };
         let routed = self.checked_route(exchange, &keys, properties, false)?;
-        Ok(Resolved { route: routed.queues.into(), reply, properties: rewritten, keepers: routed.keepers })
+        Ok(Resolved { route: routed.queues.into(), reply, properties: rewritten, followers: routed.followers })
     }
 
     fn check_user_id(&self, user_id: Option<&[u8]>) -> Result<(), Refusal> {
@@ -494,6 +503,13 @@ impl Session {
                 }
             });
         }
+    }
+}
+
+/// Tells the exchanges that remember messages what has become of these.
+fn tell(followers: &[Arc<Exchange>], messages: &mut [Incoming<'_>], taken: bool) {
+    for follower in followers {
+        messages.iter_mut().for_each(|message| follower.recall().settle(message, taken));
     }
 }
 

@@ -91,7 +91,8 @@ impl Session {
     }
 
     pub(super) fn roll_back(&mut self, number: u16) -> Result<Step, Refusal> {
-        let transaction = self.take_transaction(number)?;
+        let mut transaction = self.take_transaction(number)?;
+        transaction.publishes.take_back();
         for (reserved, _) in transaction.settlements {
             self.outbox.restore(number, reserved);
         }
@@ -100,7 +101,8 @@ impl Session {
 
     /// Acks of an open transaction count for nothing when its channel goes.
     pub(super) fn abandon_transaction(&mut self, number: u16) {
-        if let Ok(transaction) = self.take_transaction(number) {
+        if let Ok(mut transaction) = self.take_transaction(number) {
+            transaction.publishes.take_back();
             for (reserved, _) in transaction.settlements {
                 self.outbox.restore(number, reserved);
             }

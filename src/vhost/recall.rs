@@ -13,7 +13,7 @@ use crate::frames::Properties;
 use crate::frames::method::split_route;
 use crate::frames::table::{self, ValueRef};
 use crate::message::memory::MemoryAccount;
-use crate::message::{Message, Traits};
+use crate::message::{Incoming, Message, Traits};
 use crate::queue::Queue;
 
 /// The memory of an exchange; most have none.
@@ -29,23 +29,28 @@ impl Recall {
         Self { seen, history }
     }
 
-    /// False when a message is a repetition; otherwise it is remembered.
+    /// False when a message is a repetition; otherwise it is remembered, until [`Self::settle`] says that nothing came of it.
     #[inline]
     pub(super) fn is_new(&self, input: &RouteInput<'_>) -> bool {
         self.seen.as_ref().is_none_or(|seen| seen.is_new(input))
     }
 
-    /// Whether the message is to be kept, with [`Self::keep`].
+    /// Whether this exchange has to hear what becomes of the messages that it routes.
     #[inline]
-    pub(super) fn wants(&self, input: &RouteInput<'_>) -> bool {
-        let refuses = |headers| table::find(headers, b"x-recent-history-no-store") == Some(ValueRef::Bool(true));
-        self.history.is_some() && !input.properties.headers.is_some_and(refuses)
+    pub(super) fn follows(&self) -> bool {
+        self.history.is_some() || self.seen.is_some()
     }
 
-    /// Keeps a message for those who are bound later.
-    pub fn keep(&self, message: Message) {
-        if let Some(history) = &self.history {
-            history.lock().keep(message);
+    /// A message is in its queues, or has been refused: then the next attempt is no repetition.
+    pub fn settle(&self, message: &mut Incoming<'_>, taken: bool) {
+        let properties = Properties::parse(message.view().properties).unwrap_or_default();
+        let headers = properties.headers.unwrap_or_default();
+        if let (Some(seen), false) = (&self.seen, taken) {
+            seen.forget(headers);
+        }
+        let is_wanted = table::find(headers, b"x-recent-history-no-store") != Some(ValueRef::Bool(true));
+        if let Some(history) = self.history.as_ref().filter(|_| taken && is_wanted) {
+            history.lock().keep(message.hold());
         }
     }
 
@@ -79,6 +84,12 @@ impl Seen {
         self.account.add(after.saturating_sub(before));
         self.account.sub(before.saturating_sub(after));
         is_new
+    }
+
+    fn forget(&self, headers: &[u8]) {
+        if let Some(id) = self.rule.id(headers) {
+            self.window.lock().forget(id);
+        }
     }
 }
 

@@ -16,8 +16,8 @@ pub struct Routed {
     pub queues: Vec<Arc<Queue>>,
     /// True when only exchange and routing key decided, so that the next such message goes the same way.
     pub by_key_only: bool,
-    /// Exchanges that want to keep the message, for those who are bound to them later.
-    pub keepers: Vec<Arc<Exchange>>,
+    /// Exchanges that remember the message and must hear what becomes of it.
+    pub followers: Vec<Arc<Exchange>>,
 }
 
 impl Vhost {
@@ -50,8 +50,8 @@ fn walk(topology: &Topology, exchange: &Arc<Exchange>, input: &RouteInput<'_>, r
         if !exchange.recall().is_new(input) {
             continue;
         }
-        if exchange.recall().wants(input) {
-            routed.keepers.push(Arc::clone(&exchange));
+        if exchange.recall().follows() {
+            routed.followers.push(Arc::clone(&exchange));
         }
         exchange.bindings.read().route(input, &mut found);
         if found.is_empty()

@@ -139,6 +139,25 @@ fn a003_repetitions_are_confirmed_and_go_nowhere() {
     channel.call(exchange_delete(&exchange));
 }
 
+/// What was rolled back has not been published: the next attempt is no repetition.
+#[test]
+fn a003_what_came_to_nothing_is_no_repetition() {
+    let Some(observer) = ours() else { return };
+    let exchange = unique("dedup");
+    observer.call(exchange_declare(&exchange, "fanout").arg("x-message-deduplication", true));
+    let queue = observer.temporary_queue();
+    observer.call(queue_bind(&queue, &exchange, "a"));
+    let with_id = || props().header("x-deduplication-header", "id");
+    let channel = Broker::start().connect().channel();
+    channel.call(tx_select());
+    channel.publish_with(&exchange, "", with_id(), "rolled back");
+    channel.call(tx_rollback());
+    channel.publish_with(&exchange, "", with_id(), "channel closed");
+    channel.call(channel_close());
+    assert_eq!(reaching(&observer, &exchange, &queue, "x-deduplication-header", &["id", "id"]), ["id"]);
+    observer.call(exchange_delete(&exchange));
+}
+
 #[test]
 fn a003_repetitions_by_argument_on_any_type() {
     let Some(channel) = ours() else { return };
