@@ -17,6 +17,7 @@ mod rabbitmq;
 mod tests;
 mod value;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -104,6 +105,31 @@ pub struct Defaults {
     pub queue_type: QueueType,
     /// Limits of new vhosts, by id.
     pub vhost_limits: Vec<VhostLimits>,
+    /// Operator policies that are made with each vhost that they match, by id.
+    pub operator_policies: Vec<DefaultPolicy>,
+}
+
+/// One `default_policies.operator.$id`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DefaultPolicy {
+    pub id: String,
+    /// The vhosts that get it, a regular expression; none means all.
+    pub vhost_pattern: Option<String>,
+    /// The queues that it applies to, a regular expression; none means all.
+    pub queue_pattern: Option<String>,
+    /// The policy's keys and their values.
+    pub definition: BTreeMap<&'static str, serde_json::Value>,
+}
+
+impl DefaultPolicy {
+    pub fn set(&mut self, key: &'static str, value: impl Into<serde_json::Value>) {
+        self.definition.insert(key, value.into());
+    }
+
+    /// What it sets, as JSON.
+    pub fn definition_text(&self) -> String {
+        serde_json::json!(self.definition).to_string()
+    }
 }
 
 /// One `default_users.$name`. What is none was not given.
@@ -170,6 +196,10 @@ pub struct Limits {
     pub exchange_max: Option<u64>,
     /// Longest time that a delivery may stay without acknowledgement.
     pub consumer_timeout: Option<Duration>,
+    /// A quorum queue may be declared again as a classic one.
+    pub relaxed_redeclaration: bool,
+    /// What RabbitMQ's quorum queues cannot do is refused, although ours could.
+    pub refuse_unsupported: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -365,6 +395,7 @@ impl Default for Defaults {
             users: Vec::new(),
             queue_type: QueueType::Classic,
             vhost_limits: Vec::new(),
+            operator_policies: Vec::new(),
         }
     }
 }
@@ -383,6 +414,8 @@ impl Default for Limits {
             queue_max: None,
             exchange_max: None,
             consumer_timeout: Some(Duration::from_millis(1_800_000)),
+            relaxed_redeclaration: false,
+            refuse_unsupported: true,
         }
     }
 }

@@ -28,6 +28,7 @@ mod compat {
     mod handshake;
     mod limits;
     mod permissions;
+    mod policies;
     mod polite;
     mod priorities;
     mod publish;

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{Config, DefaultUser, Listener, VhostLimits, Watermark};
+use super::{Config, DefaultPolicy, DefaultUser, Listener, VhostLimits, Watermark};
 
 /// Settings gathered so far. The `Option`s tell "not set" from "set to nothing".
 #[derive(Debug, Default)]
@@ -26,6 +26,7 @@ pub struct Draft {
     pub absolute_watermark: Option<u64>,
     pub users: BTreeMap<String, DefaultUser>,
     pub vhost_limits: BTreeMap<String, VhostLimits>,
+    pub operator_policies: BTreeMap<String, DefaultPolicy>,
 }
 
 impl Draft {
@@ -45,17 +46,35 @@ impl Draft {
             .or_insert_with(|| VhostLimits { id: id.to_owned(), ..VhostLimits::default() })
     }
 
+    pub fn operator_policy(&mut self, id: &str) -> &mut DefaultPolicy {
+        self.operator_policies
+            .entry(id.to_owned())
+            .or_insert_with(|| DefaultPolicy { id: id.to_owned(), ..DefaultPolicy::default() })
+    }
+
     /// Puts what was gathered into the configuration.
     pub fn finish(mut self) -> Config {
         self.finish_listeners();
         self.finish_logins();
         self.finish_watermark();
+        self.finish_operator_policies();
         if self.linger_on {
             self.config.tcp.linger = Some(Duration::from_secs(self.linger_timeout));
         }
         self.config.defaults.users = self.users.into_values().collect();
         self.config.defaults.vhost_limits = self.vhost_limits.into_values().collect();
         self.config
+    }
+
+    /// One that sets nothing is none.
+    fn finish_operator_policies(&mut self) {
+        for policy in std::mem::take(&mut self.operator_policies).into_values() {
+            if policy.definition.is_empty() {
+                self.warn(format!("default_policies.operator.{} sets nothing and is left out", policy.id));
+            } else {
+                self.config.defaults.operator_policies.push(policy);
+            }
+        }
     }
 
     /// Listeners that are named replace the default one.

@@ -191,11 +191,30 @@ fn users_and_limits_for_new_vhosts() {
 }
 
 #[test]
+fn operator_policies_of_new_vhosts() {
+    let config = load(
+        "default_policies.operator.b.max_length = 9\ndefault_policies.operator.a.vhost_pattern = ^v\n\
+         default_policies.operator.a.queue_pattern = ^q\ndefault_policies.operator.a.expires = 2h\n\
+         default_policies.operator.a.message_ttl = 500\ndefault_policies.operator.a.max_length_bytes = 1KB\n\
+         default_policies.operator.a.classic_queues.ha_mode = all\ndefault_policies.operator.idle.queue_pattern = ^x",
+    );
+    let [a, b] = &config.defaults.operator_policies[..] else { panic!("two of them set something") };
+    assert_eq!((a.vhost_pattern.as_deref(), a.queue_pattern.as_deref()), (Some("^v"), Some("^q")));
+    let text = r#"{"expires":7200000,"ha-mode":"all","max-length-bytes":1024,"message-ttl":500}"#;
+    assert_eq!(a.definition_text(), text);
+    assert_eq!((b.id.as_str(), b.definition_text().as_str()), ("b", r#"{"max-length":9}"#));
+    assert!(config.warnings.iter().any(|w| w.contains("default_policies.operator.idle sets nothing")));
+    assert!(error("default_policies.operator.a.expires = 2y").contains("a time such as 30s"));
+}
+
+#[test]
 fn limits() {
     let limits = load(
         "heartbeat = 0\nframe_max = 128KB\nchannel_max = 0\nconnection_max = 10\nvhost_max = 11\n\
          max_message_size = 512MB\nconsumer_max_per_channel = 12\nchannel_max_per_node = 13\n\
-         cluster_queue_limit = 14\ncluster_exchange_limit = 15\nconsumer_timeout = 60000",
+         cluster_queue_limit = 14\ncluster_exchange_limit = 15\nconsumer_timeout = 60000\n\
+         quorum_queue.property_equivalence.relaxed_checks_on_redeclaration = true\n\
+         quorum_queue.refuse_unsupported = false",
     )
     .limits;
     let expected = Limits {
@@ -210,6 +229,8 @@ fn limits() {
         queue_max: Some(14),
         exchange_max: Some(15),
         consumer_timeout: Some(Duration::from_secs(60)),
+        relaxed_redeclaration: true,
+        refuse_unsupported: false,
     };
     assert_eq!(limits, expected);
     for none in ["infinity", "undefined"] {

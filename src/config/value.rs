@@ -62,6 +62,23 @@ pub fn milliseconds(text: &str) -> Result<Option<Duration>, Expected> {
     value.ok_or_else(|| "a number of milliseconds from 1 on, or infinity".to_owned())
 }
 
+/// A time in milliseconds, or with a unit: ms, s, m, h, d or w.
+pub fn span(text: &str) -> Result<u64, Expected> {
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (number, unit) = text.split_at(digits);
+    let factor = match unit {
+        "" | "ms" => Some(1),
+        "s" => Some(1000),
+        "m" => Some(60_000),
+        "h" => Some(3_600_000),
+        "d" => Some(86_400_000),
+        "w" => Some(604_800_000),
+        _ => None,
+    };
+    let span = number.parse::<u64>().ok().zip(factor).and_then(|(n, factor)| n.checked_mul(factor));
+    span.ok_or_else(|| "a number of milliseconds, or a time such as 30s, 5m, 2h or 7d".to_owned())
+}
+
 /// An amount of memory. As in RabbitMQ since 3.13, kB, MB, GB and TB (or K, M, G, T) are powers of 1000 and KiB, MiB,
 /// GiB and TiB (or Ki, Mi, Gi, Ti) of 1024, in capitals or not.
 pub fn memory(text: &str) -> Result<u64, Expected> {

@@ -57,6 +57,7 @@ impl Session {
             auto_delete: declare.auto_delete,
             internal: declare.internal,
             arguments: Table::from(&declare.arguments),
+            id: 0,
         };
         if self.vhost.exchange(&record.name).is_none() {
             self.check_alternate(&record)?;

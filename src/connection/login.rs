@@ -167,7 +167,7 @@ pub fn limits(broker: &Broker, connection: &Registered, user: &User) -> Limits {
     let limits = &broker.config.limits;
     Limits {
         node: limits.connection_max,
-        vhost: broker.vhost(&connection.vhost).and_then(|v| v.max_connections),
+        vhost: broker.vhost(&connection.vhost).and_then(|v| v.limits.max_connections()),
         user: user.max_connections.and_then(|n| u64::try_from(n).ok()),
     }
 }

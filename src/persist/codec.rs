@@ -3,18 +3,21 @@
 //! A value is one byte for the format, four of CRC32C (little-endian; over the key, the format and the rest), and the
 //! record in postcard's encoding. The checksum covers the key, so that a whole record under a wrong key is found too.
 //!
-//! Format 1 had no checksum, and queues had no number. It is read where it can occur ([`decode_any`]).
+//! In format 2 exchanges had no number. Format 1 had no checksum either, and queues no number; it is read where it can occur
+//! ([`decode_any`]).
 
 use serde::Deserialize;
 
 use super::catalog::CatalogError;
 use super::record::{
     BindingRecord, ExchangeRecord, PermissionRecord, QueueRecord, Record, TopicPermissionRecord, VhostRecord,
+    new_store_id,
 };
 use crate::auth::User;
 use crate::frames::Table;
 
-const FORMAT: u8 = 2;
+const FORMAT: u8 = 3;
+const SECOND_FORMAT: u8 = 2;
 const FIRST_FORMAT: u8 = 1;
 
 /// The value that is stored for a record under its key.
@@ -33,7 +36,7 @@ pub fn encode(key: &[u8], record: &Record) -> Result<Vec<u8>, CatalogError> {
 /// The record of a key and its value.
 ///
 /// # Errors
-/// When the value is damaged, or of another format than [`encode`] writes.
+/// When the value is damaged, or of another format than [`encode`] writes or wrote just before.
 pub fn decode(key: &[u8], value: &[u8]) -> Result<Record, CatalogError> {
     let damaged = |what: &str| CatalogError::Damaged(format!("{what} under key {}", key.escape_ascii()));
     let Some((&format, rest)) = value.split_first() else { return Err(damaged("an empty record")) };
@@ -41,10 +44,12 @@ pub fn decode(key: &[u8], value: &[u8]) -> Result<Record, CatalogError> {
     if checksum(key, format, payload) != u32::from_le_bytes(*stored) {
         return Err(damaged("a wrong checksum"));
     }
-    if format != FORMAT {
-        return Err(CatalogError::Newer(format));
-    }
-    let record: Record = postcard::from_bytes(payload).map_err(|e| damaged(&format!("a record that is none ({e})")))?;
+    let record = match format {
+        FORMAT => postcard::from_bytes(payload),
+        SECOND_FORMAT => postcard::from_bytes(payload).map(SecondRecord::upgrade),
+        newer => return Err(CatalogError::Newer(newer)),
+    };
+    let record: Record = record.map_err(|e| damaged(&format!("a record that is none ({e})")))?;
     if record.key() != key {
         return Err(damaged("another key's record"));
     }
@@ -70,6 +75,53 @@ fn checksum(key: &[u8], format: u8, payload: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c_append(crc32c::crc32c(key), &[format]), payload)
 }
 
+/// A record of format 2.
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
+enum SecondRecord {
+    Vhost(VhostRecord),
+    User(User),
+    Permission(PermissionRecord),
+    TopicPermission(TopicPermissionRecord),
+    Exchange(SecondExchangeRecord),
+    Queue(QueueRecord),
+    Binding(BindingRecord),
+}
+
+/// An exchange of formats 1 and 2. None of them kept anything.
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
+struct SecondExchangeRecord {
+    vhost: String,
+    name: String,
+    kind: String,
+    durable: bool,
+    auto_delete: bool,
+    internal: bool,
+    arguments: Table,
+}
+
+impl SecondExchangeRecord {
+    fn upgrade(self) -> ExchangeRecord {
+        let Self { vhost, name, kind, durable, auto_delete, internal, arguments } = self;
+        ExchangeRecord { vhost, name, kind, durable, auto_delete, internal, arguments, id: 0 }
+    }
+}
+
+impl SecondRecord {
+    fn upgrade(self) -> Record {
+        match self {
+            Self::Vhost(r) => Record::Vhost(r),
+            Self::User(r) => Record::User(r),
+            Self::Permission(r) => Record::Permission(r),
+            Self::TopicPermission(r) => Record::TopicPermission(r),
+            Self::Exchange(r) => Record::Exchange(r.upgrade()),
+            Self::Queue(r) => Record::Queue(r),
+            Self::Binding(r) => Record::Binding(r),
+        }
+    }
+}
+
 /// A record of format 1.
 #[derive(Deserialize)]
 #[cfg_attr(test, derive(serde::Serialize))]
@@ -78,7 +130,7 @@ enum FirstRecord {
     User(User),
     Permission(PermissionRecord),
     TopicPermission(TopicPermissionRecord),
-    Exchange(ExchangeRecord),
+    Exchange(SecondExchangeRecord),
     Queue(FirstQueueRecord),
     Binding(BindingRecord),
 }
@@ -100,10 +152,10 @@ impl FirstRecord {
             Self::User(r) => Record::User(r),
             Self::Permission(r) => Record::Permission(r),
             Self::TopicPermission(r) => Record::TopicPermission(r),
-            Self::Exchange(r) => Record::Exchange(r),
+            Self::Exchange(r) => Record::Exchange(r.upgrade()),
             Self::Binding(r) => Record::Binding(r),
             Self::Queue(FirstQueueRecord { vhost, name, durable, auto_delete, arguments }) => {
-                let id = QueueRecord::new_id().map_err(|e| CatalogError::Read(e.to_string()))?;
+                let id = new_store_id().map_err(|e| CatalogError::Read(e.to_string()))?;
                 Record::Queue(QueueRecord { vhost, name, durable, auto_delete, arguments, id })
             }
         })
@@ -146,6 +198,28 @@ mod tests {
     fn a_newer_format_is_told_from_damage() {
         let newer = [&[9][..], &checksum(b"key", 9, b"anything").to_le_bytes(), b"anything"].concat();
         assert!(matches!(decode(b"key", &newer), Err(CatalogError::Newer(9))));
+    }
+
+    #[test]
+    fn an_exchange_of_the_second_format_keeps_nothing() {
+        let exchange = |id| ExchangeRecord {
+            vhost: "/".into(),
+            name: "e".into(),
+            kind: "topic".into(),
+            durable: true,
+            auto_delete: false,
+            internal: true,
+            arguments: Table::default(),
+            id,
+        };
+        let key = Record::Exchange(exchange(0)).key();
+        let ExchangeRecord { vhost, name, kind, durable, auto_delete, internal, arguments, .. } = exchange(0);
+        let second = SecondExchangeRecord { vhost, name, kind, durable, auto_delete, internal, arguments };
+        let payload = postcard::to_stdvec(&SecondRecord::Exchange(second)).unwrap();
+        let checksum = checksum(&key, SECOND_FORMAT, &payload).to_le_bytes();
+        let value = [&[SECOND_FORMAT][..], &checksum, &payload].concat();
+        assert_eq!(decode(&key, &value).unwrap(), Record::Exchange(exchange(0)));
+        assert_eq!(decode_any(&key, &value).unwrap(), (Record::Exchange(exchange(0)), false));
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! The first line holds a CRC32C of everything after it; so the file is JSON for everybody, and damage to it is found.
 
 mod arguments;
+mod parameters;
 #[cfg(test)]
 mod tests;
 
@@ -18,8 +19,10 @@ use arguments::Arguments;
 use super::data_dir::now;
 use super::record::{
     BindingRecord, ExchangeRecord, PermissionRecord, QueueRecord, Record, TopicPermissionRecord, VhostRecord,
+    new_store_id,
 };
 use crate::auth::{Hashing, Permissions, TopicPermission, User};
+use parameters::{ParameterDefinition, PolicyDefinition};
 
 /// The level of RabbitMQ whose format this is.
 const RABBIT_VERSION: &str = "3.13.7";
@@ -38,6 +41,8 @@ pub enum DefinitionsError {
     Json(#[from] serde_json::Error),
     #[error("the arguments of {0} cannot be read")]
     Arguments(String),
+    #[error("the parameter {0} cannot be read")]
+    Parameter(String),
     #[error("no number for queue {0}: {1}")]
     Number(String, getrandom::Error),
     #[error("it cannot be read: {0}")]
@@ -56,9 +61,11 @@ struct File {
     permissions: Vec<PermissionDefinition>,
     #[serde(default)]
     topic_permissions: Vec<TopicPermissionDefinition>,
-    parameters: [Json; 0],
+    #[serde(default)]
+    parameters: Vec<ParameterDefinition>,
     global_parameters: [Json; 0],
-    policies: [Json; 0],
+    #[serde(default)]
+    policies: Vec<PolicyDefinition>,
     #[serde(default)]
     queues: Vec<QueueDefinition>,
     #[serde(default)]
@@ -149,6 +156,9 @@ struct ExchangeDefinition {
     internal: bool,
     #[serde(flatten)]
     arguments: Arguments,
+    /// As that of a queue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    store_id: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -181,15 +191,15 @@ pub fn write(records: Vec<Record>) -> Result<Vec<u8>, DefinitionsError> {
         vhosts: Vec::new(),
         permissions: Vec::new(),
         topic_permissions: Vec::new(),
-        parameters: [],
+        parameters: Vec::new(),
         global_parameters: [],
-        policies: [],
+        policies: Vec::new(),
         queues: Vec::new(),
         exchanges: Vec::new(),
         bindings: Vec::new(),
     };
     for record in records {
-        file.add(record);
+        file.add(record)?;
     }
     let mut json = serde_json::to_vec_pretty(&file)?;
     // The brace that opens it comes before the checksum.
@@ -226,7 +236,7 @@ pub fn read(bytes: &[u8]) -> Result<(Vec<Record>, String), DefinitionsError> {
 }
 
 impl File {
-    fn add(&mut self, record: Record) {
+    fn add(&mut self, record: Record) -> Result<(), DefinitionsError> {
         match record {
             Record::Vhost(VhostRecord { name, description, tags, default_queue_type }) => {
                 let metadata = VhostMetadata { description, tags, default_queue_type };
@@ -245,8 +255,9 @@ impl File {
                 let TopicPermission { exchange, write, read } = permission;
                 self.topic_permissions.push(TopicPermissionDefinition { user, vhost, exchange, write, read });
             }
-            Record::Exchange(ExchangeRecord { vhost, name, kind, durable, auto_delete, internal, arguments }) => {
+            Record::Exchange(ExchangeRecord { vhost, name, kind, durable, auto_delete, internal, arguments, id }) => {
                 let arguments = Arguments::of(&arguments);
+                let store_id = (id != 0).then(|| format!("{id:016x}"));
                 self.exchanges.push(ExchangeDefinition {
                     name,
                     vhost,
@@ -255,6 +266,7 @@ impl File {
                     auto_delete,
                     internal,
                     arguments,
+                    store_id,
                 });
             }
             Record::Queue(QueueRecord { vhost, name, durable, auto_delete, arguments, id }) => {
@@ -269,7 +281,11 @@ impl File {
                     BindingDefinition { source, vhost, destination, destination_type, routing_key, arguments };
                 self.bindings.push(binding);
             }
+            Record::Policy(policy) if policy.operator => self.parameters.push(ParameterDefinition::policy(policy)?),
+            Record::Policy(policy) => self.policies.push(PolicyDefinition::of(policy)?),
+            Record::VhostLimits(limits) => self.parameters.push(ParameterDefinition::limits(limits)),
         }
+        Ok(())
     }
 
     fn records(self) -> Result<Vec<Record>, DefinitionsError> {
@@ -287,6 +303,13 @@ impl File {
         for binding in self.bindings {
             records.push(binding.record()?);
         }
+        for policy in self.policies {
+            records.push(policy.record()?);
+        }
+        for parameter in self.parameters {
+            records.push(parameter.record()?);
+        }
+        records.sort_by_key(Record::rank);
         Ok(records)
     }
 }
@@ -324,22 +347,26 @@ impl TopicPermissionDefinition {
 impl ExchangeDefinition {
     fn record(self) -> Result<Record, DefinitionsError> {
         let arguments = self.arguments.table(&self.name)?;
+        let id = stored_id(self.store_id).unwrap_or(0);
         let Self { name, vhost, kind, durable, auto_delete, internal, .. } = self;
-        Ok(Record::Exchange(ExchangeRecord { vhost, name, kind, durable, auto_delete, internal, arguments }))
+        Ok(Record::Exchange(ExchangeRecord { vhost, name, kind, durable, auto_delete, internal, arguments, id }))
     }
 }
 
 impl QueueDefinition {
     fn record(self) -> Result<Record, DefinitionsError> {
         let arguments = self.arguments.table(&self.name)?;
-        let stored = self.store_id.and_then(|id| u64::from_str_radix(&id, 16).ok()).filter(|id| *id != 0);
-        let id = match stored {
+        let id = match stored_id(self.store_id) {
             Some(id) => id,
-            None => QueueRecord::new_id().map_err(|e| DefinitionsError::Number(self.name.clone(), e))?,
+            None => new_store_id().map_err(|e| DefinitionsError::Number(self.name.clone(), e))?,
         };
         let Self { name, vhost, durable, auto_delete, .. } = self;
         Ok(Record::Queue(QueueRecord { vhost, name, durable, auto_delete, arguments, id }))
     }
+}
+
+fn stored_id(text: Option<String>) -> Option<u64> {
+    text.and_then(|id| u64::from_str_radix(&id, 16).ok()).filter(|id| *id != 0)
 }
 
 impl BindingDefinition {

@@ -24,6 +24,8 @@ pub struct ExchangeRecord {
     pub auto_delete: bool,
     pub internal: bool,
     pub arguments: Table,
+    /// The store's name for what the exchange itself keeps: random, never used again; 0 for one that keeps nothing.
+    pub id: u64,
 }
 
 /// A queue.
@@ -38,17 +40,15 @@ pub struct QueueRecord {
     pub id: u64,
 }
 
-impl QueueRecord {
-    /// A name in the message store that no other queue has, had or will have.
-    ///
-    /// # Errors
-    /// When the system gives no randomness.
-    pub fn new_id() -> Result<u64, getrandom::Error> {
-        loop {
-            let id = getrandom::u64()?;
-            if id != 0 {
-                return Ok(id);
-            }
+/// A name in the message store that nothing else has, had or will have.
+///
+/// # Errors
+/// When the system gives no randomness.
+pub fn new_store_id() -> Result<u64, getrandom::Error> {
+    loop {
+        let id = getrandom::u64()?;
+        if id != 0 {
+            return Ok(id);
         }
     }
 }
@@ -80,7 +80,62 @@ pub struct TopicPermissionRecord {
     pub permission: TopicPermission,
 }
 
-/// One object of the catalog. The order of the variants is the order in which they are loaded.
+/// What a policy can apply to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ApplyTo {
+    #[default]
+    All,
+    Queues,
+    ClassicQueues,
+    QuorumQueues,
+    Streams,
+    Exchanges,
+}
+
+impl ApplyTo {
+    const NAMES: [(Self, &'static str); 6] = [
+        (Self::All, "all"),
+        (Self::Queues, "queues"),
+        (Self::ClassicQueues, "classic_queues"),
+        (Self::QuorumQueues, "quorum_queues"),
+        (Self::Streams, "streams"),
+        (Self::Exchanges, "exchanges"),
+    ];
+
+    /// As RabbitMQ writes it.
+    pub fn name(self) -> &'static str {
+        Self::NAMES.iter().find(|(this, _)| *this == self).map_or("", |(_, name)| name)
+    }
+
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::NAMES.iter().find(|(_, known)| *known == name).map(|(this, _)| *this)
+    }
+}
+
+/// A policy, or an operator policy.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PolicyRecord {
+    pub vhost: String,
+    pub name: String,
+    pub operator: bool,
+    /// A regular expression for the names of what it applies to.
+    pub pattern: String,
+    pub apply_to: ApplyTo,
+    pub priority: i64,
+    /// What it sets: a JSON object.
+    pub definition: String,
+}
+
+/// What a virtual host may have; before what the configuration says. A negative number is no limit.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct VhostLimitsRecord {
+    pub vhost: String,
+    pub max_connections: Option<i64>,
+    pub max_queues: Option<i64>,
+}
+
+/// One object of the catalog.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Record {
     Vhost(VhostRecord),
@@ -90,9 +145,27 @@ pub enum Record {
     Exchange(ExchangeRecord),
     Queue(QueueRecord),
     Binding(BindingRecord),
+    Policy(PolicyRecord),
+    VhostLimits(VhostLimitsRecord),
 }
 
 impl Record {
+    /// The order in which records are loaded, so that everything finds what it needs: policies come before what they
+    /// apply to.
+    pub fn rank(&self) -> u8 {
+        match self {
+            Self::Vhost(_) => 0,
+            Self::User(_) => 1,
+            Self::Permission(_) => 2,
+            Self::TopicPermission(_) => 3,
+            Self::VhostLimits(_) => 4,
+            Self::Policy(_) => 5,
+            Self::Exchange(_) => 6,
+            Self::Queue(_) => 7,
+            Self::Binding(_) => 8,
+        }
+    }
+
     /// The key in the store: the kind, then each part of the name with its length before it.
     pub fn key(&self) -> Vec<u8> {
         match self {
@@ -120,6 +193,8 @@ impl Record {
                     ],
                 )
             }
+            Self::Policy(p) => key(8 + u8::from(p.operator), &[p.vhost.as_bytes(), p.name.as_bytes()]),
+            Self::VhostLimits(l) => key(10, &[l.vhost.as_bytes()]),
         }
     }
 }

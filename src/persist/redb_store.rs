@@ -205,6 +205,7 @@ mod tests {
             auto_delete: false,
             internal: true,
             arguments,
+            id: 0,
         })
     }
 

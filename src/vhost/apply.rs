@@ -1,11 +1,12 @@
 //! Commands carried out: check, write to the catalog, publish.
 
+use std::iter;
 use std::sync::Arc;
 
 use super::broker::{Broker, Removed, StartError, internal};
 use super::command::{Applied, Command};
 use super::topology::{Exchange, Vhost};
-use super::{bindings, declare};
+use super::{bindings, declare, limits, policies};
 use crate::auth::Pattern;
 use crate::exchange::{Matching, Settings};
 use crate::frames::{Refusal, Table};
@@ -37,6 +38,14 @@ pub(super) fn apply(broker: &Broker, command: Command) -> Result<Applied, Refusa
         Command::ClearPermissions { user, vhost } => clear_permissions(broker, &user, &vhost),
         Command::SetTopicPermissions(record) => set_topic_permissions(broker, record),
         Command::ClearTopicPermissions { user, vhost } => clear_topic_permissions(broker, &user, &vhost),
+        Command::SetVhostLimits(record) => limits::set_of_vhost(broker, record),
+        Command::ClearVhostLimits { vhost } => limits::clear_of_vhost(broker, vhost),
+        Command::SetUserLimits { user, max_connections, max_channels } => {
+            limits::set_of_user(broker, &user, max_connections, max_channels)
+        }
+        Command::ClearUserLimits { user } => limits::set_of_user(broker, &user, None, None),
+        Command::SetPolicy(record) => policies::set(broker, record),
+        Command::ClearPolicy { vhost, name, operator } => policies::clear(broker, &vhost, &name, operator),
         Command::DeclareExchange(record) => declare::exchange(broker, record),
         Command::DeleteExchange { vhost, name, if_unused } => {
             declare::delete_exchange(broker, &vhost, &name, if_unused)
@@ -76,20 +85,27 @@ fn put_vhost(broker: &Broker, record: VhostRecord) -> Result<Applied, Refusal> {
         let text = format!("cannot create vhost '{}': vhost limit of {most} is reached", record.name);
         return Err(Refusal::precondition_failed(text));
     }
-    let applied = persist(broker, &[Change::Put(Record::Vhost(record.clone()))])?;
+    let policies = match is_new {
+        true => policies::defaults_of(&broker.config, &record.name).map_err(Refusal::precondition_failed)?,
+        false => Vec::new(),
+    };
+    let records = policies.iter().map(|policy| Record::Policy(policy.record.clone()));
+    let changes: Vec<_> = iter::once(Record::Vhost(record.clone())).chain(records).map(Change::Put).collect();
+    let applied = persist(broker, &changes)?;
     if is_new {
-        add_vhost(broker, record);
+        let vhost = add_vhost(broker, record);
+        policies.into_iter().for_each(|policy| vhost.policies.write().put(policy));
     }
     Ok(applied)
 }
 
-fn add_vhost(broker: &Broker, record: VhostRecord) {
+fn add_vhost(broker: &Broker, record: VhostRecord) -> Arc<Vhost> {
     let name = record.name.clone();
     let limits = broker.config.defaults.vhost_limits.iter().filter(|limits| match &limits.pattern {
         None => true,
         Some(pattern) => Pattern::new(pattern).is_ok_and(|p| p.matches(&name)),
     });
-    let vhost = Vhost::new(record, limits);
+    let vhost = Arc::new(Vhost::new(record, limits));
     {
         let mut topology = vhost.topology.write();
         for (exchange, matching, internal) in PREDECLARED {
@@ -102,13 +118,15 @@ fn add_vhost(broker: &Broker, record: VhostRecord) {
                 auto_delete: false,
                 internal,
                 arguments: Table::default(),
+                id: 0,
             };
             topology
                 .exchanges
                 .insert(exchange.into(), Arc::new(Exchange::new(broker.new_id(), settings, record, broker.memory)));
         }
     }
-    broker.vhosts.write().insert(name, Arc::new(vhost));
+    broker.vhosts.write().insert(name, Arc::clone(&vhost));
+    vhost
 }
 
 fn delete_vhost(broker: &Broker, name: &str) -> Result<Applied, Refusal> {
@@ -121,6 +139,8 @@ fn delete_vhost(broker: &Broker, name: &str) -> Result<Applied, Refusal> {
         Record::Exchange(e) => e.vhost == name,
         Record::Queue(q) => q.vhost == name,
         Record::Binding(b) => b.vhost == name,
+        Record::Policy(p) => p.vhost == name,
+        Record::VhostLimits(l) => l.vhost == name,
     };
     let applied = delete_where(broker, of_vhost)?;
     broker.vhosts.write().remove(name);
@@ -191,7 +211,7 @@ fn clear_topic_permissions(broker: &Broker, user: &str, vhost: &str) -> Result<A
 pub(super) fn restore(broker: &Broker, record: Record) -> Result<(), StartError> {
     let bad = |what: String| move |reason: String| StartError::Record { what, reason };
     match record {
-        Record::Vhost(v) => add_vhost(broker, v),
+        Record::Vhost(v) => drop(add_vhost(broker, v)),
         Record::User(u) => broker.directory.put_user(u),
         Record::Permission(PermissionRecord { user, vhost, permissions }) => broker
             .directory
@@ -201,6 +221,8 @@ pub(super) fn restore(broker: &Broker, record: Record) -> Result<(), StartError>
             .directory
             .set_topic_permission(&user, &vhost, permission)
             .map_err(|e| bad(format!("topic permission of user '{user}' in vhost '{vhost}'"))(e.to_string()))?,
+        Record::VhostLimits(l) => limits::restore(broker, l).map_err(|(what, why)| bad(what)(why))?,
+        Record::Policy(p) => policies::restore(broker, p).map_err(|(what, why)| bad(what)(why))?,
         Record::Exchange(e) => declare::restore_exchange(broker, e).map_err(|(what, why)| bad(what)(why))?,
         Record::Queue(q) => declare::restore_queue(broker, q).map_err(|(what, why)| bad(what)(why))?,
         Record::Binding(b) => bindings::restore(broker, &b).map_err(|(what, why)| bad(what)(why))?,

@@ -7,10 +7,10 @@ use std::sync::{Arc, OnceLock, Weak};
 use dashmap::DashMap;
 use parking_lot::{Mutex, RwLock};
 
-use super::apply;
 use super::channels::ChannelCounts;
 use super::command::{Applied, Command};
 use super::topology::Vhost;
+use super::{apply, policies};
 use crate::auth::{Directory, Hashing, Pattern, Permissions, User, password};
 use crate::clock::Clock;
 use crate::config::{Config, DefaultUser};
@@ -39,6 +39,8 @@ pub enum StartError {
     Record { what: String, reason: String },
     #[error("the default user cannot be made: {0}")]
     DefaultUser(String),
+    #[error("an operator policy of the configuration cannot be made: {0}")]
+    DefaultPolicy(String),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error("no thread can be started: {0}")]
@@ -92,7 +94,7 @@ impl Broker {
     ) -> Result<Self, StartError> {
         let (store, found, lost_of_any) = opened.map_or_else(Default::default, |o| (Some(o.store), o.queues, o.of_any));
         let catalog = CatalogWriter::new(catalog)?;
-        let records = catalog.load()?;
+        let mut records = catalog.load()?;
         let directory = Directory::new(config.auth.loopback_users.clone());
         let broker = Self {
             config,
@@ -114,6 +116,7 @@ impl Broker {
         if records.is_empty() {
             broker.make_defaults()?;
         }
+        records.sort_by_key(Record::rank);
         for record in records {
             apply::restore(&broker, record)?;
         }
@@ -194,6 +197,8 @@ impl Broker {
         for user in &d.users {
             self.add_default_user(user, &mut records)?;
         }
+        let policies = policies::defaults_of(&self.config, &d.vhost).map_err(StartError::DefaultPolicy)?;
+        records.extend(policies.into_iter().map(|policy| Record::Policy(policy.record)));
         // What cannot be used is found before it is stored.
         for record in &records {
             apply::restore(self, record.clone())?;
@@ -238,8 +243,14 @@ impl Broker {
     /// # Errors
     /// The refusal that the client gets.
     pub fn apply(&self, command: Command) -> Result<Applied, Refusal> {
-        let _one_at_a_time = self.changing.lock();
-        apply::apply(self, command)
+        let mut applied = {
+            let _one_at_a_time = self.changing.lock();
+            apply::apply(self, command)?
+        };
+        if let Some(spread) = applied.spread.take() {
+            spread.run();
+        }
+        Ok(applied)
     }
 
     /// Waits until a change is on disk.

@@ -43,6 +43,8 @@ impl Broker {
         let reached = |most: &dyn std::fmt::Display, whose: &str| {
             Err(Refusal::not_allowed(format!("number of channels opened {whose} limit of ({most})")))
         };
+        // Limits may have been set since the user logged in.
+        let user = self.directory.user(&user.name).unwrap_or_else(|| Arc::new(user.clone()));
         if let Some(most) = user.max_channels.and_then(|most| u64::try_from(most).ok())
             && self.channels.of(&user.name) >= most
         {

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use super::policies::Spread;
 use super::recall::Past;
 use crate::auth::User;
 use crate::persist::record::{
-    BindingRecord, ExchangeRecord, PermissionRecord, QueueRecord, TopicPermissionRecord, VhostRecord,
+    BindingRecord, ExchangeRecord, PermissionRecord, PolicyRecord, QueueRecord, TopicPermissionRecord,
+    VhostLimitsRecord, VhostRecord,
 };
 use crate::queue::Queue;
 
@@ -13,19 +15,61 @@ use crate::queue::Queue;
 #[derive(Clone, Debug)]
 pub enum Command {
     PutVhost(VhostRecord),
-    DeleteVhost { name: String },
+    DeleteVhost {
+        name: String,
+    },
     PutUser(User),
-    DeleteUser { name: String },
+    DeleteUser {
+        name: String,
+    },
     SetPermissions(PermissionRecord),
-    ClearPermissions { user: String, vhost: String },
+    ClearPermissions {
+        user: String,
+        vhost: String,
+    },
     SetTopicPermissions(TopicPermissionRecord),
-    ClearTopicPermissions { user: String, vhost: String },
+    ClearTopicPermissions {
+        user: String,
+        vhost: String,
+    },
+    SetVhostLimits(VhostLimitsRecord),
+    ClearVhostLimits {
+        vhost: String,
+    },
+    SetUserLimits {
+        user: String,
+        max_connections: Option<i64>,
+        max_channels: Option<i64>,
+    },
+    ClearUserLimits {
+        user: String,
+    },
+    /// Comes into force for every queue and exchange before the answer: with very many of them it takes a while.
+    SetPolicy(PolicyRecord),
+    ClearPolicy {
+        vhost: String,
+        name: String,
+        operator: bool,
+    },
     DeclareExchange(ExchangeRecord),
-    DeleteExchange { vhost: String, name: String, if_unused: bool },
-    DeclareQueue { record: QueueRecord, exclusive_owner: Option<u64> },
+    DeleteExchange {
+        vhost: String,
+        name: String,
+        if_unused: bool,
+    },
+    DeclareQueue {
+        record: QueueRecord,
+        exclusive_owner: Option<u64>,
+    },
     DeleteQueue(DeleteQueue),
-    Bind { record: BindingRecord, connection: Option<u64> },
-    Unbind { record: BindingRecord, connection: Option<u64> },
+    Bind {
+        record: BindingRecord,
+        connection: Option<u64>,
+    },
+    Unbind {
+        record: BindingRecord,
+        connection: Option<u64>,
+    },
 }
 
 /// Deletes a queue, under conditions.
@@ -55,4 +99,6 @@ pub struct Applied {
     pub messages: usize,
     /// Messages that the new binding's destination gets, to be published by who has asked for the binding.
     pub history: Option<Past>,
+    /// A change of policies that queues and exchanges have to hear of.
+    pub(super) spread: Option<Spread>,
 }

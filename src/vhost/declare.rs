@@ -8,12 +8,11 @@ use super::command::{Applied, DeleteQueue};
 use super::names::{check_not_reserved, exchange_text, queue_text};
 use super::topology::{Destination, Exchange, Topology, Vhost};
 use crate::exchange::{ExchangeType, Settings};
-use crate::frames::{Refusal, ReplyCode};
-use crate::persist::record::{ExchangeRecord, QueueRecord};
+use crate::frames::{Refusal, ReplyCode, Value};
+use crate::persist::record::{ExchangeRecord, QueueRecord, new_store_id};
 use crate::persist::recovery::FoundQueue;
 use crate::persist::{Change, Record};
-use crate::queue::arguments::{self, check_argument_equivalent};
-use crate::queue::settings::Sources;
+use crate::queue::arguments::{self, QUEUE_TYPE, check_argument_equivalent};
 use crate::queue::{Queue, QueueSpec};
 
 /// The type of a declared exchange.
@@ -36,10 +35,21 @@ pub(super) fn exchange(broker: &Broker, record: ExchangeRecord) -> Result<Applie
     let settings = Settings::parse(kind, &record.arguments);
     let settings = settings.map_err(|e| Refusal::precondition_failed(e.to_string()))?;
     check_exchange_limit(broker, &vhost, &record)?;
+    let record = ExchangeRecord { id: exchange_id(&record)?, ..record };
     let changes = if record.durable { vec![Change::Put(Record::Exchange(record.clone()))] } else { Vec::new() };
     let applied = persist(broker, &changes)?;
     add_exchange(broker, &vhost, settings, record);
     Ok(applied)
+}
+
+/// The store's name for what a durable exchange keeps: messages that are due later, or identifiers of messages.
+fn exchange_id(record: &ExchangeRecord) -> Result<u64, Refusal> {
+    let deduplicates = record.arguments.get(arguments::DEDUPLICATION) == Some(&Value::Bool(true));
+    if !record.durable || !(deduplicates || record.kind == ExchangeType::Delayed.name()) {
+        return Ok(0);
+    }
+    let text = exchange_text(&record.vhost, &record.name);
+    new_store_id().map_err(|e| Refusal::new(ReplyCode::InternalError, format!("{text} gets no number: {e}")))
 }
 
 fn check_exchange_limit(broker: &Broker, vhost: &Vhost, record: &ExchangeRecord) -> Result<(), Refusal> {
@@ -54,7 +64,9 @@ fn check_exchange_limit(broker: &Broker, vhost: &Vhost, record: &ExchangeRecord)
 
 fn add_exchange(broker: &Broker, vhost: &Vhost, settings: Settings, record: ExchangeRecord) {
     let name: Arc<str> = record.name.as_str().into();
+    let in_force = vhost.policies.read().for_exchange(&record);
     let exchange = Arc::new(Exchange::new(broker.new_id(), settings, record, broker.memory));
+    exchange.set_in_force(in_force);
     vhost.topology.write().exchanges.insert(name, exchange);
     vhost.move_epoch();
 }
@@ -170,7 +182,7 @@ pub(super) fn queue(broker: &Broker, record: QueueRecord, exclusive_owner: Optio
     let text = queue_text(&record.vhost, &record.name);
     let kind = arguments::check(&text, &record.arguments).map_err(Refusal::precondition_failed)?;
     if let Some(existing) = vhost.queue(&record.name) {
-        check_queue_equivalent(&existing, kind, &record, exclusive_owner)?;
+        check_queue_equivalent(&existing, &record, exclusive_owner, broker.config.limits.relaxed_redeclaration)?;
         let durable_at = settled(broker, existing.spec.durable);
         return Ok(Applied { durable_at, queue: Some(existing), ..Applied::default() });
     }
@@ -182,7 +194,7 @@ pub(super) fn queue(broker: &Broker, record: QueueRecord, exclusive_owner: Optio
     }
     let durable = record.durable && exclusive_owner.is_none();
     let no_randomness = |e| Refusal::new(ReplyCode::InternalError, format!("{text} gets no number: {e}"));
-    let id = if durable { QueueRecord::new_id().map_err(no_randomness)? } else { 0 };
+    let id = if durable { new_store_id().map_err(no_randomness)? } else { 0 };
     let record = QueueRecord { id, ..record };
     let changes = if durable { vec![Change::Put(Record::Queue(record.clone()))] } else { Vec::new() };
     let applied = persist(broker, &changes)?;
@@ -226,7 +238,7 @@ fn check_queue_limit(broker: &Broker, vhost: &Vhost, name: &str) -> Result<(), R
         let text = format!("cannot declare queue '{name}': queue limit in {what} ({limit}) is reached");
         Err(Refusal::precondition_failed(text))
     };
-    if let Some(limit) = vhost.max_queues
+    if let Some(limit) = vhost.limits.max_queues()
         && vhost.topology.read().queues.len() as u64 >= limit
     {
         return reached(&format!("vhost '{}'", vhost.name), limit);
@@ -248,8 +260,7 @@ fn add_queue(
     found: Option<FoundQueue>,
 ) -> Arc<Queue> {
     let name: Arc<str> = record.name.as_str().into();
-    let kind = arguments::type_of(&record.arguments);
-    let (settings, notes) = Sources { kind, arguments: &record.arguments, policy: None, operator: None }.resolve();
+    let (settings, notes) = vhost.policies.read().for_queue(&name, &record.arguments);
     for note in notes {
         tracing::warn!(target: "leveret::queue", "{}: {note}", queue_text(&vhost.name, &name));
     }
@@ -261,7 +272,7 @@ fn add_queue(
         exclusive_owner,
         arguments: record.arguments,
         store_id: record.id,
-        settings: Arc::new(settings),
+        settings: vhost.shared.one(settings),
     };
     let queue = Queue::new(broker.new_id(), spec, broker.store.clone(), found);
     if let Some(owner) = exclusive_owner {
@@ -272,25 +283,52 @@ fn add_queue(
     queue
 }
 
+/// `is_relaxed` lets a quorum queue be declared as a classic one, with the properties that only such a one can have.
 fn check_queue_equivalent(
     existing: &Queue,
-    kind: arguments::QueueType,
     received: &QueueRecord,
     exclusive_owner: Option<u64>,
+    is_relaxed: bool,
 ) -> Result<(), Refusal> {
     check_exclusive_access(existing, exclusive_owner, true)?;
     let spec = &existing.spec;
     let text = queue_text(&spec.vhost, &spec.name);
+    let kind = arguments::type_of(&spec.arguments);
+    let is_tolerated = is_relaxed
+        && kind == arguments::QueueType::Quorum
+        && arguments::type_of(&received.arguments) == arguments::QueueType::Classic;
     // An exclusive queue goes with its connection: whether it is durable makes no difference.
     let durable = received.durable && exclusive_owner.is_none();
     let flags = [("durable", spec.durable, durable), ("auto_delete", spec.auto_delete, received.auto_delete)];
     for (key, current, received) in flags {
-        if current != received {
+        if current != received && !is_tolerated {
             let text = format!("inequivalent arg '{key}' for {text}: received '{received}' but current is '{current}'");
             return Err(Refusal::precondition_failed(text));
         }
     }
-    arguments::check_equivalent(&text, kind, &spec.arguments, &received.arguments).map_err(Refusal::precondition_failed)
+    let mut received = received.arguments.clone();
+    if is_tolerated {
+        received = received.iter().filter(|(key, _)| *key != QUEUE_TYPE).map(|(k, v)| (k, v.clone())).collect();
+        received.insert(QUEUE_TYPE, Value::text(kind.name()));
+    }
+    arguments::check_equivalent(&text, kind, &spec.arguments, &received).map_err(Refusal::precondition_failed)
+}
+
+/// RabbitMQ's quorum queues cannot be deleted under conditions.
+fn check_conditions(broker: &Broker, queue: &Queue, delete: &DeleteQueue) -> Result<(), Refusal> {
+    let is_quorum = arguments::type_of(&queue.spec.arguments) == arguments::QueueType::Quorum;
+    let flag = match (delete.if_unused, delete.if_empty) {
+        (true, _) => "if-unused",
+        (_, true) => "if-empty",
+        _ => return Ok(()),
+    };
+    if !is_quorum || !broker.config.limits.refuse_unsupported {
+        return Ok(());
+    }
+    let text = queue_text(&queue.spec.vhost, &queue.spec.name);
+    Err(Refusal::not_implemented(format!(
+        "cannot delete {text}. queue.delete operations with {flag} flag set are not supported by quorum queues"
+    )))
 }
 
 pub(super) fn delete_queue(broker: &Broker, delete: &DeleteQueue) -> Result<Applied, Refusal> {
@@ -302,6 +340,7 @@ pub(super) fn delete_queue(broker: &Broker, delete: &DeleteQueue) -> Result<Appl
     }
     if !delete.if_abandoned {
         check_exclusive_access(&queue, delete.connection, false)?;
+        check_conditions(broker, &queue, delete)?;
     }
     let text = queue_text(&vhost.name, &delete.name);
     let mut objection = None;

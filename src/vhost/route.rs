@@ -55,7 +55,7 @@ fn walk(topology: &Topology, exchange: &Arc<Exchange>, input: &RouteInput<'_>, r
         }
         exchange.bindings.read().route(input, &mut found);
         if found.is_empty()
-            && let Some(alternate) = exchange.alternate()
+            && let Some(alternate) = &exchange.in_force().alternate
         {
             if alternate.is_empty() {
                 found.extend(input.keys.iter().filter_map(|key| named_queue(topology, key)).map(Destination::Queue));

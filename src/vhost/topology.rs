@@ -9,10 +9,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 
+use super::limits::Limits;
+use super::policies::{Policies, Shared};
 use super::recall::Recall;
 use crate::config::VhostLimits;
 use crate::exchange::{Bindings, Settings, Target};
-use crate::frames::Value;
 use crate::message::memory::MemoryAccount;
 use crate::persist::record::{BindingRecord, ExchangeRecord, VhostRecord};
 use crate::queue::Queue;
@@ -57,12 +58,24 @@ impl Target for Destination {
     }
 }
 
+/// What arguments and policies come to for an exchange.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct InForce {
+    /// The exchange that gets what this one cannot route.
+    pub alternate: Option<Arc<str>>,
+    /// The policy that applies, by name.
+    pub policy: Option<Arc<str>>,
+    pub operator_policy: Option<Arc<str>>,
+}
+
 /// An exchange with its bindings.
 pub struct Exchange {
     pub id: u64,
     pub record: ExchangeRecord,
     pub settings: Settings,
     pub bindings: RwLock<Bindings<Destination>>,
+    /// What its arguments and policies come to.
+    in_force: RwLock<Arc<InForce>>,
     /// An auto-delete exchange goes with its last binding, not before its first.
     pub had_binding: AtomicBool,
     recall: Recall,
@@ -72,7 +85,15 @@ impl Exchange {
     pub fn new(id: u64, settings: Settings, record: ExchangeRecord, memory: &'static MemoryAccount) -> Self {
         let bindings = RwLock::new(Bindings::new(&settings.matching));
         let recall = Recall::new(&settings, memory);
-        Self { id, record, settings, bindings, had_binding: AtomicBool::new(false), recall }
+        Self {
+            id,
+            record,
+            settings,
+            bindings,
+            in_force: RwLock::default(),
+            had_binding: AtomicBool::new(false),
+            recall,
+        }
     }
 
     /// What it remembers of messages.
@@ -80,12 +101,13 @@ impl Exchange {
         &self.recall
     }
 
-    /// The exchange that gets what this one cannot route.
-    pub fn alternate(&self) -> Option<&str> {
-        match self.record.arguments.get("alternate-exchange") {
-            Some(Value::LongStr(name)) => std::str::from_utf8(name).ok(),
-            _ => None,
-        }
+    /// What is in force for it.
+    pub fn in_force(&self) -> Arc<InForce> {
+        Arc::clone(&self.in_force.read())
+    }
+
+    pub(super) fn set_in_force(&self, in_force: InForce) {
+        *self.in_force.write() = Arc::new(in_force);
     }
 
     /// True for an auto-delete exchange that has lost its last binding.
@@ -183,8 +205,10 @@ impl Topology {
 pub struct Vhost {
     pub name: Arc<str>,
     pub record: VhostRecord,
-    pub max_queues: Option<u64>,
-    pub max_connections: Option<u64>,
+    pub limits: Limits,
+    pub(super) policies: RwLock<Policies>,
+    /// Settings of its queues, each once.
+    pub(super) shared: Shared,
     pub topology: RwLock<Topology>,
     /// Moves on with every change that can alter a route.
     pub epoch: AtomicU64,
@@ -196,8 +220,9 @@ impl Vhost {
         Self {
             name: record.name.as_str().into(),
             record,
-            max_queues: limits.clone().find_map(|l| l.max_queues),
-            max_connections: limits.clone().find_map(|l| l.max_connections),
+            limits: Limits::new(limits),
+            policies: RwLock::default(),
+            shared: Shared::default(),
             topology: RwLock::default(),
             epoch: AtomicU64::new(1),
         }

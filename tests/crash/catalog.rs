@@ -165,6 +165,7 @@ fn exchange(name: &str) -> Record {
         auto_delete: false,
         internal: false,
         arguments,
+        id: 0,
     })
 }
 

@@ -282,6 +282,102 @@ const DEFAULTS: &[Key] = &[
         "Most queues of such a vhost.",
         |draft, id, text| value::integer(text, 1..=u64::MAX).map(|n| draft.limits_of_vhosts(id).max_queues = Some(n)),
     ),
+    optional(
+        "default_policies.operator.$id.vhost_pattern",
+        "caps",
+        "^prod-.*",
+        "New vhosts that get this operator policy, a regular expression.",
+        |draft, id, text| set_option(&mut draft.operator_policy(id).vhost_pattern, text),
+    ),
+    optional(
+        "default_policies.operator.$id.queue_pattern",
+        "caps",
+        "^tenant-.*",
+        "Queues that it applies to, a regular expression.",
+        |draft, id, text| set_option(&mut draft.operator_policy(id).queue_pattern, text),
+    ),
+    optional(
+        "default_policies.operator.$id.expires",
+        "caps",
+        "24h",
+        "Longest time that such a queue is kept unused, in milliseconds or as 30s, 5m, 2h.",
+        |draft, id, text| value::span(text).map(|n| draft.operator_policy(id).set("expires", n)),
+    ),
+    optional(
+        "default_policies.operator.$id.message_ttl",
+        "caps",
+        "7d",
+        "Longest time that a message waits, likewise.",
+        |draft, id, text| value::span(text).map(|n| draft.operator_policy(id).set("message-ttl", n)),
+    ),
+    optional(
+        "default_policies.operator.$id.max_length",
+        "caps",
+        "1000000",
+        "Most ready messages.",
+        |draft, id, text| value::integer(text, 0..=i64::MAX).map(|n| draft.operator_policy(id).set("max-length", n)),
+    ),
+    optional(
+        "default_policies.operator.$id.max_length_bytes",
+        "caps",
+        "1GB",
+        "Most bytes of ready messages.",
+        |draft, id, text| value::size(text, 0..=1 << 62).map(|n| draft.operator_policy(id).set("max-length-bytes", n)),
+    ),
+    without_effect(optional(
+        "default_policies.operator.$id.max_in_memory_length",
+        "caps",
+        "1000",
+        "No effect: old messages leave memory by themselves.",
+        |draft, id, text| {
+            value::integer(text, 0..=i64::MAX).map(|n| draft.operator_policy(id).set("max-in-memory-length", n))
+        },
+    )),
+    without_effect(optional(
+        "default_policies.operator.$id.max_in_memory_bytes",
+        "caps",
+        "100MB",
+        "No effect: see max_in_memory_length.",
+        |draft, id, text| {
+            value::size(text, 0..=1 << 62).map(|n| draft.operator_policy(id).set("max-in-memory-bytes", n))
+        },
+    )),
+    optional(
+        "default_policies.operator.$id.delivery_limit",
+        "caps",
+        "20",
+        "Most times that a message is returned before it is a dead letter.",
+        |draft, id, text| {
+            value::integer(text, 0..=i64::MAX).map(|n| draft.operator_policy(id).set("delivery-limit", n))
+        },
+    ),
+    without_effect(optional(
+        "default_policies.operator.$id.classic_queues.ha_mode",
+        "caps",
+        "exactly",
+        "No effect: queues are not mirrored.",
+        |draft, id, text| {
+            value::choice(text, &[("all", "all"), ("exactly", "exactly"), ("nodes", "nodes")])
+                .map(|mode| draft.operator_policy(id).set("ha-mode", mode))
+        },
+    )),
+    without_effect(optional(
+        "default_policies.operator.$id.classic_queues.ha_params",
+        "caps",
+        "2",
+        "No effect: see ha_mode.",
+        |draft, id, text| value::integer(text, 1..=i64::MAX).map(|n| draft.operator_policy(id).set("ha-params", n)),
+    )),
+    without_effect(optional(
+        "default_policies.operator.$id.classic_queues.ha_sync_mode",
+        "caps",
+        "automatic",
+        "No effect: see ha_mode.",
+        |draft, id, text| {
+            value::choice(text, &[("automatic", "automatic"), ("manual", "manual")])
+                .map(|mode| draft.operator_policy(id).set("ha-sync-mode", mode))
+        },
+    )),
 ];
 
 const LIMITS: &[Key] = &[
@@ -322,6 +418,18 @@ const LIMITS: &[Key] = &[
         "1800000",
         "Milliseconds in which a delivery must be acknowledged, or infinity.",
         |draft, _, text| value::milliseconds(text).map(|time| draft.config.limits.consumer_timeout = time),
+    ),
+    key(
+        "quorum_queue.property_equivalence.relaxed_checks_on_redeclaration",
+        "false",
+        "Lets clients declare an existing quorum queue as a classic one, while a system is moved over.",
+        |draft, _, text| value::boolean(text).map(|on| draft.config.limits.relaxed_redeclaration = on),
+    ),
+    key(
+        "quorum_queue.refuse_unsupported",
+        "true",
+        "Not RabbitMQ's. false: quorum queues can be deleted with if-unused and if-empty, which RabbitMQ refuses with 540.",
+        |draft, _, text| value::boolean(text).map(|on| draft.config.limits.refuse_unsupported = on),
     ),
 ];
 

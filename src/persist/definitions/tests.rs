@@ -1,5 +1,6 @@
 use proptest::prelude::*;
 
+use super::super::record::{ApplyTo, PolicyRecord, VhostLimitsRecord};
 use super::*;
 use crate::frames::{Table, Value};
 
@@ -34,6 +35,14 @@ fn table() -> impl Strategy<Value = Table> {
     prop::collection::vec((".{0,12}", value()), 0..4).prop_map(|entries| entries.into_iter().collect())
 }
 
+fn apply_to() -> impl Strategy<Value = ApplyTo> {
+    prop::sample::select(vec![ApplyTo::All, ApplyTo::Queues, ApplyTo::ClassicQueues, ApplyTo::Exchanges])
+}
+
+fn definition() -> impl Strategy<Value = String> {
+    prop::collection::btree_map(".{0,8}", any::<i64>(), 0..3).prop_map(|map| serde_json::to_string(&map).unwrap())
+}
+
 fn record() -> impl Strategy<Value = Record> {
     let text = || ".{0,10}";
     let hash = || prop::option::of("[a-zA-Z0-9+/]{4}");
@@ -55,11 +64,20 @@ fn record() -> impl Strategy<Value = Record> {
             let permission = TopicPermission { exchange, write, read };
             Record::TopicPermission(TopicPermissionRecord { user, vhost, permission })
         }),
-        (text(), text(), text(), any::<(bool, bool)>(), table()).prop_map(
-            |(vhost, name, kind, (auto_delete, internal), arguments)| {
-                Record::Exchange(ExchangeRecord { vhost, name, kind, durable: true, auto_delete, internal, arguments })
+        (text(), text(), text(), any::<(bool, bool)>(), table(), any::<u64>()).prop_map(
+            |(vhost, name, kind, (auto_delete, internal), arguments, id)| {
+                let durable = true;
+                Record::Exchange(ExchangeRecord { vhost, name, kind, durable, auto_delete, internal, arguments, id })
             }
         ),
+        (text(), text(), text(), any::<bool>(), any::<i64>(), apply_to(), definition()).prop_map(
+            |(vhost, name, pattern, operator, priority, apply_to, definition)| {
+                Record::Policy(PolicyRecord { vhost, name, operator, pattern, apply_to, priority, definition })
+            }
+        ),
+        (text(), any::<Option<i64>>(), any::<Option<i64>>()).prop_map(|(vhost, max_connections, max_queues)| {
+            Record::VhostLimits(VhostLimitsRecord { vhost, max_connections, max_queues })
+        }),
         (text(), text(), any::<bool>(), table(), 1..=u64::MAX).prop_map(|(vhost, name, auto_delete, arguments, id)| {
             Record::Queue(QueueRecord { vhost, name, durable: true, auto_delete, arguments, id })
         }),
@@ -81,8 +99,10 @@ proptest! {
 
     #[test]
     fn every_record_comes_back_exactly(mut records in prop::collection::vec(record(), 0..6)) {
-        let (back, _) = read(&write(records.clone()).unwrap()).unwrap();
-        // In loading order, which the order of the kinds is; within a kind as they were.
+        let (mut back, _) = read(&write(records.clone()).unwrap()).unwrap();
+        prop_assert!(back.is_sorted_by_key(Record::rank));
+        // Within a kind they are as they were.
+        back.sort_by_key(|record| record.key()[0]);
         records.sort_by_key(|record| record.key()[0]);
         prop_assert_eq!(encoded(&back), encoded(&records));
     }
@@ -153,4 +173,36 @@ fn it_is_what_rabbitmq_writes_and_a_little_more() {
     // A longstr needs nothing beside it.
     assert_eq!(at("/bindings/0/arguments_amqp"), Json::Null);
     assert_eq!(at("/policies"), Json::Array(vec![]));
+}
+
+#[test]
+fn policies_and_limits_stand_where_rabbitmq_has_them() {
+    let policy = |operator| PolicyRecord {
+        vhost: "/".into(),
+        name: "p".into(),
+        operator,
+        pattern: "^a".into(),
+        apply_to: ApplyTo::ClassicQueues,
+        priority: 7,
+        definition: r#"{"max-length":5}"#.into(),
+    };
+    let limits = VhostLimitsRecord { vhost: "/".into(), max_connections: Some(3), max_queues: None };
+    let records = vec![Record::Policy(policy(false)), Record::Policy(policy(true)), Record::VhostLimits(limits)];
+    let json: Json = serde_json::from_slice(&write(records).unwrap()).unwrap();
+    let value = serde_json::json!({
+        "pattern": "^a", "apply-to": "classic_queues", "priority": 7, "definition": {"max-length": 5}
+    });
+    let named = |mut json: Json, more: &[(&str, &str)]| {
+        for (key, value) in [("vhost", "/")].iter().chain(more) {
+            json[*key] = (*value).into();
+        }
+        json
+    };
+    assert_eq!(json["policies"], Json::Array(vec![named(value.clone(), &[("name", "p")])]));
+    let parameter = |component, name, value: Json| {
+        named(serde_json::json!({ "value": value }), &[("component", component), ("name", name)])
+    };
+    let operator = parameter("operator_policy", "p", value);
+    let limits = parameter("vhost-limits", "limits", serde_json::json!({"max-connections": 3}));
+    assert_eq!(json["parameters"], Json::Array(vec![operator, limits]));
 }

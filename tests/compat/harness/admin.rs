@@ -4,9 +4,11 @@ use std::process;
 
 use leveret::auth::{Hashing, Permissions, TopicPermission, User, password};
 use leveret::node::Node;
-use leveret::persist::record::{PermissionRecord, TopicPermissionRecord};
+use leveret::persist::record::{PermissionRecord, PolicyRecord, TopicPermissionRecord, VhostLimitsRecord};
+use leveret::queue::settings::Settings;
 use leveret::vhost::broker::default_vhost;
 use leveret::vhost::command::Command;
+use leveret::vhost::policies::{EffectivePolicy, from_json};
 
 use super::Broker;
 use super::broker::Inside;
@@ -46,6 +48,39 @@ impl Broker {
         self.ctl(&["set_user_limits", user, limits]);
     }
 
+    /// Sets a policy from its JSON, as the HTTP API would, and gives back why it is refused. Only for a broker in this process.
+    pub fn set_policy(&self, name: &str, policy: serde_json::Value, operator: bool) -> Result<(), String> {
+        let record: PolicyRecord = from_json("/", name, &policy, operator)?;
+        self.apply_inside(Command::SetPolicy(record))
+    }
+
+    pub fn clear_policy(&self, name: &str, operator: bool) -> Result<(), String> {
+        self.apply_inside(Command::ClearPolicy { vhost: "/".into(), name: name.into(), operator })
+    }
+
+    fn apply_inside(&self, command: Command) -> Result<(), String> {
+        let Inside { runtime, node, .. } = self.inside().expect("a broker in this process");
+        let broker = node.as_ref().expect("it runs").broker();
+        let applied = broker.apply(command).map_err(|refusal| refusal.text)?;
+        if let Some(number) = applied.durable_at {
+            runtime.block_on(broker.durable(number)).expect("the command is durable");
+        }
+        Ok(())
+    }
+
+    /// What is in force for a queue.
+    pub fn settings(&self, queue: &str) -> Settings {
+        let node = self.inside().and_then(|inside| inside.node.as_ref()).expect("a broker in this process");
+        let vhost = node.broker().vhost("/").expect("the virtual host");
+        Settings::clone(&vhost.queue(queue).expect("the queue").settings())
+    }
+
+    pub fn effective_policy(&self, queue: &str) -> EffectivePolicy {
+        let node = self.inside().and_then(|inside| inside.node.as_ref()).expect("a broker in this process");
+        let vhost = node.broker().vhost("/").expect("the virtual host");
+        vhost.effective_policy(&vhost.queue(queue).expect("the queue"))
+    }
+
     pub fn close_all_user_connections(&self, user: &str, reason: &str) {
         self.ctl(&["close_all_user_connections", user, reason]);
     }
@@ -75,8 +110,12 @@ async fn apply(node: &Node, words: &[&str]) {
         ["set_user_limits", name, limits] => Command::PutUser(with_limits(user(node, name), limits)),
         ["add_vhost", name] => Command::PutVhost(default_vhost(name)),
         ["delete_vhost", name] => Command::DeleteVhost { name: name.into() },
-        // There is no command for it yet. The configuration has limits for vhosts with the names that tests use.
-        ["set_vhost_limits", "-p", _, _] => return,
+        ["set_vhost_limits", "-p", vhost, limits] => {
+            let limits: serde_json::Value = serde_json::from_str(limits).expect("limits in JSON");
+            let limit = |name| limits.get(name).and_then(serde_json::Value::as_i64);
+            let (max_connections, max_queues) = (limit("max-connections"), limit("max-queues"));
+            Command::SetVhostLimits(VhostLimitsRecord { vhost: vhost.into(), max_connections, max_queues })
+        }
         ["set_permissions", "-p", vhost, user, configure, write, read] => {
             let (user, vhost) = (user.into(), vhost.into());
             let permissions = Permissions { configure: configure.into(), write: write.into(), read: read.into() };

@@ -1,0 +1,65 @@
+//! Settings of queues, each kept once however many queues have it.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+use parking_lot::Mutex;
+
+use crate::queue::settings::Settings;
+
+/// The settings that are in use in one virtual host.
+#[derive(Debug, Default)]
+pub struct Shared(Mutex<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    settings: HashSet<Arc<Settings>, RandomState>,
+    /// So many there were after those without a queue were last forgotten.
+    after_sweep: usize,
+}
+
+impl Shared {
+    /// The one of these that all queues share.
+    pub fn one(&self, settings: Settings) -> Arc<Settings> {
+        let mut known = self.0.lock();
+        if let Some(same) = known.settings.get(&settings) {
+            return Arc::clone(same);
+        }
+        if known.settings.len() > 2 * known.after_sweep + 64 {
+            known.settings.retain(|settings| Arc::strong_count(settings) > 1);
+            known.after_sweep = known.settings.len();
+        }
+        let settings = Arc::new(settings);
+        known.settings.insert(Arc::clone(&settings));
+        settings
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_length(n: u64) -> Settings {
+        Settings { max_length: Some(n), ..Settings::default() }
+    }
+
+    #[test]
+    fn equal_settings_are_one() {
+        let shared = Shared::default();
+        let first = shared.one(with_length(1));
+        assert!(Arc::ptr_eq(&first, &shared.one(with_length(1))));
+        assert!(!Arc::ptr_eq(&first, &shared.one(with_length(2))));
+    }
+
+    #[test]
+    fn what_no_queue_has_is_forgotten() {
+        let shared = Shared::default();
+        let kept = shared.one(with_length(0));
+        for n in 1..10_000 {
+            shared.one(with_length(n));
+        }
+        assert!(shared.0.lock().settings.len() < 200);
+        assert!(Arc::ptr_eq(&kept, &shared.one(with_length(0))));
+    }
+}
