@@ -23,6 +23,7 @@ mod crash {
 
     mod checker;
     mod client;
+    mod letters;
     mod load;
     mod message;
     mod messages;

@@ -8,7 +8,7 @@
 //! An ack has no answer. That it was stored is certain only after something that the broker answered later, and then
 //! [`Checker::certain`] is called; until then the message may come back after a restart, flagged as redelivered.
 //!
-//! Dead lettering is not looked at, since the broker has none yet.
+//! Messages that move by themselves, dead letters and delayed ones, have a checker of their own, the letters' ledger.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;

@@ -3,6 +3,7 @@
 //! The message id names publisher, sequence and length, since a body may be too short for it; all bytes of the body
 //! follow from these.
 
+use leveret::frames::{Reader, Table};
 use leveret::persist::sim::Random;
 
 use super::checker::Id;
@@ -52,6 +53,35 @@ fn properties(id: Id, persistent: bool, length: usize) -> Vec<u8> {
     out
 }
 
+/// Headers among the flags, of which those before them in a message are never set here.
+const HEADERS: u16 = 1 << 13;
+
+/// The same properties with headers.
+pub fn with_headers(properties: &[u8], headers: &Table) -> Vec<u8> {
+    let (flags, rest) = split_flags(properties);
+    let mut out = (flags | HEADERS).to_be_bytes().to_vec();
+    headers.encode(&mut out);
+    out.extend(rest);
+    out
+}
+
+/// The headers, and the same properties without them.
+pub fn without_headers(properties: &[u8]) -> (Table, Vec<u8>) {
+    let (flags, rest) = split_flags(properties);
+    if flags & HEADERS == 0 {
+        return (Table::default(), properties.to_vec());
+    }
+    let mut reader = Reader::new(rest);
+    let headers = reader.long_bytes().expect("whole headers");
+    let headers = Table::parse(headers).expect("headers that can be read");
+    (headers, [&(flags & !HEADERS).to_be_bytes(), reader.rest()].concat())
+}
+
+fn split_flags(properties: &[u8]) -> (u16, &[u8]) {
+    let (flags, rest) = properties.split_at(2);
+    (u16::from_be_bytes(flags.try_into().expect("two bytes")), rest)
+}
+
 fn name_in(properties: &[u8]) -> Option<(Id, usize)> {
     let mut parts = std::str::from_utf8(properties.get(4..)?).ok()?.split('.');
     let id = Id { publisher: parts.next()?.parse().ok()?, sequence: parts.next()?.parse().ok()? };
@@ -80,6 +110,15 @@ mod tests {
             assert_eq!(identify(&make(ID, true, length)), Ok(ID));
             assert_eq!(identify(&make(ID, false, length)), Ok(ID));
         }
+    }
+
+    #[test]
+    fn a_message_names_itself_with_headers_too() {
+        let message = make(ID, true, 8);
+        let headers: Table = [("x", leveret::frames::Value::I32(1))].into_iter().collect();
+        let with = with_headers(&message.properties, &headers);
+        assert_eq!(without_headers(&with), (headers, message.properties.clone()));
+        assert_eq!(without_headers(&message.properties), (Table::default(), message.properties));
     }
 
     #[test]

@@ -14,6 +14,7 @@ use super::broker::{Broker, Death};
 use super::checker::Checker;
 use super::client::End;
 use super::harness::{count, random};
+use super::letters;
 use super::load::roles::{ROLES, declare_all, work};
 use super::load::session::Session;
 use super::load::{BARRIER, Load, all_queues};
@@ -74,6 +75,13 @@ fn nothing_is_lost_when_the_broker_dies_at_a_named_point() {
 #[ignore = "long"]
 fn many_deaths_at_named_points() {
     die_at_points(count(480));
+}
+
+/// A confirmed message that dies or is delayed is always in one place, wherever the broker dies.
+#[test]
+#[ignore = "there are no dead letters and delays yet"]
+fn dead_letters_and_delays() {
+    letters::survive_kills(count(20));
 }
 
 #[test]
