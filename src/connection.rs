@@ -22,7 +22,6 @@ pub mod deliveries;
 pub mod driver;
 pub mod error;
 pub mod handshake;
-mod journaling;
 pub mod ledger;
 pub mod login;
 pub mod machine;

@@ -79,7 +79,7 @@ impl Node {
         let memory = MemoryAccount::new(memory_limit(&config));
         let tcp = config.tcp.clone();
         let opened = open_store(&config, &data_dir, &disk, memory)?;
-        let broker = Arc::new(Broker::start(config, catalog, memory, Some(opened))?);
+        let broker = Broker::start(config, catalog, memory, Some(opened))?;
         let clock = Arc::new(AtomicU32::new(0));
         let shared = Arc::new(Shared { broker, registry: Registry::default(), clock: Arc::clone(&clock) });
         let connections = Arc::downgrade(&shared);

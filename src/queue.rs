@@ -8,12 +8,15 @@
 //! Lock order everywhere: queue, then outlet. No lock is held across an await or a socket write.
 
 pub mod arguments;
+mod departing;
 pub mod engine;
+pub mod entries;
 pub mod letter;
 pub mod local;
 pub mod policy;
 pub mod settings;
 mod stored;
+pub mod timekeeper;
 
 pub use engine::{Accept, ConsumerKey, Settlement};
 pub use local::{Outlet, Queue, QueueSpec, Wakes};

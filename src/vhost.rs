@@ -14,6 +14,7 @@ pub mod declare;
 pub mod limits;
 pub mod names;
 pub mod policies;
+pub mod post;
 pub mod recall;
 pub mod route;
 pub mod topology;

@@ -79,7 +79,7 @@ impl World {
         };
         broker.apply(Command::DeclareQueue { record, exclusive_owner: None }).expect("a queue is made");
         let clock = Arc::new(AtomicU32::new(0));
-        let shared = Arc::new(Shared { broker: Arc::new(broker), registry: Registry::default(), clock });
+        let shared = Arc::new(Shared { broker, registry: Registry::default(), clock });
         let world = Self {
             shared,
             peers: [None, None, None],

@@ -30,7 +30,11 @@ impl Session {
         method: MethodId,
         work: &mut Work<'_>,
     ) -> Result<(), Failure> {
-        let how = if requeue { Settlement::Requeue } else { Settlement::Discard };
+        let how = match (requeue, method) {
+            (false, _) => Settlement::Discard,
+            (true, MethodId::REJECT) => Settlement::Fail,
+            (true, _) => Settlement::Requeue,
+        };
         self.settle(number, tag, multiple, how, method, work)
     }
 
@@ -69,7 +73,7 @@ pub fn apply(work: &mut Work<'_>) {
 
 /// Settles messages, and lets consumers go on that a channel's limit had held back.
 pub fn settle_now(mut settled: Settled, how: Settlement, wakes: &mut Wakes) {
-    if how == Settlement::Requeue {
+    if how.returns() {
         settled.merge();
     }
     for group in settled.groups {
@@ -82,5 +86,5 @@ pub fn settle_now(mut settled: Settled, how: Settlement, wakes: &mut Wakes) {
 
 /// Takes messages back to their places.
 pub fn requeue(settled: Settled, wakes: &mut Wakes) {
-    settle_now(settled, Settlement::Requeue, wakes);
+    settle_now(settled, Settlement::Fail, wakes);
 }

@@ -91,6 +91,7 @@ impl Session {
         }
         if declare.passive {
             let queue = self.usable_queue(&name)?;
+            queue.touch();
             return self.declared(number, &queue, &Applied::default(), declare.nowait);
         }
         let name = if name.is_empty() { random_name("amq.gen-") } else { name };

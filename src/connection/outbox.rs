@@ -23,7 +23,7 @@ use super::deliveries::{ChannelOut, Settled};
 use super::ledger::{Unacked, UnknownTag};
 use crate::frames::{Refusal, write};
 use crate::message::memory::MemoryAccount;
-use crate::message::{LARGE_BODY, Message, MessageView};
+use crate::message::{LARGE_BODY, Message, MessageView, headers};
 use crate::persist::journal::Waiter;
 use crate::queue::engine::{Delivery, Got};
 use crate::queue::local::Subscriber;
@@ -415,7 +415,8 @@ impl Outbox {
             let slot = out.get_slot(queue);
             out.note(got.position, slot, at, false);
         }
-        let view = got.message.view();
+        let counted = counted(got.message.view().properties, got.returned);
+        let view = with_properties(got.message.view(), counted.as_deref());
         let left = u32::try_from(got.left).unwrap_or(u32::MAX);
         write::get_ok(writing.buffer(), channel, tag, got.redelivered, view.route, left);
         writing.content(channel, view, Some(&got.message));
@@ -445,6 +446,17 @@ impl Outbox {
     }
 }
 
+/// The properties with the number of times that a message has been returned, where the consumer is to be told.
+#[inline]
+fn counted(properties: &[u8], returned: Option<u32>) -> Option<Vec<u8>> {
+    returned.map(|n| headers::with_delivery_count(properties, n))
+}
+
+#[inline]
+fn with_properties<'a>(view: MessageView<'a>, properties: Option<&'a [u8]>) -> MessageView<'a> {
+    MessageView { properties: properties.unwrap_or(view.properties), ..view }
+}
+
 impl Outlet for Outbox {
     #[inline]
     fn deliver(&self, to: &Subscriber, consumer: ConsumerKey, delivery: Delivery<'_>) -> (Accept, bool) {
@@ -471,7 +483,8 @@ impl Outlet for Outbox {
             out.note(delivery.position, to.slot, self.clock.load(Ordering::Relaxed), true);
         }
         let before = inner.queued;
-        let view = delivery.message;
+        let counted = counted(delivery.message.properties, delivery.returned);
+        let view = with_properties(delivery.message, counted.as_deref());
         if view.body.len() >= LARGE_BODY {
             write::deliver(&mut inner.buffer, to.channel, &to.tag, tag, delivery.redelivered, view.route);
             inner.content(to.channel, view, delivery.held);

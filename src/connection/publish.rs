@@ -12,15 +12,15 @@ use std::sync::Arc;
 use super::channel::{Content, Publication};
 use super::deliveries::Settled;
 use super::error::Failure;
-use super::journaling;
 use super::session::{Mode, Session};
 use crate::auth::Access;
 use crate::exchange::{Matching, RouteInput};
 use crate::frames::method::split_route;
 use crate::frames::table;
 use crate::frames::{DecodeError, MethodId, Properties, Refusal, content};
-use crate::message::{Incoming, Message, MessageView, Traits, headers};
+use crate::message::{Incoming, Message, MessageView, Traits, delay, headers};
 use crate::queue::arguments::check_expiry;
+use crate::queue::entries::Entries;
 use crate::queue::{Queue, Settlement, Wakes};
 use crate::vhost::Exchange;
 use crate::vhost::broker::ReplyAddress;
@@ -158,17 +158,20 @@ impl<'b> Publishes<'b> {
 
     /// Puts the messages into their queues, those of a run together. Returns what the journal has to get; `fates` gets what
     /// there is to confirm.
-    pub fn enqueue(&mut self, wakes: &mut Wakes, fates: &mut Vec<Fate>) -> journaling::Entries {
-        let mut entries = journaling::Entries::default();
+    pub fn enqueue(&mut self, wakes: &mut Wakes, fates: &mut Vec<Fate>) -> Entries {
+        let mut entries = Entries::default();
         let mut rest = &mut self.messages[..];
         for Run { route, reply, length, confirm, followers } in self.runs.drain(..) {
             let Some((run, after)) = rest.split_at_mut_checked(length) else { break };
             let mut taken = true;
+            let mut refused = Vec::new();
             entries.begin();
             for queue in route.iter() {
                 match queue.publish(run.iter_mut(), wakes) {
-                    Ok(Some(landed)) => entries.landed(queue.spec.store_id, landed),
-                    Ok(None) => {}
+                    Ok(landed) => {
+                        refused.extend_from_slice(&landed.refused);
+                        entries.landed(queue.spec.store_id, landed);
+                    }
                     Err(_damaged) => {
                         taken = false;
                         entries.refused = true;
@@ -180,8 +183,14 @@ impl<'b> Publishes<'b> {
             if let Some(address) = reply {
                 run.iter().for_each(|incoming| deliver_reply(&address, incoming));
             }
+            entries.refused |= !refused.is_empty();
             if let Some((channel, first)) = confirm {
-                fates.push((channel, first, first + length as u64 - 1, taken));
+                let last = first + length as u64 - 1;
+                if taken && !refused.is_empty() {
+                    fates.extend(fates_of(channel, first, last, refused));
+                } else {
+                    fates.push((channel, first, last, taken));
+                }
             }
             rest = after;
         }
@@ -210,12 +219,21 @@ struct Resolved {
     /// Properties that a rule has changed.
     properties: Option<Vec<u8>>,
     followers: Vec<Arc<Exchange>>,
+    delay: Option<Delay>,
 }
 
 impl Resolved {
     fn plain(route: Route) -> Self {
-        Self { route, reply: None, properties: None, followers: Vec::new() }
+        Self { route, reply: None, properties: None, followers: Vec::new(), delay: None }
     }
+}
+
+/// A message that waits in its exchange first.
+#[derive(Clone, Copy)]
+struct Delay {
+    due: NonZeroU64,
+    /// It would have a route now.
+    is_routable: bool,
 }
 
 impl Session {
@@ -259,8 +277,10 @@ impl Session {
         } else {
             self.careful_route(number, view, &properties)
         };
-        let Resolved { route, reply, properties, followers } = resolved.map_err(Unroutable::into_failure)?;
-        let is_returned = publication.mandatory && route.is_empty() && reply.is_none();
+        let Resolved { route, reply, properties, followers, delay } = resolved.map_err(Unroutable::into_failure)?;
+        let has_route = delay.map_or(!route.is_empty() || reply.is_some(), |delay| delay.is_routable);
+        let is_returned = publication.mandatory && !has_route;
+        let traits = delay.map_or(traits, |delay| Traits { due: Some(delay.due), ..traits });
         let mut incoming = match properties {
             Some(properties) => {
                 let body = view.body.to_vec();
@@ -282,8 +302,10 @@ impl Session {
             Some(Mode::Confirm(confirms)) => confirm = Some((number, confirms.publish())),
             _ => {}
         }
+        let mut route = route;
         if is_returned {
             self.outbox.returned(number, 312, "NO_ROUTE", incoming.view());
+            route = Arc::new([]);
         }
         if !route.is_empty() || reply.is_some() || confirm.is_some() || !followers.is_empty() {
             let is_followed = !followers.is_empty();
@@ -343,29 +365,42 @@ impl Session {
             let reply = self.reply_address(routing_key);
             return Ok(Resolved { reply, ..Resolved::plain(Arc::new([])) });
         }
-        let routed = self.checked_route(exchange, &[routing_key], properties, true)?;
+        let (routed, delay) = self.checked_route(exchange, &[routing_key], properties, true)?;
         let route: Route = routed.queues.into();
         if routed.by_key_only {
             self.routes.put(key, Arc::clone(&route));
         }
-        Ok(Resolved { followers: routed.followers, ..Resolved::plain(route) })
+        Ok(Resolved { followers: routed.followers, delay, ..Resolved::plain(route) })
     }
 
-    /// Permission, existence, kind, topic permission; then the queues.
+    /// Permission, existence, kind, topic permission; then the queues. A delayed message has one queue first: that of its
+    /// exchange.
     fn checked_route(
         &mut self,
         exchange: &str,
         keys: &[&str],
         properties: &Properties<'_>,
         check: bool,
-    ) -> Result<Routed, Refusal> {
+    ) -> Result<(Routed, Option<Delay>), Refusal> {
         if check {
             self.check_publish(exchange)?;
             self.check_publish_topic(exchange, keys)?;
         }
         let found = if exchange.is_empty() { None } else { Some(self.existing_exchange(exchange)?) };
         let keys: Vec<&[u8]> = keys.iter().map(|k| k.as_bytes()).collect();
-        Ok(self.vhost.route(found.as_ref(), &RouteInput { keys: &keys, properties, now: self.now_ms }))
+        let input = RouteInput { keys: &keys, properties, now: self.now_ms };
+        let mut routed = self.vhost.route(found.as_ref(), &input);
+        let Some(waiting) = found.as_ref().and_then(|exchange| exchange.delays.as_ref()) else {
+            return Ok((routed, None));
+        };
+        routed.by_key_only = false;
+        let due = delay::due(properties.headers.unwrap_or_default(), self.now_ms);
+        let delay = due.map(|due| {
+            let is_routable = !routed.queues.is_empty();
+            routed.queues = vec![Arc::clone(waiting)];
+            Delay { due, is_routable }
+        });
+        Ok((routed, delay))
     }
 
     fn existing_exchange(&self, name: &str) -> Result<Arc<Exchange>, Refusal> {
@@ -415,15 +450,16 @@ impl Session {
         let mut keys = vec![routing_key];
         keys.extend(extra_keys(headers, "CC")?);
         keys.extend(extra_keys(headers, "BCC")?);
-        if table::find(headers, b"BCC").is_some() {
-            let properties = rewritten.as_deref().unwrap_or(view.properties);
-            rewritten = Some(headers::without(properties, b"BCC"));
-        }
         self.check_publish_topic(exchange, &keys)?;
         self.check_user_id(properties.user_id)?;
         let reply = if exchange.is_empty() { keys.iter().find_map(|key| self.reply_address(key)) } else { None };
-        let routed = self.checked_route(exchange, &keys, properties, false)?;
-        Ok(Resolved { route: routed.queues.into(), reply, properties: rewritten, followers: routed.followers })
+        let (routed, delay) = self.checked_route(exchange, &keys, properties, false)?;
+        // One that is delayed is routed by it later.
+        if delay.is_none() && table::find(headers, b"BCC").is_some() {
+            let properties = rewritten.as_deref().unwrap_or(view.properties);
+            rewritten = Some(headers::without(properties, b"BCC"));
+        }
+        Ok(Resolved { route: routed.queues.into(), reply, properties: rewritten, followers: routed.followers, delay })
     }
 
     fn check_user_id(&self, user_id: Option<&[u8]>) -> Result<(), Refusal> {
@@ -462,7 +498,7 @@ impl Session {
         super::acks::apply(work);
         // What a client has published and acked in one go is one commit: all of it survives, or nothing.
         let store = self.broker.store.as_ref();
-        let commit = store.and_then(|store| entries.append(&store.journal, &self.outbox, &mut work.wakes));
+        let commit = store.and_then(|store| entries.append(&store.journal, Some(&self.waiter()), &mut work.wakes));
         work.publishes.clear();
         if !fates.is_empty() {
             self.confirm(commit, fates);
@@ -511,6 +547,25 @@ fn tell(followers: &[Arc<Exchange>], messages: &mut [Incoming<'_>], taken: bool)
     for follower in followers {
         messages.iter_mut().for_each(|message| follower.recall().settle(message, taken));
     }
+}
+
+/// The fates of a run of publishes of which some were refused, by index.
+fn fates_of(channel: u16, first: u64, last: u64, mut refused: Vec<usize>) -> Vec<Fate> {
+    refused.sort_unstable();
+    refused.dedup();
+    let mut fates = Vec::new();
+    let mut next = first;
+    for number in refused.into_iter().map(|index| first + index as u64) {
+        if next < number {
+            fates.push((channel, next, number - 1, true));
+        }
+        fates.push((channel, number, number, false));
+        next = number + 1;
+    }
+    if next <= last {
+        fates.push((channel, next, last, true));
+    }
+    fates
 }
 
 fn deliver_reply(to: &ReplyAddress, incoming: &Incoming<'_>) {

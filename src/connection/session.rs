@@ -19,6 +19,7 @@ use super::publish::RouteCache;
 use super::tx::Transaction;
 use crate::auth::{Access, Rules, User};
 use crate::frames::{Frame, Method, MethodId, Refusal};
+use crate::persist::journal::Waiter;
 use crate::queue::{ConsumerKey, Queue};
 use crate::vhost::command::DeleteQueue;
 use crate::vhost::{Applied, Broker, Command, Vhost};
@@ -109,6 +110,11 @@ pub struct Session {
 }
 
 impl Session {
+    /// Who is woken when a commit is done.
+    pub(super) fn waiter(&self) -> Arc<dyn Waiter> {
+        Arc::clone(&self.outbox) as Arc<dyn Waiter>
+    }
+
     pub fn new(broker: Arc<Broker>, vhost: Arc<Vhost>, user: Arc<User>, outbox: Arc<Outbox>, channel_max: u16) -> Self {
         let rules_epoch = broker.directory.epoch();
         let rules = broker.directory.rules(&user.name, &vhost.name);

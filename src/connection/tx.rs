@@ -75,7 +75,7 @@ impl Session {
         }
         let refused = entries.refused;
         let store = self.broker.store.as_ref();
-        let commit = store.and_then(|store| entries.append(&store.journal, &self.outbox, &mut wakes));
+        let commit = store.and_then(|store| entries.append(&store.journal, Some(&self.waiter()), &mut wakes));
         wakes.run();
         if refused {
             return Err(Refusal::precondition_failed("partial tx completion"));

@@ -122,26 +122,7 @@ const RULES: &[Rule] = &[
 ];
 
 /// Arguments that are checked and kept, and do nothing yet.
-const WITHOUT_EFFECT: &[&str] = &[
-    EXPIRES,
-    MESSAGE_TTL,
-    DEAD_LETTER_EXCHANGE,
-    DEAD_LETTER_STRATEGY,
-    MAX_LENGTH,
-    MAX_BYTES,
-    MAX_PRIORITY_KEY,
-    OVERFLOW,
-    DELIVERY_LIMIT,
-    CONSUMER_TIMEOUT,
-    RETRY_TYPE,
-    RETRY_MIN,
-    RETRY_MAX,
-    RETRY_BACKOFF,
-    DEDUPLICATION,
-    CACHE_SIZE,
-    CACHE_TTL,
-    DEDUPLICATION_HEADER,
-];
+const WITHOUT_EFFECT: &[&str] = &[CONSUMER_TIMEOUT, DEDUPLICATION];
 
 /// Checks all arguments. The error is the explanation of a 406, without the name of the code; `queue` is the text
 /// `queue 'q' in vhost '/'`.

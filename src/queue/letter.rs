@@ -49,6 +49,9 @@ pub struct Letter {
 
 /// Routes letters, and has the journal note that they have moved.
 pub trait Postman: Send + Sync {
+    /// A queue has been unused for as long as it may be.
+    fn expired(&self, queue: &Arc<Queue>);
+
     /// No lock may be held. Whatever cannot be delivered is dropped, or comes back to its queue where that keeps its
     /// letters until they are safe.
     fn deliver(&self, letters: Vec<Letter>);

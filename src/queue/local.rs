@@ -6,14 +6,20 @@
 //! The other half of a queue, how it leaves memory and comes back, is in [`super::stored`].
 
 use std::collections::VecDeque;
+use std::num::NonZeroU64;
 use std::sync::{Arc, Weak};
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 
 use super::engine::{
-    Accept, Cold, ConsumerKey, Delivery, Engine, Found, Got, Outlets, Placed, Settlement, SubscribeError, Terms,
+    Accept, Cold, ConsumerKey, Delivery, Engine, Found, Got, Outlets, Placed, Settled, Settlement, SubscribeError,
+    Terms,
 };
-use super::settings::Settings;
+use super::letter::Reason;
+use super::letter::{Letter, Postman};
+use super::settings::{Overflow, Settings};
+use super::timekeeper::Timekeeper;
+use crate::clock::Clock;
 use crate::frames::Table;
 use crate::message::{Incoming, Message, MessageView};
 use crate::persist::Store;
@@ -23,7 +29,7 @@ use crate::persist::recovery::FoundQueue;
 use crate::persist::shelf::Shelf;
 
 /// What a queue was declared as.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct QueueSpec {
     pub vhost: Arc<str>,
     pub name: Arc<str>,
@@ -34,8 +40,34 @@ pub struct QueueSpec {
     pub arguments: Table,
     /// The store's name for a durable queue; 0 for others.
     pub store_id: u64,
+    /// The delayed exchange whose messages it keeps until they are due.
+    pub delays_for: Option<Arc<str>>,
     /// What it begins with. [`Queue::settings`] tells what is in force.
     pub settings: Arc<Settings>,
+}
+
+/// What the queues of a node share.
+#[derive(Clone)]
+pub struct Shared {
+    /// Where messages survive; none in a broker that keeps everything in memory.
+    pub store: Option<Arc<Store>>,
+    pub clock: Arc<Clock>,
+    pub timekeeper: Arc<Timekeeper>,
+    pub postman: Weak<dyn Postman>,
+}
+
+impl Shared {
+    /// For queues that nobody serves: no time passes in them, and no letter leaves.
+    pub fn alone(store: Option<Arc<Store>>) -> Self {
+        struct Nobody;
+        impl Postman for Nobody {
+            fn deliver(&self, _: Vec<Letter>) {}
+            fn expired(&self, _: &Arc<Queue>) {}
+        }
+        let clock = Arc::new(Clock::system());
+        let timekeeper = Timekeeper::asleep(Arc::clone(&clock));
+        Self { store, clock, timekeeper, postman: Weak::<Nobody>::new() }
+    }
 }
 
 /// Where a consumer's deliveries go: the outbox of its connection.
@@ -66,6 +98,8 @@ pub struct Wakes {
     /// Items for the journal. Whoever has more for it takes them along, so that all of a batch is one commit.
     items: Vec<u8>,
     store: Option<Arc<Store>>,
+    letters: Vec<Letter>,
+    postman: Option<Arc<dyn Postman>>,
 }
 
 impl Wakes {
@@ -78,7 +112,20 @@ impl Wakes {
         std::mem::take(&mut self.items)
     }
 
-    /// Wakes them all, and tells the journal. No lock may be held.
+    /// Letters that have to be delivered.
+    pub(super) fn post(&mut self, postman: &Weak<dyn Postman>, letters: impl Iterator<Item = Letter>) {
+        self.letters.extend(letters);
+        if self.postman.is_none() {
+            self.postman = postman.upgrade();
+        }
+    }
+
+    /// Takes the letters, for somebody who delivers them.
+    pub fn take_letters(&mut self) -> Vec<Letter> {
+        std::mem::take(&mut self.letters)
+    }
+
+    /// Wakes them all, tells the journal, and has letters delivered. No lock may be held.
     pub fn run(&mut self) {
         if let (Some(store), false) = (&self.store, self.items.is_empty()) {
             store.journal.append(&self.items, None);
@@ -86,6 +133,12 @@ impl Wakes {
         }
         for outlet in self.outlets.drain(..) {
             outlet.wake();
+        }
+        if !self.letters.is_empty() {
+            let letters = self.take_letters();
+            if let Some(postman) = &self.postman {
+                postman.deliver(letters);
+            }
         }
     }
 }
@@ -135,8 +188,12 @@ pub struct Landed {
     pub first: u64,
     /// At least one has been delivered.
     pub delivered: bool,
-    /// Those that a consumer without acks has taken, by index.
+    /// Those that the queue has not kept, by index: a consumer without acks has taken them, or they were refused.
     pub consumed: Vec<usize>,
+    /// Those that the full queue has refused, by index.
+    pub refused: Vec<usize>,
+    /// The queue survives: the journal has to know.
+    pub durable: bool,
 }
 
 /// What the lock guards.
@@ -161,6 +218,12 @@ pub(super) struct State {
     pub resting: bool,
     /// What is on disk is damaged: where and how.
     pub damage: Option<Arc<str>>,
+    /// When the timekeeper comes; `u64::MAX` for never.
+    pub alarm: u64,
+    /// The queue goes when it is unused for long.
+    pub expires: bool,
+    /// Since when nobody uses it.
+    pub unused_since: u64,
     /// Connections that wait for what `basic.get` will find.
     pub getters: Vec<Arc<dyn crate::persist::journal::Waiter>>,
 }
@@ -170,10 +233,9 @@ pub struct Queue {
     /// Unique in this process.
     pub id: u64,
     pub spec: QueueSpec,
-    /// What is in force now.
-    settings: RwLock<Arc<Settings>>,
     pub(super) state: Mutex<State>,
     pub(super) store: Option<Arc<Store>>,
+    pub(super) shared: Shared,
     /// Itself, for those who come back to it later.
     pub(super) me: Weak<Queue>,
 }
@@ -184,13 +246,13 @@ pub(super) struct Leaving {
     acked: Vec<(u64, Message)>,
     /// The same of messages that are in segments: their acks have to be written in any case.
     stored: Vec<u64>,
-    /// Position, how often returned.
-    returned: Vec<(u64, u32)>,
+    /// Position, how often returned, until when held back.
+    returned: Vec<(u64, u32, Option<u64>)>,
 }
 
 impl Leaving {
     /// A message has been settled for good.
-    fn settled(&mut self, shelf: Option<&mut Shelf>, position: u64, message: Message, persistent: bool) {
+    pub(super) fn settled(&mut self, shelf: Option<&mut Shelf>, position: u64, message: Message, persistent: bool) {
         let is_stored = shelf.is_some_and(|shelf| {
             shelf.settle(position, persistent, Some(message.view().body.len() as u64));
             position < shelf.flushed()
@@ -204,22 +266,38 @@ impl Leaving {
 }
 
 impl Queue {
-    /// A queue that keeps what must survive in `store`; `found` is what was there at start.
-    pub fn new(id: u64, spec: QueueSpec, store: Option<Arc<Store>>, found: Option<FoundQueue>) -> Arc<Self> {
+    /// A queue; `found` is what was in the store at start.
+    pub fn new(id: u64, spec: QueueSpec, shared: Shared, found: Option<FoundQueue>) -> Arc<Self> {
+        let store = shared.store.clone();
         let single_active =
             matches!(spec.arguments.get(super::arguments::SINGLE_ACTIVE), Some(crate::frames::Value::Bool(true)));
         let is_durable = spec.durable && store.is_some();
         let mut engine = Engine::new(single_active, is_durable);
+        if let Some(highest) = spec.settings.max_priority {
+            engine = engine.with_priorities(highest);
+        }
+        if spec.delays_for.is_some() {
+            engine = engine.delaying();
+        }
+        engine.set_settings(Arc::clone(&spec.settings));
         let mut shelf = None;
         let mut damage = None;
         if let Some(store) = store.as_ref().filter(|_| is_durable) {
             shelf = Some(match found {
                 None => store.new_shelf(spec.store_id),
-                Some(found) => {
+                Some(mut found) => {
+                    if engine.has_priorities()
+                        && let Err(error) = found.index_all(store.disk())
+                    {
+                        found.damage.push(format!("its segments cannot be read: {error}"));
+                    }
                     damage = found.damage_text();
                     engine.restore(Found {
                         next_position: found.next_position,
                         cold: Cold { from: 0, to: found.shelf.flushed(), count: found.shelf.live() },
+                        cold_bytes: found.shelf.live_content(),
+                        marked: found.indexed.into_iter().map(|m| (m.position, m.due, m.priority)).collect(),
+                        held_back: found.held_back,
                         messages: found.messages,
                         delivered_below: found.horizon,
                         returns: found.returns,
@@ -241,22 +319,14 @@ impl Queue {
             horizon_commit: 0,
             resting: false,
             damage,
+            alarm: u64::MAX,
+            expires: spec.settings.expires.is_some(),
+            unused_since: shared.clock.now_ms(),
             getters: Vec::new(),
         };
-        let settings = RwLock::new(Arc::clone(&spec.settings));
-        let queue = Arc::new_cyclic(|me| Self { id, spec, settings, state: Mutex::new(state), store, me: me.clone() });
+        let queue = Arc::new_cyclic(|me| Self { id, spec, state: Mutex::new(state), store, shared, me: me.clone() });
         queue.register();
         queue
-    }
-
-    /// What is in force: arguments and policies, merged.
-    pub fn settings(&self) -> Arc<Settings> {
-        Arc::clone(&self.settings.read())
-    }
-
-    /// Something else is in force from now on, because a policy has changed.
-    pub fn set_settings(&self, settings: Arc<Settings>) {
-        *self.settings.write() = settings;
     }
 
     /// True when persistent messages in it survive.
@@ -275,37 +345,83 @@ impl Queue {
         &self,
         batch: impl Iterator<Item = &'m mut Incoming<'b>>,
         wakes: &mut Wakes,
-    ) -> Result<Option<Landed>, Arc<str>> {
+    ) -> Result<Landed, Arc<str>> {
         let mut state = self.state.lock();
         if state.deleted {
-            return Ok(None);
+            return Ok(Landed::default());
         }
         if let Some(damage) = &state.damage {
             return Err(Arc::clone(damage));
         }
-        if !self.is_durable() {
-            for incoming in batch {
-                state.engine.publish(incoming, wakes);
-            }
-            return Ok(None);
-        }
-        let mut landed = Landed { first: state.engine.next_position(), ..Landed::default() };
+        let durable = self.is_durable();
+        let mut landed = Landed { first: state.engine.next_position(), durable, ..Landed::default() };
         let mut survives = false;
         for (index, incoming) in batch.enumerate() {
-            let persistent = incoming.is_persistent();
+            let traits = incoming.traits();
+            if index == 0 {
+                state.engine.set_now(traits.at);
+            }
             match state.engine.publish(incoming, wakes) {
-                Placed::Waiting => survives |= persistent,
+                Placed::Waiting => survives |= traits.persistent,
                 Placed::Delivered => {
-                    survives |= persistent;
+                    survives |= traits.persistent;
                     landed.delivered = true;
                 }
-                Placed::Consumed => landed.consumed.push(index),
+                Placed::Consumed => {
+                    if durable {
+                        landed.consumed.push(index);
+                    }
+                }
+                Placed::Refused => {
+                    landed.refused.push(index);
+                    landed.consumed.push(index);
+                    self.return_to_sender(&state, incoming, wakes);
+                }
             }
         }
-        if survives {
+        if durable && survives {
             self.mark(&mut state, landed.first);
         }
-        Ok(Some(landed))
+        if state.engine.is_special() {
+            self.limit(state, wakes);
+        }
+        Ok(landed)
+    }
+
+    /// After a batch: what is too much or too old leaves.
+    fn limit(&self, mut state: parking_lot::MutexGuard<'_, State>, wakes: &mut Wakes) {
+        let mut leaving = Leaving::default();
+        let is_due = state.engine.is_due();
+        if is_due {
+            let State { engine, shelf, .. } = &mut *state;
+            engine.tick(usize::MAX, |position| shelf.as_ref().is_some_and(|shelf| shelf.is_dead(position)));
+        }
+        self.pump(&mut state, wakes, &mut leaving);
+        drop(state);
+        self.tell_journal(leaving, wakes);
+    }
+
+    /// A message that the full queue refuses may be a dead letter.
+    fn return_to_sender(&self, state: &State, incoming: &mut Incoming<'_>, wakes: &mut Wakes) {
+        let settings = state.engine.settings();
+        if settings.overflow != Overflow::RejectPublishDlx || settings.dead_letters.is_none() {
+            return;
+        }
+        let Some(from) = self.me.upgrade() else { return };
+        let (message, settings) = (incoming.hold(), Arc::clone(settings));
+        let letter = Letter { from, position: None, message, reason: Reason::MaxLen, settings };
+        wakes.post(&self.shared.postman, std::iter::once(letter));
+    }
+
+    /// Begins with what is due. To be called once everything is there that letters need.
+    pub fn wake_up(&self) {
+        let (mut wakes, mut leaving) = (Wakes::default(), Leaving::default());
+        let mut state = self.state.lock();
+        self.look_at_clock(&mut state);
+        self.pump(&mut state, &mut wakes, &mut leaving);
+        drop(state);
+        self.tell_journal(leaving, &mut wakes);
+        wakes.run();
     }
 
     /// Notes from which position on messages are not in commits before the one that is being gathered.
@@ -326,17 +442,18 @@ impl Queue {
             return;
         }
         let durable = self.is_durable();
+        self.look_at_clock(&mut state);
         for position in batch {
-            let Some(message) = state.engine.settle(position, how) else { continue };
-            let persistent = durable && message.is_persistent();
-            if how == Settlement::Requeue {
-                if persistent {
-                    let count = state.engine.returns().get(&position).copied().unwrap_or(1);
-                    leaving.returned.push((position, count));
+            match state.engine.settle(position, how) {
+                Some(Settled::Gone(message)) => {
+                    let persistent = durable && message.is_persistent();
+                    leaving.settled(state.shelf.as_mut(), position, message, persistent);
                 }
-                continue;
+                Some(Settled::Returned { message, count, until }) if durable && message.is_persistent() => {
+                    leaving.returned.push((position, count, until));
+                }
+                Some(Settled::Returned { .. } | Settled::Leaves) | None => {}
             }
-            leaving.settled(state.shelf.as_mut(), position, message, persistent);
         }
         self.pump(&mut state, wakes, &mut leaving);
         drop(state);
@@ -366,6 +483,7 @@ impl Queue {
         let key = subscribed.map_err(|SubscribeError::InExclusiveUse| ConsumeError::InExclusiveUse)?;
         state.had_consumer = true;
         announce(key);
+        self.look_at_clock(&mut state);
         self.pump(&mut state, wakes, &mut leaving);
         drop(state);
         self.tell_journal(leaving, wakes);
@@ -378,6 +496,10 @@ impl Queue {
         let mut state = self.state.lock();
         let removed = state.engine.cancel(consumer);
         announce();
+        if state.expires {
+            state.unused_since = self.shared.clock.now_ms();
+        }
+        self.look_at_clock(&mut state);
         self.pump(&mut state, wakes, &mut leaving);
         drop(state);
         drop(removed);
@@ -389,6 +511,7 @@ impl Queue {
         let mut leaving = Leaving::default();
         let mut state = self.state.lock();
         state.engine.resume(consumer);
+        self.look_at_clock(&mut state);
         self.pump(&mut state, wakes, &mut leaving);
         drop(state);
         self.tell_journal(leaving, wakes);
@@ -404,20 +527,20 @@ impl Queue {
         if let Some(damage) = &state.damage {
             return Err(GetError::Damaged(Arc::clone(damage)));
         }
-        match state.engine.get(no_ack) {
-            Ok(got) => answer(got),
-            Err(stall) => {
-                self.see_to(&mut state, Some(stall));
-                return Err(GetError::NotYet);
-            }
-        }
-        self.take_consumed(&mut state, &mut leaving);
-        self.see_to(&mut state, None);
-        drop(state);
         let mut told = Wakes::default();
+        self.look_at_clock(&mut state);
+        if state.expires {
+            state.unused_since = self.shared.clock.now_ms();
+        }
+        let result = state.engine.get(no_ack);
+        self.take_consumed(&mut state, &mut leaving);
+        self.see_to(&mut state, result.as_ref().err().copied());
+        self.see_off(&mut state, &mut told, &mut leaving);
+        let result = result.map(answer);
+        drop(state);
         self.tell_journal(leaving, &mut told);
         told.run();
-        Ok(())
+        result.map_err(|_stall| GetError::NotYet)
     }
 
     /// Drops all ready messages; says how many.
@@ -426,7 +549,9 @@ impl Queue {
         let purged = state.engine.purge();
         self.forget_below_next(&mut state);
         drop(state);
-        purged.count()
+        let count = purged.count();
+        purged.forget();
+        count
     }
 
     pub fn counts(&self) -> QueueCounts {
@@ -472,7 +597,7 @@ impl Queue {
         let (consumers, purged) = state.engine.close();
         self.forget_below_next(&mut state);
         drop(state);
-        drop(purged);
+        purged.forget();
         self.forget_files();
         for consumer in &consumers {
             consumer.outlet.cancelled(consumer, self.id);
@@ -485,6 +610,7 @@ impl Queue {
         let stall = state.engine.pump(wakes);
         self.take_consumed(state, leaving);
         self.see_to(state, stall);
+        self.see_off(state, wakes, leaving);
     }
 
     fn take_consumed(&self, state: &mut State, leaving: &mut Leaving) {
@@ -532,17 +658,20 @@ impl Queue {
             writer.ack(self.spec.store_id, runs(acked).into_iter());
         }
         let mut returned = returned;
-        returned.sort_unstable_by_key(|(position, count)| (*count, *position));
-        for same_count in returned.chunk_by(|a, b| a.1 == b.1) {
-            let count = same_count.first().map_or(0, |(_, count)| u64::from(*count));
-            let positions = same_count.iter().map(|(position, _)| *position).collect();
-            writer.requeue(self.spec.store_id, count, runs(positions).into_iter());
+        returned.sort_unstable_by_key(|(position, count, until)| (*count, *until, *position));
+        for alike in returned.chunk_by(|a, b| (a.1, a.2) == (b.1, b.2)) {
+            let Some((_, count, until)) = alike.first() else { continue };
+            let positions = runs(alike.iter().map(|(position, ..)| *position).collect()).into_iter();
+            match until.and_then(NonZeroU64::new) {
+                None => writer.requeue(self.spec.store_id, u64::from(*count), positions),
+                Some(until) => writer.requeue_until(self.spec.store_id, u64::from(*count), until, positions),
+            }
         }
     }
 }
 
 /// Positions as ranges that rise.
-fn runs(mut positions: Vec<u64>) -> Vec<std::ops::Range<u64>> {
+pub(super) fn runs(mut positions: Vec<u64>) -> Vec<std::ops::Range<u64>> {
     positions.sort_unstable();
     let mut runs: Vec<std::ops::Range<u64>> = Vec::new();
     for position in positions {

@@ -5,7 +5,6 @@
 //! stalls because what comes next is cold, the queue asks one of the store's readers to come by ([`Resident::load`]), at
 //! most one at a time; when it stalls at the horizon, it has the journal write a new one and goes on when that is done.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::engine::Stall;
@@ -16,7 +15,7 @@ use crate::persist::index::Indexed;
 use crate::persist::journal::Waiter;
 use crate::persist::journal::item::ItemWriter;
 use crate::persist::resident::{Flush, Resident};
-use crate::persist::segment::{ReadError, Record, Span, read_span};
+use crate::persist::segment::{Place, ReadError, Record, Span, read_one, read_span};
 use crate::persist::shelf::{Rewrite, Shelf, Written};
 use crate::persist::state::QueueState;
 
@@ -24,6 +23,8 @@ use crate::persist::state::QueueState;
 const KEEP: usize = 512 << 10;
 /// Bytes that are read at a time.
 const READ: usize = 512 << 10;
+/// Messages that are read one by one before others get the queue's lock.
+const ONE_BY_ONE: usize = 512;
 /// Messages left in memory at which the next ones are read.
 const LOW: usize = 2048;
 
@@ -47,12 +48,11 @@ impl Queue {
     /// Sees to it that a stall ends, and that the next one is prevented.
     pub(super) fn see_to(&self, state: &mut State, stall: Option<Stall>) {
         let Some(store) = self.store.as_ref().filter(|_| !state.resting) else { return };
-        let runs_low = state.engine.cold().count > 0
+        let runs_low = state.engine.has_cold()
             && state.engine.ahead_count() < LOW
             && (state.engine.consumer_count() > 0 || stall.is_some());
-        if (stall == Some(Stall::Cold) || runs_low) && !state.loading {
-            state.loading = true;
-            store.load_soon(self.me.clone());
+        if stall == Some(Stall::Cold) || runs_low || (state.engine.has_cold() && state.engine.needs_first()) {
+            self.load_soon(state);
         }
         let horizon = state.engine.horizon();
         if (stall == Some(Stall::Horizon) || state.engine.nears_horizon()) && state.horizon_wanted <= horizon {
@@ -64,6 +64,14 @@ impl Queue {
                 let waiter: Arc<dyn Waiter> = me;
                 state.horizon_commit = store.journal.append(&items, Some(&waiter)).commit;
             }
+        }
+    }
+
+    /// Has a reader bring what is wanted from disk.
+    pub(super) fn load_soon(&self, state: &mut State) {
+        if let (Some(store), false, false) = (&self.store, state.loading, state.resting) {
+            state.loading = true;
+            store.load_soon(self.me.clone());
         }
     }
 
@@ -84,6 +92,7 @@ impl Queue {
     /// Delivers after something has been read or written, and lets waiting `basic.get`s be tried again.
     fn go_on(&self, mut state: parking_lot::MutexGuard<'_, State>) {
         let (mut wakes, mut leaving) = (Wakes::default(), Leaving::default());
+        self.look_at_clock(&mut state);
         self.pump(&mut state, &mut wakes, &mut leaving);
         let getters = std::mem::take(&mut state.getters);
         drop(state);
@@ -248,7 +257,8 @@ impl Resident for Queue {
         }
         shelf.begin_writing(segment);
         *flushing = true;
-        let (index_end, indexed) = (shelf.index_end(segment), Indexed::default());
+        let (index_end, indexed) =
+            (shelf.index_end(segment), if engine.has_priorities() { Indexed::All } else { Indexed::Due });
         Some(Flush { queue: id, durable, dir, upto, messages, segment, offset, index_end, indexed, next_segment })
     }
 
@@ -312,7 +322,7 @@ impl Resident for Queue {
             // A horizon on its way counts: its record may be in a file that is used again now.
             horizon: engine.horizon().max(engine.delivered()).max(*horizon_wanted),
             returns: engine.returns().iter().filter(|(p, _)| **p < flushed).map(|(p, n)| (*p, *n)).collect(),
-            held_back: BTreeMap::new(),
+            held_back: engine.held_back_until().filter(|(p, _)| *p < flushed).collect(),
             damage: damage.as_deref().map(|text| vec![text.to_owned()]).unwrap_or_default(),
         }
         .encode(shelf);
@@ -350,9 +360,12 @@ impl Resident for Queue {
     fn load(&self) {
         let mut state = self.state.lock();
         let cold = state.engine.cold();
-        if state.deleted || state.damage.is_some() || cold.count == 0 {
+        if state.deleted || state.damage.is_some() || !state.engine.has_cold() && !state.engine.has_unread() {
             state.loading = false;
             return self.go_on(state);
+        }
+        if state.engine.has_unread() || cold.count == 0 {
+            return self.load_places(state);
         }
         let Some(span) = state.shelf.as_mut().and_then(|shelf| shelf.plan_read(cold.from)) else {
             return self.lost_cold(state);
@@ -380,6 +393,79 @@ impl Resident for Queue {
 }
 
 impl Queue {
+    /// Reads messages that are wanted one by one: those that leave, and in a queue with priorities those that are next.
+    fn load_places(&self, mut state: parking_lot::MutexGuard<'_, State>) {
+        let State { engine, shelf, .. } = &mut *state;
+        let mut wanted: Vec<(u64, bool)> = engine.take_unread(ONE_BY_ONE).into_iter().map(|p| (p, true)).collect();
+        let room = ONE_BY_ONE - wanted.len();
+        wanted.extend(engine.wanted(room).into_iter().map(|position| (position, false)));
+        let mut places = Vec::with_capacity(wanted.len());
+        let mut missing = 0_u64;
+        for (position, leaves) in wanted {
+            match shelf.as_ref().and_then(|shelf| shelf.place(position)) {
+                Some(place) => places.push((place, leaves)),
+                // What leaves may have been purged meanwhile.
+                None if leaves => drop(engine.arrived(position)),
+                None => missing += 1,
+            }
+        }
+        drop(state);
+        if missing > 0 {
+            return self.set_damage(&format!("{missing} messages that should be in its segments are not there"));
+        }
+        // In the order of the disk.
+        places.sort_unstable_by_key(|(place, _)| (place.id.number, place.offset));
+        let (mut read, mut failed, mut buffer) = (Vec::with_capacity(places.len()), Vec::new(), Vec::new());
+        let Some(store) = &self.store else { return };
+        for (place, leaves) in places {
+            match read_one(store.disk(), &place, &mut buffer) {
+                Ok(record) => read.push((record.position, leaves, held(&record, store.memory()))),
+                Err(error) => failed.push((place, leaves, error)),
+            }
+        }
+        self.take_places(read, failed);
+    }
+
+    fn take_places(&self, read: Vec<(u64, bool, Message)>, failed: Vec<(Place, bool, ReadError)>) {
+        let mut state = self.state.lock();
+        state.loading = false;
+        if state.deleted {
+            return;
+        }
+        let State { engine, shelf, .. } = &mut *state;
+        for (position, leaves, message) in read {
+            if leaves {
+                engine.take_unread_up(position, message);
+            } else {
+                engine.bring_back(position, message);
+            }
+        }
+        let mut trouble = None;
+        for (place, leaves, error) in failed {
+            if leaves {
+                engine.leave_unread(place.position);
+            }
+            // Rewritten or emptied meanwhile: it is looked for again.
+            if shelf.as_ref().is_some_and(|shelf| shelf.has_place(&place)) {
+                trouble = Some(error);
+            }
+        }
+        match trouble {
+            None => self.go_on(state),
+            Some(error @ ReadError::Damaged { .. }) => {
+                drop(state);
+                self.set_damage(&error.to_string());
+            }
+            Some(error @ ReadError::Io { .. }) => {
+                tracing::error!(target: "leveret::store", "{error}. It is tried again.");
+                state.loading = true;
+                if let Some(store) = &self.store {
+                    store.load_later(self.me.clone());
+                }
+            }
+        }
+    }
+
     fn read_failed(&self, span: &Span, error: &ReadError) {
         let mut state = self.state.lock();
         let still_there = state.shelf.as_ref().is_some_and(|shelf| shelf.has(span));

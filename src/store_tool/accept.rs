@@ -22,6 +22,7 @@ use crate::persist::recovery::FoundQueue;
 use crate::persist::segment::{SegmentId, encode_header, path, put_record};
 use crate::persist::shelf::{Rewrite, Segment, Shelf, Written};
 use crate::persist::store::{LOOK_AT_SEGMENTS, Opened, Settings, Store};
+use crate::queue::local::Shared;
 use crate::queue::{Queue, QueueSpec};
 
 /// Bytes of a journal file where there is none to go by.
@@ -89,7 +90,12 @@ fn give_up(disk: &Arc<dyn Disk>, data_dir: &DataDir) -> Result<(), ToolError> {
         mend(&**disk, &mut found.shelf, id).map_err(ToolError::io(&found.shelf.dir()))?;
         found.damage.clear();
         let (vhost, name) = names(store_id, &found);
-        residents.push(Queue::new(store_id, spec(&vhost, &name, store_id), Some(Arc::clone(&store)), Some(found)));
+        residents.push(Queue::new(
+            store_id,
+            spec(&vhost, &name, store_id),
+            Shared::alone(Some(Arc::clone(&store))),
+            Some(found),
+        ));
     }
     let done = store.leave_journal().map_err(ToolError::io(&dir));
     store.close();
@@ -111,7 +117,7 @@ fn spec(vhost: &str, name: &str, store_id: u64) -> QueueSpec {
         exclusive_owner: None,
         arguments: Table::default(),
         store_id,
-        settings: Arc::default(),
+        ..QueueSpec::default()
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::broker::{Broker, Removed, StartError, internal};
 use super::command::{Applied, Command};
-use super::topology::{Exchange, Vhost};
+use super::topology::{Exchange, Keeps, Vhost};
 use super::{bindings, declare, limits, policies};
 use crate::auth::Pattern;
 use crate::exchange::{Matching, Settings};
@@ -120,9 +120,10 @@ fn add_vhost(broker: &Broker, record: VhostRecord) -> Arc<Vhost> {
                 arguments: Table::default(),
                 id: 0,
             };
+            let keeps = Keeps { memory: broker.memory, delays: None };
             topology
                 .exchanges
-                .insert(exchange.into(), Arc::new(Exchange::new(broker.new_id(), settings, record, broker.memory)));
+                .insert(exchange.into(), Arc::new(Exchange::new(broker.new_id(), settings, record, keeps)));
         }
     }
     broker.vhosts.write().insert(name, Arc::clone(&vhost));

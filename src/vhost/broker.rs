@@ -9,6 +9,7 @@ use parking_lot::{Mutex, RwLock};
 
 use super::channels::ChannelCounts;
 use super::command::{Applied, Command};
+use super::post::Post;
 use super::topology::Vhost;
 use super::{apply, policies};
 use crate::auth::{Directory, Hashing, Pattern, Permissions, User, password};
@@ -21,6 +22,9 @@ use crate::persist::recovery::FoundQueue;
 use crate::persist::store::{Opened, StoreError};
 use crate::persist::{Catalog, CatalogError, CatalogWriter, Change, Record, Store};
 use crate::queue::Outlet;
+use crate::queue::letter::Postman;
+use crate::queue::local::Shared;
+use crate::queue::timekeeper::Timekeeper;
 
 /// A channel that waits for direct replies (`amq.rabbitmq.reply-to`).
 #[derive(Clone)]
@@ -62,6 +66,8 @@ pub struct Broker {
     pub config: Config,
     pub memory: &'static MemoryAccount,
     pub clock: Arc<Clock>,
+    timekeeper: Arc<Timekeeper>,
+    post: Arc<Post>,
     pub directory: Directory,
     pub replies: DashMap<String, ReplyAddress>,
     pub(super) channels: ChannelCounts,
@@ -91,15 +97,19 @@ impl Broker {
         catalog: Box<dyn Catalog>,
         memory: &'static MemoryAccount,
         opened: Option<Opened>,
-    ) -> Result<Self, StartError> {
+    ) -> Result<Arc<Self>, StartError> {
+        let clock = Arc::new(Clock::system());
+        let timekeeper = Timekeeper::start(Arc::clone(&clock))?;
         let (store, found, lost_of_any) = opened.map_or_else(Default::default, |o| (Some(o.store), o.queues, o.of_any));
         let catalog = CatalogWriter::new(catalog)?;
         let mut records = catalog.load()?;
         let directory = Directory::new(config.auth.loopback_users.clone());
-        let broker = Self {
+        let broker = Arc::new(Self {
             config,
             memory,
-            clock: Arc::new(Clock::system()),
+            clock,
+            timekeeper,
+            post: Arc::default(),
             directory,
             replies: DashMap::new(),
             channels: ChannelCounts::default(),
@@ -112,7 +122,7 @@ impl Broker {
             on_removed: OnceLock::new(),
             changing: Mutex::new(()),
             next_id: AtomicU64::new(1),
-        };
+        });
         if records.is_empty() {
             broker.make_defaults()?;
         }
@@ -128,7 +138,23 @@ impl Broker {
         if let Some(store) = &broker.store {
             store.start_keeper()?;
         }
+        // Letters need exchanges and bindings: nothing leaves before all of them are there.
+        broker.post.open(&broker);
+        for vhost in broker.vhosts() {
+            vhost.wake_queues();
+        }
         Ok(broker)
+    }
+
+    /// What queues share.
+    pub(super) fn for_queues(&self) -> Shared {
+        let post: Arc<dyn Postman> = Arc::clone(&self.post) as Arc<dyn Postman>;
+        Shared {
+            store: self.store.clone(),
+            clock: Arc::clone(&self.clock),
+            timekeeper: Arc::clone(&self.timekeeper),
+            postman: Arc::downgrade(&post),
+        }
     }
 
     /// What the store has of a queue.
@@ -268,6 +294,7 @@ impl Broker {
 
     /// Closes the store and the catalog, whoever else still holds this broker. Blocks on the disk.
     pub fn close(&self) {
+        self.timekeeper.close();
         if let Some(store) = &self.store {
             store.close();
         }

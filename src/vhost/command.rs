@@ -85,6 +85,8 @@ pub struct DeleteQueue {
     pub only: Option<u64>,
     /// Only while it is abandoned: an auto-delete queue whose last consumer has gone. It is no error when it is not.
     pub if_abandoned: bool,
+    /// Only when it has been unused for as long as it may be. It is no error when it has not.
+    pub if_expired: bool,
 }
 
 /// What a command has done.

@@ -6,7 +6,7 @@ use super::apply::{persist, settled, vhost_of};
 use super::broker::Broker;
 use super::command::{Applied, DeleteQueue};
 use super::names::{check_not_reserved, exchange_text, queue_text};
-use super::topology::{Destination, Exchange, Topology, Vhost};
+use super::topology::{Destination, Exchange, Keeps, Topology, Vhost};
 use crate::exchange::{ExchangeType, Settings};
 use crate::frames::{Refusal, ReplyCode, Value};
 use crate::persist::record::{ExchangeRecord, QueueRecord, new_store_id};
@@ -65,10 +65,26 @@ fn check_exchange_limit(broker: &Broker, vhost: &Vhost, record: &ExchangeRecord)
 fn add_exchange(broker: &Broker, vhost: &Vhost, settings: Settings, record: ExchangeRecord) {
     let name: Arc<str> = record.name.as_str().into();
     let in_force = vhost.policies.read().for_exchange(&record);
-    let exchange = Arc::new(Exchange::new(broker.new_id(), settings, record, broker.memory));
+    let delays = settings.delays().then(|| delay_queue(broker, vhost, &record));
+    let keeps = Keeps { memory: broker.memory, delays };
+    let exchange = Arc::new(Exchange::new(broker.new_id(), settings, record, keeps));
     exchange.set_in_force(in_force);
     vhost.topology.write().exchanges.insert(name, exchange);
     vhost.move_epoch();
+}
+
+/// The queue in which the messages of a delayed exchange wait. It has no name, and nobody but the exchange knows it.
+fn delay_queue(broker: &Broker, vhost: &Vhost, record: &ExchangeRecord) -> Arc<Queue> {
+    let spec = QueueSpec {
+        vhost: Arc::clone(&vhost.name),
+        name: format!("delayed messages of {}", record.name).into(),
+        durable: record.durable,
+        store_id: record.id,
+        delays_for: Some(record.name.as_str().into()),
+        ..QueueSpec::default()
+    };
+    let found = if record.durable { broker.take_found(record.id) } else { None };
+    Queue::new(broker.new_id(), spec, broker.for_queues(), found)
 }
 
 fn check_exchange_equivalent(current: &ExchangeRecord, received: &ExchangeRecord) -> Result<(), Refusal> {
@@ -130,6 +146,10 @@ fn remove_exchange(topology: &mut Topology, exchange: &Arc<Exchange>, changes: &
         if exchange.record.durable {
             changes.push(Change::Delete(Record::Exchange(exchange.record.clone())));
         }
+        if let Some(delays) = &exchange.delays {
+            // Nothing objects, so there is nothing to learn from the answer.
+            let _ = delays.delete(|_| false);
+        }
     }
 }
 
@@ -183,6 +203,7 @@ pub(super) fn queue(broker: &Broker, record: QueueRecord, exclusive_owner: Optio
     let kind = arguments::check(&text, &record.arguments).map_err(Refusal::precondition_failed)?;
     if let Some(existing) = vhost.queue(&record.name) {
         check_queue_equivalent(&existing, &record, exclusive_owner, broker.config.limits.relaxed_redeclaration)?;
+        existing.touch();
         let durable_at = settled(broker, existing.spec.durable);
         return Ok(Applied { durable_at, queue: Some(existing), ..Applied::default() });
     }
@@ -199,6 +220,7 @@ pub(super) fn queue(broker: &Broker, record: QueueRecord, exclusive_owner: Optio
     let changes = if durable { vec![Change::Put(Record::Queue(record.clone()))] } else { Vec::new() };
     let applied = persist(broker, &changes)?;
     let queue = add_queue(broker, &vhost, record, exclusive_owner, None);
+    queue.wake_up();
     Ok(Applied { queue: Some(queue), ..applied })
 }
 
@@ -272,9 +294,10 @@ fn add_queue(
         exclusive_owner,
         arguments: record.arguments,
         store_id: record.id,
+        delays_for: None,
         settings: vhost.shared.one(settings),
     };
-    let queue = Queue::new(broker.new_id(), spec, broker.store.clone(), found);
+    let queue = Queue::new(broker.new_id(), spec, broker.for_queues(), found);
     if let Some(owner) = exclusive_owner {
         broker.own(owner, queue.id, &name);
     }
@@ -335,7 +358,8 @@ pub(super) fn delete_queue(broker: &Broker, delete: &DeleteQueue) -> Result<Appl
     let vhost = vhost_of(broker, &delete.vhost)?;
     let not_there = || Applied { durable_at: settled(broker, true), ..Applied::default() };
     let Some(queue) = vhost.queue(&delete.name) else { return Ok(not_there()) };
-    if delete.only.is_some_and(|id| id != queue.id) || (delete.if_abandoned && !queue.is_abandoned()) {
+    let is_over = || (delete.if_abandoned && !queue.is_abandoned()) || (delete.if_expired && !queue.is_lease_over());
+    if delete.only.is_some_and(|id| id != queue.id) || is_over() {
         return Ok(not_there());
     }
     if !delete.if_abandoned {
@@ -346,7 +370,7 @@ pub(super) fn delete_queue(broker: &Broker, delete: &DeleteQueue) -> Result<Appl
     let mut objection = None;
     let mut is_used_again = false;
     let deleted = queue.delete(|counts| {
-        is_used_again = delete.if_abandoned && counts.consumers > 0;
+        is_used_again = (delete.if_abandoned || delete.if_expired) && counts.consumers > 0;
         if delete.if_unused && counts.consumers > 0 {
             objection = Some(format!("{text} in use"));
         } else if delete.if_empty && counts.ready > 0 {

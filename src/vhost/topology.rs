@@ -76,21 +76,31 @@ pub struct Exchange {
     pub bindings: RwLock<Bindings<Destination>>,
     /// What its arguments and policies come to.
     in_force: RwLock<Arc<InForce>>,
+    /// Where messages wait until they are due, in a delayed exchange.
+    pub delays: Option<Arc<Queue>>,
     /// An auto-delete exchange goes with its last binding, not before its first.
     pub had_binding: AtomicBool,
     recall: Recall,
 }
 
+/// What an exchange needs to keep messages.
+pub struct Keeps {
+    pub memory: &'static MemoryAccount,
+    /// Where messages wait until they are due, in a delayed exchange.
+    pub delays: Option<Arc<Queue>>,
+}
+
 impl Exchange {
-    pub fn new(id: u64, settings: Settings, record: ExchangeRecord, memory: &'static MemoryAccount) -> Self {
+    pub fn new(id: u64, settings: Settings, record: ExchangeRecord, keeps: Keeps) -> Self {
         let bindings = RwLock::new(Bindings::new(&settings.matching));
-        let recall = Recall::new(&settings, memory);
+        let recall = Recall::new(&settings, keeps.memory);
         Self {
             id,
             record,
             settings,
             bindings,
             in_force: RwLock::default(),
+            delays: keeps.delays,
             had_binding: AtomicBool::new(false),
             recall,
         }
@@ -185,11 +195,13 @@ impl Topology {
     /// Removes everything, for a virtual host that is deleted; gives back the queues. Exchanges that are bound in a circle
     /// hold on to each other, so their bindings must go too.
     pub fn clear(&mut self) -> Vec<Arc<Queue>> {
+        let mut queues: Vec<_> = self.queues.drain().map(|(_, queue)| queue).collect();
         for (_, exchange) in self.exchanges.drain() {
             *exchange.bindings.write() = Bindings::new(&exchange.settings.matching);
+            queues.extend(exchange.delays.clone());
         }
         self.sources.clear();
-        self.queues.drain().map(|(_, queue)| queue).collect()
+        queues
     }
 
     /// Removes all bindings of an exchange that is going away.
@@ -234,6 +246,15 @@ impl Vhost {
 
     pub fn exchange(&self, name: &str) -> Option<Arc<Exchange>> {
         self.topology.read().exchanges.get(name).cloned()
+    }
+
+    /// Has every queue do what became due while the node was down.
+    pub fn wake_queues(&self) {
+        let topology = self.topology.read();
+        let delays = topology.exchanges.values().filter_map(|exchange| exchange.delays.clone());
+        let queues: Vec<_> = topology.queues.values().cloned().chain(delays).collect();
+        drop(topology);
+        queues.iter().for_each(|queue| queue.wake_up());
     }
 
     /// Makes every cached route stale.

@@ -47,7 +47,6 @@ fn e074_each_publish_is_confirmed_once() {
 }
 
 #[test]
-#[ignore = "length limits have no effect yet"]
 fn e075_a_full_queue_nacks() {
     let channel = channel();
     let full = || queue_declare("").exclusive().arg("x-overflow", "reject-publish");
@@ -63,7 +62,6 @@ fn e075_a_full_queue_nacks() {
 }
 
 #[test]
-#[ignore = "length limits have no effect yet"]
 fn e075_one_full_queue_of_several_nacks_but_the_others_keep_the_message() {
     let channel = channel();
     let full = queue_declare("").exclusive().arg("x-overflow", "reject-publish").arg("x-max-length", 0);
@@ -80,7 +78,6 @@ fn e075_one_full_queue_of_several_nacks_but_the_others_keep_the_message() {
 }
 
 #[test]
-#[ignore = "length limits have no effect yet"]
 fn e075_drop_head_acks() {
     let channel = channel();
     let queue = channel.declare(queue_declare("").exclusive().arg("x-max-length", 1)).queue.to_string();

@@ -221,7 +221,6 @@ fn e091_get_and_consume_from_a_missing_queue() {
 }
 
 #[test]
-#[ignore = "messages and queues do not expire yet"]
 fn e092_expired_messages_are_not_seen() {
     let channel = channel();
     let queue = channel.temporary_queue();
@@ -235,7 +234,6 @@ fn e092_expired_messages_are_not_seen() {
 }
 
 #[test]
-#[ignore = "messages and queues do not expire yet"]
 fn e092_the_queue_s_ttl() {
     let channel = channel();
     let queue = channel.declare(queue_declare("").exclusive().arg("x-message-ttl", 1)).queue.to_string();
@@ -245,7 +243,6 @@ fn e092_the_queue_s_ttl() {
 }
 
 #[test]
-#[ignore = "messages and queues do not expire yet"]
 fn e092_the_lesser_of_two_ttls_counts() {
     let channel = channel();
     let queue = channel.declare(queue_declare("").exclusive().arg("x-message-ttl", 60_000)).queue.to_string();
@@ -258,7 +255,6 @@ fn e092_the_lesser_of_two_ttls_counts() {
 }
 
 #[test]
-#[ignore = "messages and queues do not expire yet"]
 fn e092_ttl_0_is_delivered_if_a_consumer_waits() {
     let channel = channel();
     let queue = channel.declare(queue_declare("").exclusive().arg("x-message-ttl", 0)).queue.to_string();

@@ -15,7 +15,7 @@ fn bound_queues<const N: usize>(channel: &Channel, exchange: &str, keys: [&str; 
 }
 
 #[test]
-#[ignore = "there is no dead-lettering yet"]
+#[ignore = "BCC keys do not reach dead letters yet"]
 fn e105_without_a_key_of_its_own_all_keys_of_the_message_count() {
     let letters = Letters::new();
     let channel = &letters.channel;
@@ -38,7 +38,6 @@ fn e105_without_a_key_of_its_own_all_keys_of_the_message_count() {
 
 /// Also item 97: the letter's address is the new one.
 #[test]
-#[ignore = "there is no dead-lettering yet"]
 fn e105_with_a_key_of_its_own_the_message_s_do_not_count() {
     let letters = Letters::new();
     let channel = &letters.channel;
@@ -59,7 +58,6 @@ fn e105_with_a_key_of_its_own_the_message_s_do_not_count() {
 }
 
 #[test]
-#[ignore = "there is no dead-lettering yet"]
 fn e105_every_type_of_exchange_takes_dead_letters() {
     let letters = Letters::new();
     let channel = &letters.channel;
@@ -77,7 +75,6 @@ fn e105_every_type_of_exchange_takes_dead_letters() {
 }
 
 #[test]
-#[ignore = "there is no dead-lettering yet"]
 fn e106_letters_to_a_missing_exchange_are_dropped() {
     let letters = Letters::new();
     let channel = &letters.channel;
@@ -91,7 +88,6 @@ fn e106_letters_to_a_missing_exchange_are_dropped() {
 
 /// The exchange is looked up when a message dies, not when the queue is declared.
 #[test]
-#[ignore = "there is no dead-lettering yet"]
 fn e106_the_exchange_may_come_later() {
     let letters = Letters::new();
     let channel = &letters.channel;
@@ -106,7 +102,6 @@ fn e106_the_exchange_may_come_later() {
 }
 
 #[test]
-#[ignore = "there is no dead-lettering yet"]
 fn e106_unroutable_letters_are_dropped_and_not_returned() {
     let letters = Letters::new();
     let channel = &letters.channel;
@@ -124,7 +119,6 @@ fn e106_unroutable_letters_are_dropped_and_not_returned() {
 }
 
 #[test]
-#[ignore = "there is no dead-lettering yet"]
 fn e107_a_cycle_without_a_rejection_ends() {
     let letters = Letters::new();
     let channel = &letters.channel;
@@ -140,7 +134,6 @@ fn e107_a_cycle_without_a_rejection_ends() {
 
 /// A rejection further back, before the message was there first, does not help.
 #[test]
-#[ignore = "there is no dead-lettering yet"]
 fn e107_an_older_rejection_does_not_excuse_a_cycle() {
     let Some(broker) = Broker::newer_than_3_10("older deaths are in no certain order in 3.10") else { return };
     let letters = Letters::on(broker);
@@ -169,7 +162,6 @@ fn e107_an_older_rejection_does_not_excuse_a_cycle() {
 }
 
 #[test]
-#[ignore = "there is no dead-lettering yet"]
 fn e107_a_cycle_with_a_rejection_goes_on() {
     let letters = Letters::new();
     let channel = &letters.channel;

@@ -401,7 +401,6 @@ fn wait_until_gone(channel: &Channel, queue: &str) {
 }
 
 #[test]
-#[ignore = "messages and queues do not expire yet"]
 fn e063_a_queue_expires_when_it_is_not_used() {
     let channel = channel();
     let queue = unique("q");
@@ -418,7 +417,6 @@ fn e063_a_queue_expires_when_it_is_not_used() {
 }
 
 #[test]
-#[ignore = "messages and queues do not expire yet"]
 fn e063_a_queue_with_consumers_does_not_expire() {
     let channel = channel();
     let (consumed, idle) = (unique("q"), unique("q"));

@@ -14,7 +14,6 @@ fn declared(channel: &Channel, declare: Method) -> String {
 }
 
 #[test]
-#[ignore = "length limits have no effect yet"]
 fn a5_max_length_drops_the_oldest() {
     let channel = channel();
     let queue = declared(&channel, queue_declare("").arg("x-max-length", 3));
@@ -24,7 +23,6 @@ fn a5_max_length_drops_the_oldest() {
 }
 
 #[test]
-#[ignore = "length limits have no effect yet"]
 fn a5_max_length_counts_ready_messages_only() {
     let channel = channel();
     let queue = declared(&channel, queue_declare("").arg("x-max-length", 2));
@@ -40,7 +38,6 @@ fn a5_max_length_counts_ready_messages_only() {
 }
 
 #[test]
-#[ignore = "length limits have no effect yet"]
 fn a5_max_length_0_leaves_only_what_a_consumer_takes_at_once() {
     let channel = channel();
     let queue = declared(&channel, queue_declare("").arg("x-max-length", 0));
@@ -56,7 +53,6 @@ fn a5_max_length_0_leaves_only_what_a_consumer_takes_at_once() {
 }
 
 #[test]
-#[ignore = "length limits have no effect yet"]
 fn a5_max_length_bytes_counts_bodies() {
     let channel = channel();
     let queue = declared(&channel, queue_declare("").arg("x-max-length-bytes", 20));
@@ -70,7 +66,6 @@ fn a5_max_length_bytes_counts_bodies() {
 }
 
 #[test]
-#[ignore = "length limits have no effect yet"]
 fn a5_a_message_larger_than_the_queue_is_dropped_with_all_before_it() {
     let channel = channel();
     let queue = declared(&channel, queue_declare("").arg("x-max-length-bytes", 5));
@@ -82,7 +77,6 @@ fn a5_a_message_larger_than_the_queue_is_dropped_with_all_before_it() {
 }
 
 #[test]
-#[ignore = "length limits have no effect yet"]
 fn a5_both_limits_hold() {
     let channel = channel();
     let declare = queue_declare("").arg("x-max-length", 2).arg("x-max-length-bytes", 10);
@@ -95,7 +89,6 @@ fn a5_both_limits_hold() {
 }
 
 #[test]
-#[ignore = "there is no dead-lettering yet"]
 fn a5_dropped_messages_are_dead_lettered_in_their_order() {
     let letters = Letters::new();
     let queue = letters.source(queue_declare("").arg("x-max-length-bytes", 10));
@@ -106,7 +99,6 @@ fn a5_dropped_messages_are_dead_lettered_in_their_order() {
 
 /// Also item 75.
 #[test]
-#[ignore = "length limits have no effect yet"]
 fn e075_a_queue_that_is_full_by_bytes_refuses() {
     let channel = channel();
     let declare = queue_declare("").arg("x-max-length-bytes", 10).arg("x-overflow", "reject-publish");
@@ -120,7 +112,6 @@ fn e075_a_queue_that_is_full_by_bytes_refuses() {
 }
 
 #[test]
-#[ignore = "length limits have no effect yet"]
 fn e075_room_is_made_by_acks_and_purges() {
     let channel = channel();
     let declare = queue_declare("").arg("x-max-length", 1).arg("x-overflow", "reject-publish");
@@ -143,7 +134,6 @@ fn e075_room_is_made_by_acks_and_purges() {
 
 /// A publisher without confirms is not told.
 #[test]
-#[ignore = "length limits have no effect yet"]
 fn e075_without_confirms_refused_messages_vanish() {
     let channel = channel();
     let declare = queue_declare("").arg("x-max-length", 1).arg("x-overflow", "reject-publish");
@@ -157,7 +147,6 @@ fn e075_without_confirms_refused_messages_vanish() {
 
 /// Limits are kept over a restart, and so is what they left.
 #[test]
-#[ignore = "length limits have no effect yet"]
 fn a5_limits_survive_a_restart() {
     let Some(mut broker) = Broker::start_with(&[]) else { return };
     let channel = broker.connect().channel();
@@ -178,7 +167,6 @@ fn a5_limits_survive_a_restart() {
 }
 
 #[test]
-#[ignore = "messages and queues do not expire yet"]
 fn a5_a_message_expires_where_it_stands() {
     if Broker::start().inside().is_none() {
         eprintln!("skipped: in RabbitMQ it waits until it is at the head");
@@ -196,7 +184,6 @@ fn a5_a_message_expires_where_it_stands() {
 }
 
 #[test]
-#[ignore = "messages and queues do not expire yet"]
 fn e068_a_message_lives_as_long_as_it_says() {
     let letters = Letters::new();
     let queue = letters.plain_source();
@@ -207,7 +194,6 @@ fn e068_a_message_lives_as_long_as_it_says() {
 }
 
 #[test]
-#[ignore = "messages and queues do not expire yet"]
 fn e068_messages_expire_with_a_consumer_that_is_busy() {
     let letters = Letters::new();
     let queue = letters.plain_source();
@@ -222,7 +208,6 @@ fn e068_messages_expire_with_a_consumer_that_is_busy() {
 }
 
 #[test]
-#[ignore = "messages and queues do not expire yet"]
 fn e092_unacked_messages_do_not_expire() {
     let letters = Letters::new();
     let channel = &letters.channel;
@@ -237,7 +222,6 @@ fn e092_unacked_messages_do_not_expire() {
 }
 
 #[test]
-#[ignore = "messages and queues do not expire yet"]
 fn e092_a_message_that_comes_back_too_late_expires() {
     let letters = Letters::new();
     let channel = &letters.channel;
@@ -254,7 +238,6 @@ fn e092_a_message_that_comes_back_too_late_expires() {
 
 /// The time goes on while the broker is down.
 #[test]
-#[ignore = "messages and queues do not expire yet"]
 fn e092_messages_expire_over_a_restart() {
     let Some(mut broker) = Broker::start_with(&[]) else { return };
     let channel = broker.connect().channel();
@@ -274,7 +257,6 @@ fn e092_messages_expire_over_a_restart() {
 }
 
 #[test]
-#[ignore = "messages and queues do not expire yet"]
 fn e063_a_durable_queue_that_expired_stays_away() {
     let Some(mut broker) = Broker::start_with(&[]) else { return };
     let channel = broker.connect().channel();
@@ -294,7 +276,6 @@ fn e063_a_durable_queue_that_expired_stays_away() {
 
 /// The bindings of a queue that expired are gone as well.
 #[test]
-#[ignore = "messages and queues do not expire yet"]
 fn e063_an_expired_queue_leaves_its_exchanges() {
     let channel = channel();
     let (queue, exchange) = (unique("q"), unique("e"));

@@ -111,14 +111,14 @@ fn a006_operators_cap_arguments_and_policies() {
     let Some(broker) = broker() else { return };
     let channel = broker.connect().channel();
     channel.declare(queue_declare("q").arg("x-max-length", 50).arg("x-overflow", "reject-publish"));
-    broker.set_policy("p", policy("q", json!({"max-length": 30, "expires": 5})), false).unwrap();
+    broker.set_policy("p", policy("q", json!({"max-length": 30, "expires": 5000})), false).unwrap();
     broker.set_policy("cap", policy("q", json!({"max-length": 20, "overflow": "drop-head"})), true).unwrap();
     let settings = broker.settings("q");
-    assert_eq!((settings.max_length, settings.expires), (Some(20), Some(5)));
+    assert_eq!((settings.max_length, settings.expires), (Some(20), Some(5000)));
     assert_eq!(settings.overflow, leveret::queue::settings::Overflow::DropHead);
     let effective = broker.effective_policy("q");
     assert_eq!((effective.policy.as_deref(), effective.operator_policy.as_deref()), (Some("p"), Some("cap")));
-    let merged = json!({"max-length": 20, "expires": 5, "overflow": "drop-head"});
+    let merged = json!({"max-length": 20, "expires": 5000, "overflow": "drop-head"});
     assert_eq!(Json::Object(effective.definition), merged);
 }
 

@@ -22,7 +22,6 @@ fn publish_all(channel: &Channel, queue: &str, messages: &[(u8, &str)]) {
 }
 
 #[test]
-#[ignore = "priorities have no effect yet"]
 fn a5_a_later_message_overtakes_what_waits() {
     let channel = channel();
     let queue = priority_queue(&channel);
@@ -33,7 +32,6 @@ fn a5_a_later_message_overtakes_what_waits() {
 }
 
 #[test]
-#[ignore = "priorities have no effect yet"]
 fn a5_consumers_get_the_highest_first() {
     let channel = channel();
     let queue = priority_queue(&channel);
@@ -48,7 +46,6 @@ fn a5_consumers_get_the_highest_first() {
 }
 
 #[test]
-#[ignore = "priorities have no effect yet"]
 fn a5_a_requeued_message_goes_back_to_its_place_in_its_priority() {
     let channel = channel();
     let queue = priority_queue(&channel);
@@ -64,7 +61,6 @@ fn a5_a_requeued_message_goes_back_to_its_place_in_its_priority() {
 }
 
 #[test]
-#[ignore = "priorities have no effect yet"]
 fn a5_messages_of_all_priorities_expire() {
     if Broker::start().inside().is_none() {
         eprintln!("skipped: in RabbitMQ only messages at the head expire");
@@ -91,7 +87,6 @@ fn a5_without_the_argument_priorities_do_not_count() {
 }
 
 #[test]
-#[ignore = "priorities have no effect yet"]
 fn a5_priorities_survive_a_restart() {
     let Some(mut broker) = Broker::start_with(&[]) else { return };
     let channel = broker.connect().channel();

@@ -62,7 +62,6 @@ fn e068_expiration_must_be_a_number() {
 }
 
 #[test]
-#[ignore = "messages and queues do not expire yet"]
 fn e068_expiration_0_is_delivered_to_a_waiting_consumer_only() {
     let channel = channel();
     let queue = channel.temporary_queue();

@@ -43,7 +43,6 @@ fn reject_back(channel: &Channel, queue: &str) -> Message {
 }
 
 #[test]
-#[ignore = "there is no dead-lettering yet"]
 fn e101_a_message_that_was_delivered_too_often() {
     let letters = Letters::new();
     let queue = letters.channel.declare(letters.addressed(limited(1))).queue.to_string();
@@ -56,7 +55,6 @@ fn e101_a_message_that_was_delivered_too_often() {
 }
 
 #[test]
-#[ignore = "there is no delivery limit yet"]
 fn e110_deliveries_are_counted_and_limited() {
     let letters = Letters::new();
     let queue = letters.channel.declare(letters.addressed(limited(3))).queue.to_string();
@@ -69,7 +67,6 @@ fn e110_deliveries_are_counted_and_limited() {
 
 /// A consumer that goes away with a message counts as a return, too: that is what the limit is for.
 #[test]
-#[ignore = "there is no delivery limit yet"]
 fn e110_a_channel_that_ends_returns_its_messages() {
     let letters = Letters::new();
     let queue = letters.channel.declare(letters.addressed(limited(2))).queue.to_string();
@@ -85,19 +82,19 @@ fn e110_a_channel_that_ends_returns_its_messages() {
 }
 
 #[test]
-#[ignore = "there is no delivery limit yet"]
 fn e110_without_an_exchange_for_dead_letters_the_message_is_dropped() {
     let channel = channel();
     let queue = channel.declare(limited(1)).queue.to_string();
     channel.publish_confirmed("", &queue, &["poison", "next"]);
     channel.call(basic_qos(1));
-    channel.consume(basic_consume(&queue, ""));
+    let tag = channel.consume(basic_consume(&queue, ""));
     for _ in 0..2 {
         let message = channel.expect_deliver();
         assert_eq!(message.text(), "poison");
         channel.send(basic_nack(message.delivery_tag).requeue());
     }
     assert_eq!(channel.expect_deliver().text(), "next");
+    channel.call(basic_cancel(&tag));
     channel.delete(queue_delete(&queue));
 }
 
@@ -125,7 +122,6 @@ fn time_until_again(channel: &Channel, settle: Method) -> (Duration, Message) {
 }
 
 #[test]
-#[ignore = "there are no delayed retries yet"]
 fn a5_a_returned_message_waits_longer_every_time() {
     let Some((channel, queue)) = start("all", 150, 60_000) else { return };
     channel.publish("", &queue, "m");
@@ -139,7 +135,6 @@ fn a5_a_returned_message_waits_longer_every_time() {
 }
 
 #[test]
-#[ignore = "there are no delayed retries yet"]
 fn a5_a_returned_message_waits_no_longer_than_the_maximum() {
     let Some((channel, queue)) = start("all", 600_000, 50) else { return };
     channel.publish("", &queue, "m");
@@ -150,7 +145,6 @@ fn a5_a_returned_message_waits_no_longer_than_the_maximum() {
 }
 
 #[test]
-#[ignore = "there are no delayed retries yet"]
 fn a5_other_messages_do_not_wait_for_one_that_is_held_back() {
     let Some((channel, queue)) = start("all", 600_000, 600_000) else { return };
     channel.publish("", &queue, "returned");
@@ -167,7 +161,6 @@ fn a5_other_messages_do_not_wait_for_one_that_is_held_back() {
 
 /// `failed` is a rejected message or one whose consumer has gone; `returned` is one that was given back by a nack.
 #[test]
-#[ignore = "there are no delayed retries yet"]
 fn a5_failed_and_returned_messages_are_told_apart() {
     for (kind, delayed, prompt) in [
         ("failed", basic_reject as fn(u64) -> Method, basic_nack as fn(u64) -> Method),
@@ -188,7 +181,6 @@ fn a5_failed_and_returned_messages_are_told_apart() {
 }
 
 #[test]
-#[ignore = "there are no delayed retries yet"]
 fn a5_disabled_retries_do_not_wait() {
     let Some((channel, queue)) = start("disabled", 600_000, 600_000) else { return };
     channel.publish("", &queue, "m");
@@ -200,7 +192,6 @@ fn a5_disabled_retries_do_not_wait() {
 
 /// A ladder without any other queue: wait, try again, give up.
 #[test]
-#[ignore = "there are no delayed retries yet"]
 fn a5_retries_end_at_the_delivery_limit() {
     if Broker::start().inside().is_none() {
         return;
@@ -221,7 +212,6 @@ fn a5_retries_end_at_the_delivery_limit() {
 
 /// What is held back is not lost with the broker.
 #[test]
-#[ignore = "there are no delayed retries yet"]
 fn a5_held_back_messages_survive_a_restart() {
     let Some(mut broker) = Broker::start_with(&[]) else { return };
     let channel = broker.connect().channel();

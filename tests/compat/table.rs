@@ -141,7 +141,6 @@ fn e037_delivery_mode_is_not_made_up() {
 
 /// A priority above the queue's highest counts as the highest; none counts as 0.
 #[test]
-#[ignore = "priorities have no effect yet"]
 fn e038_priorities() {
     let channel = channel();
     let queue = channel.declare(queue_declare("").exclusive().arg("x-max-priority", 3)).queue.to_string();

@@ -119,7 +119,6 @@ fn e077_persistent_messages() {
 }
 
 #[test]
-#[ignore = "length limits have no effect yet"]
 fn e077_a_rejected_publish_fails_the_commit() {
     let channel = channel();
     let full = queue_declare("").exclusive().arg("x-overflow", "reject-publish").arg("x-max-length", 0);

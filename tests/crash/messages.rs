@@ -79,9 +79,8 @@ fn many_deaths_at_named_points() {
 
 /// A confirmed message that dies or is delayed is always in one place, wherever the broker dies.
 #[test]
-#[ignore = "there are no dead letters and delays yet"]
 fn dead_letters_and_delays() {
-    letters::survive_kills(count(20));
+    letters::survive_kills(count(6));
 }
 
 #[test]

@@ -24,7 +24,6 @@ use house::{House, body};
 use model::{Model, Published};
 
 #[test]
-#[ignore = "a settled message may come back when the power is cut during a recovery: one schedule in some hundreds"]
 fn nothing_committed_is_lost_when_the_power_is_cut() {
     run(count(20));
 }

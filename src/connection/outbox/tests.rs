@@ -5,7 +5,7 @@ use crate::frames::Table;
 use crate::message::{Incoming, Traits};
 use crate::queue::Wakes;
 use crate::queue::engine::Terms;
-use crate::queue::local::QueueSpec;
+use crate::queue::local::{QueueSpec, Shared};
 
 fn outbox(memory: &'static MemoryAccount) -> Arc<Outbox> {
     Outbox::new(1, Arc::default(), memory)
@@ -20,9 +20,9 @@ fn queue() -> Arc<Queue> {
         exclusive_owner: None,
         arguments: Table::default(),
         store_id: 0,
-        settings: Arc::default(),
+        ..QueueSpec::default()
     };
-    Queue::new(1, spec, None, None)
+    Queue::new(1, spec, Shared::alone(None), None)
 }
 
 fn message(memory: &'static MemoryAccount) -> Incoming<'static> {

@@ -55,7 +55,7 @@ impl Sources<'_> {
             overflow,
             dead_letters: self.dead_letters(overflow, &mut notes),
             delivery_limit: self.delivery_limit(),
-            shows_delivery_count: self.kind == QueueType::Quorum,
+            shows_delivery_count: self.kind == QueueType::Quorum || self.delivery_limit().is_some(),
             retry: self.retry(&mut notes),
             max_priority: self.max_priority(),
             deduplication: self.deduplication(),

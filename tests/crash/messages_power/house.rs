@@ -17,7 +17,7 @@ use leveret::persist::segment::read_one;
 use leveret::persist::sim::SimDisk;
 use leveret::persist::store::{Opened, Settings, Store, StoreError};
 use leveret::queue::engine::{Delivery, Terms};
-use leveret::queue::local::{GetError, Subscriber};
+use leveret::queue::local::{GetError, Shared, Subscriber};
 use leveret::queue::{Accept, ConsumerKey, Outlet, Queue, QueueSpec, Wakes};
 use parking_lot::{Condvar, Mutex};
 
@@ -169,9 +169,9 @@ impl House {
             exclusive_owner: None,
             arguments: Table::default(),
             store_id,
-            settings: Arc::default(),
+            ..QueueSpec::default()
         };
-        Queue::new(number, spec, Some(Arc::clone(&self.store)), found)
+        Queue::new(number, spec, Shared::alone(Some(Arc::clone(&self.store))), found)
     }
 
     pub fn subscribe(&self, queue: &Queue, slot: u32, terms: Terms) -> ConsumerKey {
@@ -202,7 +202,7 @@ impl House {
         let mut landed = Vec::new();
         for (index, queue) in queues.iter().enumerate() {
             let taken = queue.publish(run.iter_mut(), &mut wakes).expect("a queue in order");
-            landed.extend(taken.map(|taken| (index, queue.spec.store_id, taken)));
+            landed.extend(taken.durable.then_some((index, queue.spec.store_id, taken)));
         }
         let (mut items, mut written, mut acks) = (Vec::new(), Vec::new(), Vec::new());
         let delivered = landed.iter().any(|(.., l)| l.delivered);

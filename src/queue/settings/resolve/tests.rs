@@ -51,7 +51,7 @@ fn a_negative_delivery_limit_is_none_unless_somebody_sets_one() {
     assert_eq!(limit(0, json!({"delivery-limit": 8}), json!({"delivery-limit": -1})), Some(0));
     assert_eq!(limit(30, Json::Null, json!({"delivery-limit": 25})), Some(25));
     let classic = classic(&[("x-delivery-limit", Value::I64(3))], Json::Null, Json::Null);
-    assert_eq!((classic.delivery_limit, classic.shows_delivery_count), (Some(3), false));
+    assert_eq!((classic.delivery_limit, classic.shows_delivery_count), (Some(3), true));
 }
 
 #[test]

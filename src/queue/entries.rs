@@ -1,18 +1,16 @@
-//! The journal's entries for what one read has published.
+//! The journal's entries for what is published in one go: by a client's read, or by letters that move.
 //!
-//! One [`Entries`] gathers the runs of a read: for each run, where its messages landed in each durable queue, then the
+//! One [`Entries`] gathers the runs: for each run, where its messages landed in each durable queue, then the
 //! messages themselves, once whatever the fan-out. All of it goes to the journal in one piece, and each message is told
 //! where its record lies, so that it can be taken back while it is not written.
 
 use std::cell::Cell;
 use std::sync::Arc;
 
-use super::outbox::Outbox;
+use super::local::{Landed, Wakes};
 use crate::message::{Incoming, Message, Ticket};
 use crate::persist::journal::item::{ItemWriter, Parts};
 use crate::persist::journal::{Journal, Waiter};
-use crate::queue::Wakes;
-use crate::queue::local::Landed;
 
 /// A buffer of up to this many bytes is kept for the next read.
 const KEPT: usize = 1 << 20;
@@ -25,7 +23,7 @@ thread_local! {
 /// A message that was written, where, and in how many queues it is.
 type Written = (Message, u32, u32);
 
-/// What the journal gets of one read.
+/// What the journal gets in one go.
 pub struct Entries {
     items: Vec<u8>,
     written: Vec<Written>,
@@ -63,7 +61,14 @@ impl Entries {
     /// The messages of the run are in a durable queue.
     #[inline]
     pub fn landed(&mut self, queue: u64, landed: Landed) {
-        self.landed.push((queue, landed));
+        if landed.durable {
+            self.landed.push((queue, landed));
+        }
+    }
+
+    /// Other items of the same commit.
+    pub fn items(&mut self) -> &mut Vec<u8> {
+        &mut self.items
     }
 
     /// Writes the persistent messages of the run that some queue still has.
@@ -101,7 +106,8 @@ impl Entries {
         self.ack(&some_consumed);
     }
 
-    /// Messages that some queues still have are acked in those where a consumer without acks has taken them.
+    /// Messages that some queues still have are acked in those that have not: a consumer without acks has taken them, or they
+    /// were refused.
     fn ack(&mut self, some_consumed: &[usize]) {
         for index in some_consumed {
             for (queue, landed) in self.landed.iter().filter(|(_, l)| l.consumed.binary_search(index).is_ok()) {
@@ -113,13 +119,12 @@ impl Entries {
 
     /// Hands everything to the journal, with what `wakes` has for it; `waiter` is woken when it is safe. Returns the number
     /// of the commit, if messages are in it.
-    pub fn append(mut self, journal: &Journal, waiter: &Arc<Outbox>, wakes: &mut Wakes) -> Option<u64> {
+    pub fn append(mut self, journal: &Journal, waiter: Option<&Arc<dyn Waiter>>, wakes: &mut Wakes) -> Option<u64> {
         if self.items.is_empty() {
             return None;
         }
         self.items.append(&mut wakes.take_items());
-        let waiter: Arc<dyn Waiter> = Arc::clone(waiter) as Arc<dyn Waiter>;
-        let ticket = journal.append(&self.items, Some(&waiter));
+        let ticket = journal.append(&self.items, waiter);
         for (message, place, holders) in self.written.drain(..) {
             let offset = ticket.offset.and_then(|offset| offset.checked_add(place));
             message.set_ticket(Ticket { commit: ticket.commit, offset }, holders);

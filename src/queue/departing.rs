@@ -1,0 +1,190 @@
+//! What leaves a queue by itself, and when it is looked for: the thin shell around the engine's departures.
+//!
+//! Whatever ran the engine calls [`Queue::see_off`] before it releases the lock: what was dropped is noted for the journal,
+//! letters go into the [`Wakes`] of the caller, cold ones are read first, and the timekeeper is told when to come back.
+//! [`Queue::tick`] is where it comes back.
+
+use std::sync::Arc;
+
+use super::letter::Letter;
+use super::local::{Leaving, Queue, State, Wakes};
+use super::settings::Settings;
+use crate::message::Message;
+use crate::persist::journal::item::ItemWriter;
+
+/// Most messages that leave before others get the queue's lock.
+const AT_A_TIME: usize = 512;
+/// How long the timekeeper leaves a queue alone while the journal cannot keep up, in milliseconds.
+const CONGESTED: u64 = 5;
+
+impl Queue {
+    /// What is in force.
+    pub fn settings(&self) -> Arc<Settings> {
+        Arc::clone(self.state.lock().engine.settings())
+    }
+
+    /// Something else is in force from now on, for what waits, too.
+    pub fn set_settings(&self, settings: Arc<Settings>) {
+        let (mut wakes, mut leaving) = (Wakes::default(), Leaving::default());
+        let mut state = self.state.lock();
+        if state.deleted || *state.engine.settings() == settings {
+            return;
+        }
+        if settings.expires.is_some() != state.expires {
+            state.expires = settings.expires.is_some();
+            state.unused_since = self.shared.clock.now_ms();
+        }
+        state.engine.set_settings(settings);
+        self.look_at_clock(&mut state);
+        if state.engine.is_due() {
+            let State { engine, shelf, .. } = &mut *state;
+            engine.tick(AT_A_TIME, |position| shelf.as_ref().is_some_and(|shelf| shelf.is_dead(position)));
+        }
+        self.pump(&mut state, &mut wakes, &mut leaving);
+        drop(state);
+        self.tell_journal(leaving, &mut wakes);
+        wakes.run();
+    }
+
+    /// Tells the engine the time, where that makes a difference.
+    #[inline]
+    pub(super) fn look_at_clock(&self, state: &mut State) {
+        if state.engine.is_special() {
+            state.engine.set_now(self.shared.clock.now_ms());
+        }
+    }
+
+    /// Takes up what the engine has let go, and has the timekeeper come for the rest.
+    #[inline]
+    pub(super) fn see_off(&self, state: &mut State, wakes: &mut Wakes, leaving: &mut Leaving) {
+        if state.engine.is_special() || state.engine.has_departures() || state.expires {
+            self.see_off_some(state, wakes, leaving);
+        }
+    }
+
+    fn see_off_some(&self, state: &mut State, wakes: &mut Wakes, leaving: &mut Leaving) {
+        if state.engine.has_departures() {
+            let durable = self.is_durable();
+            for (position, message) in state.engine.take_dropped() {
+                let persistent = durable && message.is_persistent();
+                leaving.settled(state.shelf.as_mut(), position, message, persistent);
+            }
+            let letters = state.engine.take_letters();
+            if let (Some(from), false) = (self.me.upgrade(), letters.is_empty()) {
+                let settings = Arc::clone(state.engine.settings());
+                wakes.post(
+                    &self.shared.postman,
+                    letters.into_iter().map(|departure| Letter {
+                        from: Arc::clone(&from),
+                        position: Some(departure.position),
+                        message: departure.message,
+                        reason: departure.reason,
+                        settings: Arc::clone(&settings),
+                    }),
+                );
+            }
+            if state.engine.has_unread() {
+                self.load_soon(state);
+            }
+        }
+        self.set_alarm(state);
+    }
+
+    /// Has the timekeeper come when something is due.
+    fn set_alarm(&self, state: &mut State) {
+        if state.deleted || state.resting {
+            return;
+        }
+        let next = state.engine.next_tick().into_iter().chain(self.end_of_lease(state)).min();
+        if let Some(next) = next.filter(|next| *next < state.alarm) {
+            state.alarm = next;
+            self.shared.timekeeper.wake(next, self.me.clone());
+        }
+    }
+
+    /// When the queue has been unused for too long.
+    fn end_of_lease(&self, state: &State) -> Option<u64> {
+        let expires = state.engine.settings().expires?;
+        (state.engine.consumer_count() == 0).then(|| state.unused_since.saturating_add(expires))
+    }
+
+    /// Somebody uses it: its lease begins anew.
+    pub fn touch(&self) {
+        let mut state = self.state.lock();
+        if state.engine.settings().expires.is_some() {
+            state.unused_since = self.shared.clock.now_ms();
+            self.set_alarm(&mut state);
+        }
+    }
+
+    /// The time has come that was asked for: messages leave, or the queue does.
+    pub fn tick(&self) {
+        let (mut wakes, mut leaving) = (Wakes::default(), Leaving::default());
+        let now = self.shared.clock.now_ms();
+        let mut state = self.state.lock();
+        state.alarm = u64::MAX;
+        if state.deleted || state.resting || state.damage.is_some() {
+            return;
+        }
+        if self.end_of_lease(&state).is_some_and(|end| end <= now) {
+            drop(state);
+            if let (Some(postman), Some(me)) = (self.shared.postman.upgrade(), self.me.upgrade()) {
+                postman.expired(&me);
+            }
+            return;
+        }
+        if self.store.as_ref().is_some_and(|store| store.journal.is_congested()) {
+            state.alarm = now + CONGESTED;
+            self.shared.timekeeper.wake(state.alarm, self.me.clone());
+            return;
+        }
+        state.engine.set_now(now);
+        let State { engine, shelf, .. } = &mut *state;
+        engine.tick(AT_A_TIME, |position| shelf.as_ref().is_some_and(|shelf| shelf.is_dead(position)));
+        self.pump(&mut state, &mut wakes, &mut leaving);
+        drop(state);
+        self.tell_journal(leaving, &mut wakes);
+        wakes.run();
+    }
+
+    /// True when a queue is unused for as long as it may be.
+    pub fn is_lease_over(&self) -> bool {
+        let state = self.state.lock();
+        self.end_of_lease(&state).is_some_and(|end| end <= self.shared.clock.now_ms())
+    }
+
+    /// Letters from these positions are in their new queues, and the journal is told with the same entry: `items` gets what
+    /// it has to know of this queue.
+    pub fn note_arrival(&self, positions: impl Iterator<Item = u64>, items: &mut Vec<u8>) {
+        let durable = self.is_durable();
+        let mut acked = Vec::new();
+        let mut state = self.state.lock();
+        if state.deleted {
+            return;
+        }
+        for position in positions {
+            let Some(message) = state.engine.arrived(position) else { continue };
+            let persistent = durable && message.is_persistent();
+            if let Some(shelf) = &mut state.shelf {
+                shelf.settle(position, persistent, Some(message.view().body.len() as u64));
+            }
+            if persistent {
+                acked.push(position);
+            }
+        }
+        drop(state);
+        if !acked.is_empty() {
+            // Never taken back from the commit that is being gathered: what replaces it may be in the next one.
+            ItemWriter(items).ack(self.spec.store_id, super::local::runs(acked).into_iter());
+        }
+    }
+
+    /// A letter could not be delivered and must not be lost: it is tried again at that time.
+    pub fn keep_letter(&self, position: u64, message: Message, at: u64) {
+        let mut state = self.state.lock();
+        if !state.deleted {
+            state.engine.try_again(position, message, at);
+            self.set_alarm(&mut state);
+        }
+    }
+}

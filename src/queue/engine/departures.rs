@@ -1,0 +1,475 @@
+//! Messages that leave by themselves: expired, delayed and due, too many, returned too often; and those that are held back
+//! before they are delivered again.
+//!
+//! Two clocks run. A message with a time of its own stands in `dues`, and leaves from wherever it is when that time comes.
+//! The queue's own TTL needs no list: positions are in the order of time, so only the first message of each priority can
+//! be the next to expire. What leaves either goes somewhere else, a letter, and stays *in transit* until it has arrived; or
+//! it is dropped. What is cold when it leaves is read first ([`Engine::take_unread`]).
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::backlog::{First, Ready, Removed};
+use super::times::Times;
+use super::{Engine, Settled, Settlement, Stall};
+use crate::message::{Incoming, Message, Traits};
+use crate::queue::letter::Reason;
+use crate::queue::settings::{Overflow, RetryOf, Settings};
+
+/// A message that leaves for somewhere else.
+pub struct Departure {
+    pub position: u64,
+    pub message: Message,
+    pub reason: Reason,
+}
+
+struct Transit {
+    /// `None` while it is cold.
+    message: Option<Message>,
+    reason: Reason,
+}
+
+/// What is in force, and what is on its way.
+pub struct Departures {
+    settings: Arc<Settings>,
+    /// Nothing special is in force.
+    is_plain: bool,
+    /// Messages leave when they are due, and are never delivered: the queue of a delayed exchange.
+    delays: bool,
+    now: u64,
+    /// Messages with a time of their own. Some may have left already.
+    dues: Times,
+    held_back: BTreeMap<u64, (Ready, u64)>,
+    /// When those come back.
+    backs: Times,
+    transit: HashMap<u64, Transit>,
+    /// When letters that could not be delivered are to be tried again.
+    retries: Times,
+    letters: Vec<Departure>,
+    /// Those that have to be read first.
+    unread: Vec<u64>,
+    dropped: Vec<(u64, Message)>,
+    /// Until when messages are held back that were cold when the process ended.
+    held_back_cold: BTreeMap<u64, u64>,
+}
+
+impl Default for Departures {
+    fn default() -> Self {
+        Self {
+            settings: Arc::default(),
+            is_plain: true,
+            delays: false,
+            now: 0,
+            dues: Times::default(),
+            held_back: BTreeMap::new(),
+            backs: Times::default(),
+            transit: HashMap::new(),
+            retries: Times::default(),
+            letters: Vec::new(),
+            unread: Vec::new(),
+            dropped: Vec::new(),
+            held_back_cold: BTreeMap::new(),
+        }
+    }
+}
+
+impl Departures {
+    pub(super) fn restore_times(&mut self, times: impl Iterator<Item = (u64, u64)>) {
+        self.dues = Times::of(times);
+    }
+
+    pub(super) fn due_at(&mut self, due: u64, position: u64) {
+        self.dues.push(due, position);
+    }
+
+    #[inline]
+    pub(super) fn refuses_when_full(&self) -> bool {
+        self.settings.overflow != Overflow::DropHead
+    }
+
+    pub(super) fn shows_returns(&self) -> bool {
+        self.settings.shows_delivery_count
+    }
+
+    pub(super) fn has_dead_letters(&self) -> bool {
+        self.settings.dead_letters.is_some()
+    }
+
+    fn has_limits(&self) -> bool {
+        self.settings.max_length.is_some() || self.settings.max_bytes.is_some()
+    }
+
+    fn is_over(&self, count: u64, bytes: u64) -> bool {
+        self.settings.max_length.is_some_and(|most| count > most)
+            || self.settings.max_bytes.is_some_and(|most| bytes > most)
+    }
+
+    /// When a message leaves because of its age.
+    fn end_of(&self, traits: Traits) -> Option<u64> {
+        let own = traits.due.filter(|_| !self.delays).map(std::num::NonZeroU64::get);
+        let of_queue = self.settings.message_ttl.map(|ttl| traits.at.saturating_add(ttl));
+        own.into_iter().chain(of_queue).min()
+    }
+
+    fn has_expired(&self, traits: Traits) -> bool {
+        self.end_of(traits).is_some_and(|end| end <= self.now)
+    }
+
+    pub(super) fn is_leaving(&self, position: u64) -> bool {
+        self.transit.contains_key(&position)
+    }
+
+    pub(super) fn is_here(&self, position: u64) -> bool {
+        self.transit.contains_key(&position) || self.held_back.contains_key(&position)
+    }
+
+    pub(super) fn leaving(&self) -> impl Iterator<Item = (u64, &Message)> {
+        self.transit.iter().filter_map(|(position, transit)| Some((*position, transit.message.as_ref()?)))
+    }
+
+    pub(super) fn held_back(&self) -> impl Iterator<Item = (u64, &Message)> {
+        self.held_back.iter().map(|(position, (entry, _))| (*position, &entry.message))
+    }
+
+    /// The waiting messages are purged.
+    pub(super) fn forget_waiting(&mut self) {
+        self.held_back.clear();
+        self.held_back_cold.clear();
+        self.backs.clear();
+        self.unread.clear();
+        self.transit.retain(|_, transit| transit.message.is_some());
+        self.dues.clear();
+    }
+
+    pub(super) fn close(&mut self) {
+        let (settings, is_plain, delays) = (Arc::clone(&self.settings), self.is_plain, self.delays);
+        *self = Self { settings, is_plain, delays, ..Self::default() };
+    }
+}
+
+impl<C> Engine<C> {
+    /// Messages leave this queue when they are due, and not before.
+    pub fn delaying(mut self) -> Self {
+        self.departures.delays = true;
+        self
+    }
+
+    /// What is in force from now on.
+    pub fn set_settings(&mut self, settings: Arc<Settings>) {
+        self.departures.is_plain = *settings == Settings::default();
+        self.departures.settings = settings;
+    }
+
+    /// False while time and limits mean nothing to this queue.
+    #[inline]
+    pub fn is_special(&self) -> bool {
+        !self.departures.is_plain || !self.departures.dues.is_empty()
+    }
+
+    pub fn settings(&self) -> &Arc<Settings> {
+        &self.departures.settings
+    }
+
+    /// The time, in milliseconds since 1970.
+    #[inline]
+    pub fn set_now(&mut self, now: u64) {
+        self.departures.now = now;
+    }
+
+    /// Messages that are held back.
+    pub fn held_back_count(&self) -> usize {
+        self.departures.held_back.len()
+    }
+
+    /// Until when messages are held back, by position.
+    pub fn held_back_until(&self) -> impl Iterator<Item = (u64, u64)> {
+        let cold = self.departures.held_back_cold.iter().map(|(position, until)| (*position, *until));
+        self.departures.held_back.iter().map(|(position, (_, until))| (*position, *until)).chain(cold)
+    }
+
+    /// Messages on their way out.
+    pub fn leaving_count(&self) -> usize {
+        self.departures.transit.len()
+    }
+
+    /// Those that are due next, at most so many: time and position. Some may have left already.
+    pub fn earliest_due(&self, most: usize) -> Vec<(u64, u64)> {
+        self.departures.dues.earliest(most)
+    }
+
+    /// Messages that leave for somewhere else. Each is in transit until [`Engine::arrived`] or [`Engine::try_again`].
+    pub fn take_letters(&mut self) -> Vec<Departure> {
+        std::mem::take(&mut self.departures.letters)
+    }
+
+    /// Positions of cold messages that leave: to be read, and given to [`Engine::take_unread_up`].
+    pub fn take_unread(&mut self, most: usize) -> Vec<u64> {
+        let unread = &mut self.departures.unread;
+        let rest = unread.split_off(most.min(unread.len()));
+        std::mem::replace(unread, rest)
+    }
+
+    /// One of those could not be read: it is wanted again.
+    pub fn leave_unread(&mut self, position: u64) {
+        self.departures.unread.push(position);
+    }
+
+    pub fn has_unread(&self) -> bool {
+        !self.departures.unread.is_empty()
+    }
+
+    /// Messages that are gone.
+    pub fn take_dropped(&mut self) -> Vec<(u64, Message)> {
+        std::mem::take(&mut self.departures.dropped)
+    }
+
+    /// True when somebody has to take letters or drops.
+    #[inline]
+    pub fn has_departures(&self) -> bool {
+        let Departures { letters, dropped, unread, .. } = &self.departures;
+        !letters.is_empty() || !dropped.is_empty() || !unread.is_empty()
+    }
+
+    /// A letter is where it should be; gives back the message.
+    pub fn arrived(&mut self, position: u64) -> Option<Message> {
+        self.returns.remove(&position);
+        self.departures.transit.remove(&position)?.message
+    }
+
+    /// A letter could not be delivered: it is tried again at that time.
+    pub fn try_again(&mut self, position: u64, message: Message, at: u64) {
+        if let Some(transit) = self.departures.transit.get_mut(&position) {
+            transit.message = Some(message);
+            self.departures.retries.push(at, position);
+        }
+    }
+
+    /// A cold message that leaves has been read.
+    pub fn take_unread_up(&mut self, position: u64, message: Message) {
+        if let Some(transit) = self.departures.transit.remove(&position) {
+            self.depart(position, Some(message), transit.reason);
+        }
+    }
+
+    /// A message leaves.
+    pub(super) fn depart(&mut self, position: u64, message: Option<Message>, reason: Reason) {
+        let departures = &mut self.departures;
+        let goes_on = reason == Reason::Due || departures.has_dead_letters();
+        match message {
+            None => {
+                departures.transit.insert(position, Transit { message: None, reason });
+                departures.unread.push(position);
+            }
+            Some(message) if goes_on => {
+                departures.transit.insert(position, Transit { message: Some(message.clone()), reason });
+                departures.letters.push(Departure { position, message, reason });
+            }
+            Some(message) => {
+                departures.dropped.push((position, message));
+                self.returns.remove(&position);
+            }
+        }
+    }
+
+    /// A message comes back from its consumer.
+    pub(super) fn give_back(&mut self, position: u64, message: Message, how: Settlement) -> Settled {
+        let count = self.returns.entry(position).or_default();
+        *count = count.saturating_add(1);
+        let count = *count;
+        let departures = &self.departures;
+        if departures.settings.delivery_limit.is_some_and(|most| count > most) {
+            self.depart(position, Some(message), Reason::DeliveryLimit);
+            return Settled::Leaves;
+        }
+        if departures.has_expired(message.traits()) {
+            self.depart(position, Some(message), Reason::Expired);
+            return Settled::Leaves;
+        }
+        let until = self.held_back_time(count, how);
+        let entry = Ready { message: message.clone(), position, redelivered: true };
+        match until {
+            Some(until) => self.hold_back(entry, until),
+            None => self.wait_again(entry),
+        }
+        Settled::Returned { message, count, until }
+    }
+
+    fn held_back_time(&self, count: u32, how: Settlement) -> Option<u64> {
+        let retry = self.departures.settings.retry.as_ref()?;
+        let applies = match retry.of {
+            RetryOf::All => true,
+            RetryOf::Failed => how == Settlement::Fail,
+            RetryOf::Returned => how == Settlement::Requeue,
+        };
+        let delay = retry.delay(count);
+        (applies && delay > 0).then(|| self.departures.now.saturating_add(delay))
+    }
+
+    fn hold_back(&mut self, entry: Ready, until: u64) {
+        self.departures.backs.push(until, entry.position);
+        self.departures.held_back.insert(entry.position, (entry, until));
+    }
+
+    /// A message that was out of sight waits again.
+    fn wait_again(&mut self, entry: Ready) {
+        if let Some(due) = entry.message.traits().due {
+            // Its entry may have come and gone meanwhile.
+            self.departures.dues.push(due.get(), entry.position);
+        }
+        self.backlog.put_back(entry);
+    }
+
+    /// Messages that were held back when the process ended: those in memory are again, others when they are read.
+    pub(super) fn hold_back_again(&mut self, held_back: BTreeMap<u64, u64>) {
+        self.departures.held_back_cold = held_back;
+        self.hold_back_loaded(0..u64::MAX);
+    }
+
+    /// Holds messages back that have been read and whose time has not come.
+    pub(super) fn hold_back_loaded(&mut self, range: Range<u64>) {
+        let positions: Vec<u64> = self.departures.held_back_cold.range(range).map(|(position, _)| *position).collect();
+        for position in positions {
+            // A cold one stays as it is.
+            if let Removed::Held(entry) = self.backlog.remove_loaded(position) {
+                let until = self.departures.held_back_cold.remove(&position).unwrap_or(0);
+                self.hold_back(Ready { redelivered: true, ..entry }, until);
+            }
+        }
+    }
+
+    /// True when one more message would be too many.
+    pub(super) fn is_full_for(&self, incoming: &Incoming<'_>) -> bool {
+        let bytes = self.backlog.bytes().saturating_add(incoming.view().body.len() as u64);
+        self.departures.is_over(self.backlog.count() as u64 + 1, bytes)
+    }
+
+    /// Lets the first messages go while there are too many. What has to be known of them may have to be read first.
+    #[inline]
+    pub(super) fn enforce_limits(&mut self) -> Option<Stall> {
+        if !self.departures.has_limits() {
+            return None;
+        }
+        while self.departures.is_over(self.backlog.count() as u64, self.backlog.bytes()) {
+            if self.backlog.is_empty() {
+                return None;
+            }
+            // What has expired goes first, and may have to be read.
+            if self.departures.settings.message_ttl.is_some() && !self.backlog.heads().1 {
+                return Some(Stall::Cold);
+            }
+            match self.backlog.first() {
+                Some(First { message: Some(_), .. }) => {
+                    let Ready { position, message, .. } = self.backlog.take_first()?;
+                    self.depart(position, Some(message), Reason::MaxLen);
+                }
+                _ => return Some(Stall::Cold),
+            }
+        }
+        None
+    }
+
+    /// Lets the first message go if it has expired. Nothing of a delayed exchange is delivered at all.
+    #[inline]
+    pub(super) fn drop_expired_first(&mut self) -> bool {
+        if self.departures.settings.message_ttl.is_none() && self.departures.dues.is_empty() {
+            return false;
+        }
+        let Some(First { message: Some(message), .. }) = self.backlog.first() else { return false };
+        if !self.departures.has_expired(message.traits()) {
+            return false;
+        }
+        let Some(Ready { position, message, .. }) = self.backlog.take_first() else { return false };
+        self.depart(position, Some(message), Reason::Expired);
+        true
+    }
+
+    /// Does what the time brings, for at most so many messages. `is_dead` says of a position on disk that it was settled.
+    /// True when there is more to do at once.
+    pub fn tick(&mut self, most: usize, is_dead: impl Fn(u64) -> bool) -> bool {
+        let now = self.departures.now;
+        let mut left = most;
+        while left > 0
+            && let Some(position) = self.departures.backs.pop_due(now)
+        {
+            if let Some((entry, _)) = self.departures.held_back.remove(&position) {
+                self.wait_again(entry);
+                left -= 1;
+            }
+        }
+        let reason = if self.departures.delays { Reason::Due } else { Reason::Expired };
+        while left > 0
+            && let Some(position) = self.departures.dues.pop_due(now)
+        {
+            if self.is_elsewhere(position) {
+                continue;
+            }
+            match self.backlog.remove(position, &is_dead) {
+                Removed::Held(entry) => self.depart(position, Some(entry.message), reason),
+                Removed::Cold => self.depart(position, None, reason),
+                Removed::NotHere => continue,
+            }
+            left -= 1;
+        }
+        while left > 0 && self.expire_heads(&is_dead) {
+            left -= 1;
+        }
+        while left > 0
+            && let Some(position) = self.departures.retries.pop_due(now)
+        {
+            if let Some(Transit { message: Some(message), reason }) = self.departures.transit.get(&position) {
+                let (message, reason) = (message.clone(), *reason);
+                self.departures.letters.push(Departure { position, message, reason });
+                left -= 1;
+            }
+        }
+        let living = self.backlog.count() + self.unacked.len();
+        let (unacked, departures, backlog) = (&self.unacked, &mut self.departures, &self.backlog);
+        if !backlog.has_cold() {
+            let counts = |position: u64| unacked.contains_key(&position) || backlog.has(position);
+            departures.dues.prune(living, counts);
+        }
+        left == 0
+    }
+
+    /// Lets go of messages that are first of their priority and older than the queue's TTL.
+    fn expire_heads(&mut self, is_dead: impl Fn(u64) -> bool) -> bool {
+        if self.departures.settings.message_ttl.is_none() {
+            return false;
+        }
+        let expired =
+            |(position, message): &(u64, &Message)| self.departures.has_expired(message.traits()).then_some(*position);
+        let Some(position) = self.backlog.heads().0.iter().find_map(expired) else { return false };
+        if let Removed::Held(entry) = self.backlog.remove(position, is_dead) {
+            self.depart(position, Some(entry.message), Reason::Expired);
+        }
+        true
+    }
+
+    /// True when [`Engine::tick`] has something to do now.
+    pub fn is_due(&self) -> bool {
+        self.next_tick().is_some_and(|next| next <= self.departures.now)
+    }
+
+    /// When [`Engine::tick`] has something to do next, in milliseconds since 1970.
+    pub fn next_tick(&self) -> Option<u64> {
+        let departures = &self.departures;
+        let own = [departures.dues.next(), departures.backs.next(), departures.retries.next()];
+        let of_queue = departures.settings.message_ttl.and_then(|ttl| {
+            let (heads, _) = self.backlog.heads();
+            heads.iter().map(|(_, message)| message.traits().at.saturating_add(ttl)).min()
+        });
+        own.into_iter().chain([of_queue]).flatten().min()
+    }
+
+    /// True when the first messages have to be looked at, because of their age or their number, and are cold.
+    pub fn needs_first(&self) -> bool {
+        let departures = &self.departures;
+        let has_ttl = departures.settings.message_ttl.is_some() && !self.backlog.heads().1;
+        let is_over = || departures.is_over(self.backlog.count() as u64, self.backlog.bytes());
+        has_ttl || (departures.has_limits() && is_over() && !self.backlog.is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,94 @@
+//! When something is due at which position, the earliest first. Sixteen bytes for each entry, and no search.
+//!
+//! Entries are not taken out when their message leaves in another way: whoever pops one looks whether it still counts. So
+//! that they do not pile up, [`Times::prune`] throws out those that do not, once they may be most of all.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+/// Below this, nothing is pruned.
+const FEW: usize = 4096;
+
+/// Times, in milliseconds since 1970, of positions.
+#[derive(Debug, Default)]
+pub struct Times {
+    heap: BinaryHeap<Reverse<(u64, u64)>>,
+}
+
+impl Times {
+    /// All at once, which is quicker than one by one.
+    pub fn of(entries: impl Iterator<Item = (u64, u64)>) -> Self {
+        let entries: Vec<_> = entries.map(Reverse).collect();
+        Self { heap: entries.into() }
+    }
+
+    pub fn push(&mut self, at: u64, position: u64) {
+        self.heap.push(Reverse((at, position)));
+    }
+
+    /// The earliest time.
+    #[inline]
+    pub fn next(&self) -> Option<u64> {
+        self.heap.peek().map(|Reverse((at, _))| *at)
+    }
+
+    /// The position of the earliest entry, if its time has come.
+    pub fn pop_due(&mut self, now: u64) -> Option<u64> {
+        self.heap.peek().filter(|Reverse((at, _))| *at <= now)?;
+        self.heap.pop().map(|Reverse((_, position))| position)
+    }
+
+    /// The earliest entries, at most so many: time and position, in order.
+    pub fn earliest(&self, most: usize) -> Vec<(u64, u64)> {
+        let mut all: Vec<_> = self.heap.iter().map(|Reverse(entry)| *entry).collect();
+        if all.len() > most && most > 0 {
+            all.select_nth_unstable(most - 1);
+        }
+        all.truncate(most);
+        all.sort_unstable();
+        all
+    }
+
+    pub fn len(&self) -> usize {
+        self.heap.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.heap.is_empty()
+    }
+
+    /// Throws out what does not count any more, if at most `living` of all entries do.
+    pub fn prune(&mut self, living: usize, counts: impl Fn(u64) -> bool) {
+        if self.heap.len() > FEW && self.heap.len() / 2 > living {
+            self.heap.retain(|Reverse((_, position))| counts(*position));
+        }
+    }
+
+    pub fn clear(&mut self) {
+        self.heap = BinaryHeap::new();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_earliest_comes_first_and_only_when_it_is_due() {
+        let mut times = Times::of([(5, 1), (3, 2), (9, 3)].into_iter());
+        times.push(4, 4);
+        assert_eq!(times.next(), Some(3));
+        assert_eq!(times.earliest(2), [(3, 2), (4, 4)]);
+        assert_eq!((times.pop_due(4), times.pop_due(4), times.pop_due(4)), (Some(2), Some(4), None));
+        assert_eq!(times.len(), 2);
+    }
+
+    #[test]
+    fn what_does_not_count_is_thrown_out_once_it_is_most() {
+        let mut times = Times::of((0..10_000).map(|n| (n, n)));
+        times.prune(6000, |_| false);
+        assert_eq!(times.len(), 10_000);
+        times.prune(100, |position| position < 100);
+        assert_eq!(times.len(), 100);
+    }
+}

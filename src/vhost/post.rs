@@ -1,0 +1,187 @@
+//! Letters: messages that move from one queue to others, by way of an exchange.
+//!
+//! Queues hand over what leaves them ([`Letter`]); here each gets its new headers and is routed as a publish would be, and
+//! the journal gets one entry for all: the messages in their new queues, and their acks in the old ones. Either both are on
+//! disk after a crash or neither. What has no route is dropped, unless its queue keeps its letters until they are safe.
+
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock, Weak};
+
+use super::broker::Broker;
+use super::command::{Command, DeleteQueue};
+use super::topology::{Exchange, Vhost};
+use crate::exchange::RouteInput;
+use crate::frames::Properties;
+use crate::frames::method::split_route;
+use crate::message::death::{self, Death};
+use crate::message::{Incoming, Message, Traits, delay, headers};
+use crate::queue::entries::Entries;
+use crate::queue::letter::{Letter, Postman, Reason};
+use crate::queue::{Queue, Wakes};
+
+/// How long a letter waits that must not be lost and could not be delivered, in milliseconds.
+const TRY_AGAIN: u64 = 1000;
+
+/// Routes letters for the queues of a node.
+#[derive(Default)]
+pub struct Post {
+    /// Set once everything that letters may need is there. Before, and after its end, they stay where they are.
+    broker: OnceLock<Weak<Broker>>,
+}
+
+/// Messages of one queue that have arrived elsewhere.
+type Arrivals = HashMap<u64, (Arc<Queue>, Vec<u64>)>;
+
+/// A message with its new headers, and where it goes.
+struct Forwarded {
+    message: Message,
+    targets: Vec<Arc<Queue>>,
+    /// Exchanges on the way that remember messages.
+    followers: Vec<Arc<Exchange>>,
+}
+
+impl Post {
+    /// Opens for letters.
+    pub fn open(&self, broker: &Arc<Broker>) {
+        // A second call would say the same.
+        let _ = self.broker.set(Arc::downgrade(broker));
+    }
+
+    fn broker(&self) -> Option<Arc<Broker>> {
+        self.broker.get()?.upgrade()
+    }
+}
+
+impl Postman for Post {
+    fn deliver(&self, letters: Vec<Letter>) {
+        let Some(broker) = self.broker() else { return };
+        let mut letters = letters;
+        // A letter may make others: its new queue is full, or it expires there at once.
+        while !letters.is_empty() {
+            let mut wakes = Wakes::default();
+            deliver(&broker, letters, &mut wakes);
+            letters = wakes.take_letters();
+            wakes.run();
+        }
+    }
+
+    fn expired(&self, queue: &Arc<Queue>) {
+        let Some(broker) = self.broker() else { return };
+        let delete = DeleteQueue {
+            vhost: queue.spec.vhost.to_string(),
+            name: queue.spec.name.to_string(),
+            connection: queue.spec.exclusive_owner,
+            only: Some(queue.id),
+            if_expired: true,
+            ..DeleteQueue::default()
+        };
+        match broker.apply(Command::DeleteQueue(delete)) {
+            Ok(_) => {
+                let (name, vhost) = (&queue.spec.name, &queue.spec.vhost);
+                tracing::info!(target: "leveret::queue", "queue '{name}' in vhost '{vhost}' was not used for its x-expires: deleted");
+            }
+            Err(error) => {
+                tracing::error!(target: "leveret::queue", "an expired queue cannot be deleted: {}", error.text);
+            }
+        }
+    }
+}
+
+fn deliver(broker: &Broker, letters: Vec<Letter>, wakes: &mut Wakes) {
+    let now = broker.clock.now_ms();
+    let mut entries = Entries::default();
+    let mut arrivals = Arrivals::default();
+    let mut vhost: Option<Arc<Vhost>> = None;
+    for letter in letters {
+        if vhost.as_ref().is_none_or(|vhost| vhost.name != letter.from.spec.vhost) {
+            vhost = broker.vhost(&letter.from.spec.vhost);
+        }
+        let forwarded = vhost.as_ref().and_then(|vhost| forward(broker, vhost, &letter, now));
+        let has_arrived = forwarded.is_some_and(|forwarded| put(forwarded, &mut entries, wakes));
+        let Some(position) = letter.position else { continue };
+        let must_arrive = letter.settings.dead_letters.as_ref().is_some_and(|to| to.at_least_once);
+        if has_arrived || !must_arrive || letter.reason == Reason::Due {
+            let queue = || (Arc::clone(&letter.from), Vec::new());
+            arrivals.entry(letter.from.id).or_insert_with(queue).1.push(position);
+        } else {
+            letter.from.keep_letter(position, letter.message, now + TRY_AGAIN);
+        }
+    }
+    for (queue, positions) in arrivals.into_values() {
+        queue.note_arrival(positions.into_iter(), entries.items());
+    }
+    if let Some(store) = &broker.store {
+        entries.append(&store.journal, None, wakes);
+    }
+}
+
+/// Puts a message into its queues; true when all of them have it.
+fn put(forwarded: Forwarded, entries: &mut Entries, wakes: &mut Wakes) -> bool {
+    let Forwarded { message, targets, followers } = forwarded;
+    let mut run = [Incoming::Held(message)];
+    let mut all = !targets.is_empty();
+    entries.begin();
+    for queue in targets {
+        match queue.publish(run.iter_mut(), wakes) {
+            Ok(landed) => {
+                all &= landed.refused.is_empty();
+                entries.landed(queue.spec.store_id, landed);
+            }
+            Err(_damaged) => all = false,
+        }
+    }
+    entries.end(&mut run);
+    for follower in followers {
+        run.iter_mut().for_each(|message| follower.recall().settle(message, all));
+    }
+    all
+}
+
+fn forward(broker: &Broker, vhost: &Vhost, letter: &Letter, now: u64) -> Option<Forwarded> {
+    match letter.reason {
+        Reason::Due => due(broker, vhost, letter, now),
+        _ => dead(broker, vhost, letter, now),
+    }
+}
+
+/// A delayed message whose time has come: as it would have been routed without a delay.
+fn due(broker: &Broker, vhost: &Vhost, letter: &Letter, now: u64) -> Option<Forwarded> {
+    let exchange = vhost.exchange(letter.from.spec.delays_for.as_deref()?)?;
+    let view = letter.message.view();
+    let found = Properties::parse(view.properties).ok()?;
+    let found_headers = found.headers.unwrap_or_default();
+    let (_, key) = split_route(view.route);
+    let mut keys = vec![key];
+    for name in [&b"CC"[..], b"BCC"] {
+        keys.extend(headers::routing_keys(found_headers, name).unwrap_or_default().into_iter().map(str::as_bytes));
+    }
+    let routed = vhost.route(Some(&exchange), &RouteInput { keys: &keys, properties: &found, now });
+    let properties = headers::without(&delay::delivered(view.properties), b"BCC");
+    let after = found.expiration.and_then(|text| std::str::from_utf8(text).ok()?.parse::<u64>().ok());
+    let due = after.and_then(|ms| std::num::NonZeroU64::new(now.saturating_add(ms)));
+    let traits = Traits { at: now, due, ..letter.message.traits() };
+    let message = Message::from_parts(view.route, &properties, view.body.to_vec(), traits, broker.memory);
+    Some(Forwarded { message, targets: routed.queues, followers: routed.followers })
+}
+
+fn dead(broker: &Broker, vhost: &Vhost, letter: &Letter, now: u64) -> Option<Forwarded> {
+    let to = letter.settings.dead_letters.as_ref()?;
+    let view = letter.message.view();
+    let death = Death { queue: &letter.from.spec.name, reason: letter.reason.name(), at: now };
+    let dead = death::letter(view, &death, &to.exchange, to.key.as_deref());
+    let exchange = if to.exchange.is_empty() { None } else { Some(vhost.exchange(&to.exchange)?) };
+    let properties = Properties::parse(&dead.properties).ok()?;
+    let routed = vhost.route(exchange.as_ref(), &RouteInput { keys: &dead.keys, properties: &properties, now });
+    let mut targets = routed.queues;
+    targets.retain(|queue| !death::is_cycle(&dead.properties, &queue.spec.name));
+    let mut traits = Traits { at: now, due: None, ..letter.message.traits() };
+    // A delayed exchange delays dead letters, too.
+    if let Some(waiting) = exchange.as_ref().and_then(|exchange| exchange.delays.as_ref()) {
+        traits.due = delay::due(properties.headers.unwrap_or_default(), now);
+        if traits.due.is_some() {
+            targets = vec![Arc::clone(waiting)];
+        }
+    }
+    let message = Message::from_parts(&dead.route, &dead.properties, view.body.to_vec(), traits, broker.memory);
+    Some(Forwarded { message, targets, followers: routed.followers })
+}
