@@ -39,6 +39,8 @@ pub struct Traits {
     /// The `priority` property; 0 when there is none.
     pub priority: u8,
     pub persistent: bool,
+    /// It has a header that consumers do not see: BCC, which counts until the message is dead.
+    pub hidden: bool,
 }
 
 impl Traits {
@@ -60,11 +62,13 @@ pub struct Layout {
 }
 
 /// The parts of a message in place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MessageView<'a> {
     pub route: &'a [u8],
     pub properties: &'a [u8],
     pub body: &'a [u8],
+    /// As in [`Traits`].
+    pub hidden: bool,
 }
 
 fn part(bytes: &[u8], range: &Range<u32>) -> Range<usize> {
@@ -77,7 +81,8 @@ impl Layout {
     #[inline]
     fn view<'a>(&self, bytes: &'a [u8]) -> MessageView<'a> {
         let get = |r: &Range<u32>| bytes.get(part(bytes, r)).unwrap_or_default();
-        MessageView { route: get(&self.route), properties: get(&self.properties), body: get(&self.body) }
+        let hidden = self.traits.hidden;
+        MessageView { route: get(&self.route), properties: get(&self.properties), body: get(&self.body), hidden }
     }
 }
 
@@ -273,7 +278,7 @@ mod tests {
     #[test]
     fn memory_is_charged_once_and_given_back_with_the_last_clone() {
         let account = MemoryAccount::new(u64::MAX);
-        let view = MessageView { route: b"\x01e\x01k", properties: &[0, 0], body: b"body" };
+        let view = MessageView { route: b"\x01e\x01k", properties: &[0, 0], body: b"body", hidden: false };
         let one = Message::from_parts(view.route, view.properties, view.body.to_vec(), Traits::default(), account);
         let two = one.clone();
         assert_eq!(two.view(), view);

@@ -39,9 +39,10 @@ impl Content<'_> {
         match self {
             Self::InPlace { bytes, layout } => {
                 let get = |r: &Range<u32>| bytes.get(r.start as usize..r.end as usize).unwrap_or_default();
-                MessageView { route: get(&layout.route), properties: get(&layout.properties), body: get(&layout.body) }
+                let (route, properties, body) = (get(&layout.route), get(&layout.properties), get(&layout.body));
+                MessageView { route, properties, body, hidden: false }
             }
-            Self::Assembled { route, properties, body } => MessageView { route, properties, body },
+            Self::Assembled { route, properties, body } => MessageView { route, properties, body, hidden: false },
         }
     }
 }

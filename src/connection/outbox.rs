@@ -415,8 +415,9 @@ impl Outbox {
             let slot = out.get_slot(queue);
             out.note(got.position, slot, at, false);
         }
-        let counted = counted(got.message.view().properties, got.returned);
-        let view = with_properties(got.message.view(), counted.as_deref());
+        let view = got.message.view();
+        let shown = shown(view, got.returned);
+        let view = with_properties(view, shown.as_deref());
         let left = u32::try_from(got.left).unwrap_or(u32::MAX);
         write::get_ok(writing.buffer(), channel, tag, got.redelivered, view.route, left);
         writing.content(channel, view, Some(&got.message));
@@ -424,6 +425,8 @@ impl Outbox {
 
     /// Writes an unroutable message back to its publisher.
     pub fn returned(&self, channel: u16, refusal_code: u16, text: &str, view: MessageView<'_>) {
+        let shown = shown(view, None);
+        let view = with_properties(view, shown.as_deref());
         let mut writing = self.lock();
         write::returned(writing.buffer(), channel, refusal_code, text, view.route);
         writing.content(channel, view, None);
@@ -446,10 +449,13 @@ impl Outbox {
     }
 }
 
-/// The properties with the number of times that a message has been returned, where the consumer is to be told.
+/// The properties as a client gets them, where those are not the message's own: without BCC, and with the number of
+/// times that the message has been returned, if the consumer is to be told.
 #[inline]
-fn counted(properties: &[u8], returned: Option<u32>) -> Option<Vec<u8>> {
-    returned.map(|n| headers::with_delivery_count(properties, n))
+fn shown(view: MessageView<'_>, returned: Option<u32>) -> Option<Vec<u8>> {
+    let visible = view.hidden.then(|| headers::without(view.properties, b"BCC"));
+    let Some(n) = returned else { return visible };
+    Some(headers::with_delivery_count(visible.as_deref().unwrap_or(view.properties), n))
 }
 
 #[inline]
@@ -483,8 +489,8 @@ impl Outlet for Outbox {
             out.note(delivery.position, to.slot, self.clock.load(Ordering::Relaxed), true);
         }
         let before = inner.queued;
-        let counted = counted(delivery.message.properties, delivery.returned);
-        let view = with_properties(delivery.message, counted.as_deref());
+        let shown = shown(delivery.message, delivery.returned);
+        let view = with_properties(delivery.message, shown.as_deref());
         if view.body.len() >= LARGE_BODY {
             write::deliver(&mut inner.buffer, to.channel, &to.tag, tag, delivery.redelivered, view.route);
             inner.content(to.channel, view, delivery.held);
@@ -535,6 +541,8 @@ impl Outlet for Outbox {
     }
 
     fn deliver_reply(&self, channel: u16, consumer_tag: &[u8], message: MessageView<'_>) -> bool {
+        let shown = shown(message, None);
+        let message = with_properties(message, shown.as_deref());
         let mut writing = self.lock();
         // Replies are sent at most once: a requester that does not read loses them, and not the node its memory.
         if writing.closed || writing.queued + writing.in_flight >= READ_LIMIT {

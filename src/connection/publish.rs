@@ -220,11 +220,13 @@ struct Resolved {
     properties: Option<Vec<u8>>,
     followers: Vec<Arc<Exchange>>,
     delay: Option<Delay>,
+    /// See [`Traits`].
+    hidden: bool,
 }
 
 impl Resolved {
     fn plain(route: Route) -> Self {
-        Self { route, reply: None, properties: None, followers: Vec::new(), delay: None }
+        Self { route, reply: None, properties: None, followers: Vec::new(), delay: None, hidden: false }
     }
 }
 
@@ -277,10 +279,12 @@ impl Session {
         } else {
             self.careful_route(number, view, &properties)
         };
-        let Resolved { route, reply, properties, followers, delay } = resolved.map_err(Unroutable::into_failure)?;
+        let Resolved { route, reply, properties, followers, delay, hidden } =
+            resolved.map_err(Unroutable::into_failure)?;
         let has_route = delay.map_or(!route.is_empty() || reply.is_some(), |delay| delay.is_routable);
         let is_returned = publication.mandatory && !has_route;
-        let traits = delay.map_or(traits, |delay| Traits { due: Some(delay.due), ..traits });
+        let due = delay.map_or(traits.due, |delay| Some(delay.due));
+        let traits = Traits { due, hidden, ..traits };
         let mut incoming = match properties {
             Some(properties) => {
                 let body = view.body.to_vec();
@@ -454,12 +458,9 @@ impl Session {
         self.check_user_id(properties.user_id)?;
         let reply = if exchange.is_empty() { keys.iter().find_map(|key| self.reply_address(key)) } else { None };
         let (routed, delay) = self.checked_route(exchange, &keys, properties, false)?;
-        // One that is delayed is routed by it later.
-        if delay.is_none() && table::find(headers, b"BCC").is_some() {
-            let properties = rewritten.as_deref().unwrap_or(view.properties);
-            rewritten = Some(headers::without(properties, b"BCC"));
-        }
-        Ok(Resolved { route: routed.queues.into(), reply, properties: rewritten, followers: routed.followers, delay })
+        let hidden = table::find(headers, b"BCC").is_some();
+        let Routed { queues, followers, .. } = routed;
+        Ok(Resolved { route: queues.into(), reply, properties: rewritten, followers, delay, hidden })
     }
 
     fn check_user_id(&self, user_id: Option<&[u8]>) -> Result<(), Refusal> {
@@ -618,6 +619,7 @@ fn traits_of(properties: &Properties<'_>, now: u64) -> Traits {
         due: after.and_then(|ms| NonZeroU64::new(now.saturating_add(ms))),
         priority: properties.priority.unwrap_or(0),
         persistent: properties.is_persistent(),
+        hidden: false,
     }
 }
 

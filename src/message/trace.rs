@@ -137,7 +137,8 @@ mod tests {
     #[test]
     fn e117_a_publish_is_told_with_all_that_rabbitmq_tells() {
         let properties = list();
-        let message = MessageView { route: b"\x01e\x01k", properties: &properties, body: b"" };
+        let message =
+            MessageView { route: b"\x01e\x01k", properties: &properties, body: b"", ..MessageView::default() };
         let entry = entry(message, Event::Publish { routed: &["q1", "q2"] }, &ORIGIN).unwrap();
         assert_eq!(entry.key, b"publish.e");
         let shown = table(&[
@@ -163,7 +164,7 @@ mod tests {
 
     #[test]
     fn e117_a_delivery_names_its_queue() {
-        let message = MessageView { route: b"\0\x01q", properties: &[0, 0], body: b"" };
+        let message = MessageView { route: b"\0\x01q", properties: &[0, 0], body: b"", ..MessageView::default() };
         let entry = entry(message, Event::Deliver { queue: "q", redelivered: true }, &ORIGIN).unwrap();
         assert_eq!(entry.key, b"deliver.q");
         let headers = headers_of(&entry);
@@ -175,14 +176,19 @@ mod tests {
 
     #[test]
     fn e117_what_is_told_is_not_told_again() {
-        let message = MessageView { route: b"\x12amq.rabbitmq.trace\x09publish.e", properties: &[0, 0], body: b"" };
+        let message = MessageView {
+            route: b"\x12amq.rabbitmq.trace\x09publish.e",
+            properties: &[0, 0],
+            body: b"",
+            ..MessageView::default()
+        };
         assert_eq!(entry(message, Event::Deliver { queue: "q", redelivered: false }, &ORIGIN), None);
     }
 
     proptest! {
         #[test]
         fn any_bytes_are_told_without_harm(properties in any::<Vec<u8>>(), route in any::<Vec<u8>>()) {
-            let message = MessageView { route: &route, properties: &properties, body: b"" };
+            let message = MessageView { route: &route, properties: &properties, body: b"", ..MessageView::default() };
             let entry = entry(message, Event::Publish { routed: &[] }, &ORIGIN).unwrap();
             prop_assert!(Properties::parse(&entry.properties).is_ok());
         }

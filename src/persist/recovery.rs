@@ -337,7 +337,7 @@ mod tests {
     }
 
     fn publish(writer: &mut ItemWriter<'_>, first: u64, count: u64) {
-        let traits = Traits { due: NonZeroU64::new(99), priority: 3, ..Traits::plain(0, true) };
+        let traits = Traits { due: NonZeroU64::new(99), priority: 3, hidden: true, ..Traits::plain(0, true) };
         writer.route(1234, std::iter::once((7, first)));
         (0..count).for_each(|offset| {
             writer.message(offset, false, traits, Parts { route: &[0, 0], properties: &[0, 0], body: b"body" });
@@ -351,7 +351,7 @@ mod tests {
     #[test]
     fn messages_keep_their_traits() {
         let found = recover(None, |writer| publish(writer, 5, 1));
-        let traits = Traits { at: 1234, due: NonZeroU64::new(99), priority: 3, persistent: true };
+        let traits = Traits { at: 1234, due: NonZeroU64::new(99), priority: 3, persistent: true, hidden: true };
         assert_eq!(found.messages.iter().map(|(p, m)| (*p, m.traits())).collect::<Vec<_>>(), [(5, traits)]);
     }
 

@@ -6,9 +6,10 @@
 //!  8 format u32 (2)                        4 CRC32C u32 of the length and of what follows
 //! 12 number of the segment u32             8 position u64
 //! 16 store u64                            16 flags u8: 1 transient, gone after a restart; 2 due; 4 priority;
-//! 24 queue u64                               8 time; 16 persistent, in a queue that is not durable
-//! 32 CRC32C u32 of bytes 0 to 32          17 length of the route u16
-//! 36 zeros                                19 length of the properties u32
+//! 24 queue u64                               8 time; 16 persistent, in a queue that is not durable; 32 hidden:
+//! 32 CRC32C u32 of bytes 0 to 32             it has a header BCC
+//! 36 zeros                                17 length of the route u16
+//!                                         19 length of the properties u32
 //!                                         23 with their flags: when it was published u64, when it is due u64, priority u8
 //!                                            route, properties, body
 //! ```
@@ -45,6 +46,7 @@ const DUE: u8 = 2;
 const PRIORITY: u8 = 4;
 const AT: u8 = 8;
 const PERSISTENT: u8 = 16;
+const HIDDEN: u8 = 32;
 
 /// Names a segment of a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -178,6 +180,7 @@ fn flags(transient: bool, traits: Traits) -> u8 {
         | flag(PRIORITY, traits.priority > 0)
         | flag(AT, traits.at > 0)
         | flag(PERSISTENT, transient && traits.persistent)
+        | flag(HIDDEN, traits.hidden)
 }
 
 /// A record, in place.
@@ -233,14 +236,15 @@ fn parse(payload: &[u8]) -> Option<Record<'_>> {
     let mut cursor = Cursor(payload);
     let position = cursor.u64()?;
     let flags = cursor.u8()?;
-    (flags & !(TRANSIENT | DUE | PRIORITY | AT | PERSISTENT) == 0).then_some(())?;
+    (flags & !(TRANSIENT | DUE | PRIORITY | AT | PERSISTENT | HIDDEN) == 0).then_some(())?;
     let transient = flags & TRANSIENT != 0;
     let route = usize::from(u16::from_le_bytes(*cursor.bytes(2)?.first_chunk()?));
     let properties = usize::try_from(cursor.u32()?).ok()?;
     let at = if flags & AT != 0 { cursor.u64()? } else { 0 };
     let due = if flags & DUE != 0 { Some(NonZeroU64::new(cursor.u64()?)?) } else { None };
     let priority = if flags & PRIORITY != 0 { cursor.u8()? } else { 0 };
-    let traits = Traits { at, due, priority, persistent: !transient || flags & PERSISTENT != 0 };
+    let persistent = !transient || flags & PERSISTENT != 0;
+    let traits = Traits { at, due, priority, persistent, hidden: flags & HIDDEN != 0 };
     let content = cursor.0;
     let parts = Parts { route: cursor.bytes(route)?, properties: cursor.bytes(properties)?, body: cursor.0 };
     Some(Record { position, transient, traits, parts, content, length: RECORD_HEADER + payload.len() })

@@ -156,10 +156,11 @@ fn due(broker: &Broker, vhost: &Vhost, letter: &Letter, now: u64) -> Option<Forw
         keys.extend(headers::routing_keys(found_headers, name).unwrap_or_default().into_iter().map(str::as_bytes));
     }
     let routed = vhost.route(Some(&exchange), &RouteInput { keys: &keys, properties: &found, now });
-    let properties = headers::without(&delay::delivered(view.properties), b"BCC");
+    let properties = delay::delivered(view.properties);
     let after = found.expiration.and_then(|text| std::str::from_utf8(text).ok()?.parse::<u64>().ok());
     let due = after.and_then(|ms| std::num::NonZeroU64::new(now.saturating_add(ms)));
-    let traits = Traits { at: now, due, ..letter.message.traits() };
+    let hidden = headers::find(&properties, b"BCC").is_some();
+    let traits = Traits { at: now, due, hidden, ..letter.message.traits() };
     let message = Message::from_parts(view.route, &properties, view.body.to_vec(), traits, broker.memory);
     Some(Forwarded { message, targets: routed.queues, followers: routed.followers })
 }
@@ -174,7 +175,7 @@ fn dead(broker: &Broker, vhost: &Vhost, letter: &Letter, now: u64) -> Option<For
     let routed = vhost.route(exchange.as_ref(), &RouteInput { keys: &dead.keys, properties: &properties, now });
     let mut targets = routed.queues;
     targets.retain(|queue| !death::is_cycle(&dead.properties, &queue.spec.name));
-    let mut traits = Traits { at: now, due: None, ..letter.message.traits() };
+    let mut traits = Traits { at: now, due: None, hidden: false, ..letter.message.traits() };
     // A delayed exchange delays dead letters, too.
     if let Some(waiting) = exchange.as_ref().and_then(|exchange| exchange.delays.as_ref()) {
         traits.due = delay::due(properties.headers.unwrap_or_default(), now);

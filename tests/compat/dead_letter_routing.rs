@@ -15,7 +15,6 @@ fn bound_queues<const N: usize>(channel: &Channel, exchange: &str, keys: [&str; 
 }
 
 #[test]
-#[ignore = "BCC keys do not reach dead letters yet"]
 fn e105_without_a_key_of_its_own_all_keys_of_the_message_count() {
     let letters = Letters::new();
     let channel = &letters.channel;

@@ -109,6 +109,29 @@ fn e070_cc_and_bcc_are_routing_keys() {
     }
 }
 
+/// However a message leaves the broker: small or large, to consumers with and without acks, or back to its publisher.
+#[test]
+fn e070_nobody_is_shown_bcc() {
+    let channel = channel();
+    let [acked, unacked] = [channel.temporary_queue(), channel.temporary_queue()];
+    channel.consume(basic_consume(&acked, ""));
+    channel.consume(basic_consume(&unacked, "").no_ack());
+    let headers = |key: &str| props().header("BCC", [key]).header("other", "kept");
+    let expect = |message: &Message, length: usize| {
+        let got = message.props.headers();
+        assert_eq!((got.get("BCC"), got.get("other")), (None, Some(&Value::text("kept"))));
+        assert_eq!(message.body.len(), length);
+    };
+    for length in [1, 100_000] {
+        let body = "x".repeat(length);
+        channel.publish_with("", &acked, headers(&unacked), &body);
+        expect(&channel.expect_deliver(), length);
+        expect(&channel.expect_deliver(), length);
+        channel.send_message(basic_publish("", "nobody").mandatory(), &headers("neither"), body.as_bytes());
+        expect(&channel.expect_return(), length);
+    }
+}
+
 #[test]
 fn e070_cc_must_be_an_array_of_texts() {
     let channel = channel();

@@ -35,6 +35,26 @@ fn persistent_messages_in_durable_queues_survive() {
     assert_eq!(channel.drain("durable"), ["two"]);
 }
 
+/// Its dead letter goes by all keys that it was published with.
+#[test]
+fn e105_a_message_s_bcc_survives_and_is_not_shown() {
+    let Some((mut broker, channel)) = start() else { return };
+    channel.declare(queue_declare("source").durable().arg("x-dead-letter-exchange", ""));
+    channel.declare(queue_declare("hidden").durable());
+    channel.call(confirm_select());
+    channel.publish_with("", "source", props().persistent().header("BCC", ["hidden"]), "m");
+    channel.expect_ack(1);
+    assert_eq!(channel.drain("hidden"), ["m"]);
+    drop(channel);
+
+    let channel = restart(&mut broker);
+    let message = channel.expect_get("source");
+    assert_eq!(message.props.headers().get("BCC"), None);
+    channel.send(basic_reject(message.delivery_tag));
+    let letter = channel.expect_get_eventually("hidden");
+    assert_eq!((letter.text(), letter.props.headers().get("BCC")), ("m", None));
+}
+
 #[test]
 fn acknowledged_messages_do_not_come_back() {
     let Some((mut broker, channel)) = start() else { return };

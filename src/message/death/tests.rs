@@ -36,12 +36,12 @@ fn died<'a>(queue: &'a str, reason: &'a str) -> Death<'a> {
 
 /// A message that went to exchange `e` with key `k`.
 fn sent(properties: &[u8]) -> MessageView<'_> {
-    MessageView { route: b"\x01e\x01k", properties, body: b"" }
+    MessageView { route: b"\x01e\x01k", properties, body: b"", ..MessageView::default() }
 }
 
 /// What a letter is when it dies itself.
 fn again<'a>(letter: &'a DeadLetter<'_>) -> MessageView<'a> {
-    MessageView { route: &letter.route, properties: &letter.properties, body: b"" }
+    MessageView { route: &letter.route, properties: &letter.properties, body: b"", ..MessageView::default() }
 }
 
 /// An entry of `x-death` for a message that was sent to `e` with key `k`.
@@ -280,7 +280,7 @@ proptest! {
         }
         let wrapped = [&[0x20, 0], &u32::try_from(headers.len()).unwrap().to_be_bytes()[..], &headers].concat();
         for properties in [bytes, wrapped] {
-            let view = MessageView { route: &route, properties: &properties, body: b"" };
+            let view = MessageView { route: &route, properties: &properties, body: b"", ..MessageView::default() };
             let letter = letter(view, &died("q", "expired"), "dlx", None);
             let _ = is_cycle(&properties, "q");
             if Properties::parse(&properties).is_ok() {

@@ -6,8 +6,9 @@
 //! 1 route   count u32, then for each queue: its id u64, the position of the first message u64 (read, and not written any
 //!           more: kind 8 is)
 //! 2 message offset (varint; added to each queue's first position), flags u8 (1 delivered before it was written, 2 due,
-//!           4 priority), when it is due (u64, only with its flag), priority (u8, only with its flag), length of the
-//!           route (varint), length of the properties (varint), then route, properties and body to the end of the item
+//!           4 priority, 8 hidden: it has a header BCC), when it is due (u64, only with its flag), priority (u8, only with
+//!           its flag), length of the route (varint), length of the properties (varint), then route, properties and body
+//!           to the end of the item
 //! 3 ack     queue u64, ranges
 //! 4 requeue queue u64, count u64, ranges: messages that have been returned so many times
 //! 5 horizon queue u64, position u64: messages below it may have been delivered
@@ -50,6 +51,7 @@ pub const ITEM_HEADER: usize = 5;
 const DELIVERED: u8 = 1;
 const DUE: u8 = 2;
 const PRIORITY: u8 = 4;
+const HIDDEN: u8 = 8;
 
 /// The parts of a stored message, in place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -155,7 +157,8 @@ impl ItemWriter<'_> {
         put_varint(self.0, offset);
         let flag = |flag, is_set| if is_set { flag } else { 0 };
         let has_priority = traits.priority > 0;
-        self.0.push(flag(DELIVERED, delivered) | flag(DUE, traits.due.is_some()) | flag(PRIORITY, has_priority));
+        let of_traits = flag(DUE, traits.due.is_some()) | flag(PRIORITY, has_priority) | flag(HIDDEN, traits.hidden);
+        self.0.push(flag(DELIVERED, delivered) | of_traits);
         if let Some(due) = traits.due {
             self.0.extend_from_slice(&due.get().to_le_bytes());
         }
@@ -284,13 +287,13 @@ fn parse<'a>(kind: u8, payload: &mut Cursor<'a>, at: u64) -> Option<Item<'a>> {
         MESSAGE => {
             let offset = payload.varint()?;
             let flags = payload.u8()?;
-            (flags & !(DELIVERED | DUE | PRIORITY) == 0).then_some(())?;
+            (flags & !(DELIVERED | DUE | PRIORITY | HIDDEN) == 0).then_some(())?;
             let due = if flags & DUE != 0 { Some(NonZeroU64::new(payload.u64()?)?) } else { None };
             let priority = if flags & PRIORITY != 0 { payload.u8()? } else { 0 };
             let route = usize::try_from(payload.varint()?).ok()?;
             let properties = usize::try_from(payload.varint()?).ok()?;
             let parts = Parts { route: payload.bytes(route)?, properties: payload.bytes(properties)?, body: payload.0 };
-            let traits = Traits { at, due, priority, persistent: true };
+            let traits = Traits { at, due, priority, persistent: true, hidden: flags & HIDDEN != 0 };
             Item::Message { offset, delivered: flags & DELIVERED != 0, traits, parts }
         }
         ACK => Item::Ack { queue: payload.u64()?, positions: ranges(payload)? },

@@ -13,7 +13,7 @@ const COUNT: u64 = 40;
 
 fn traits(position: u64) -> Traits {
     let due = NonZeroU64::new(if position.is_multiple_of(3) { 1000 + position } else { 0 });
-    Traits { at: 7, due, priority: (position % 4) as u8, persistent: true }
+    Traits { at: 7, due, priority: (position % 4) as u8, persistent: true, hidden: false }
 }
 
 /// Writes two segments with their indexes: every fifth record is transient, every fourth message is dead.

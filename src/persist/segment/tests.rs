@@ -11,6 +11,7 @@ fn traits(n: usize) -> Traits {
         due: NonZeroU64::new(n % 4),
         priority: (n % 2) as u8,
         persistent: n.is_multiple_of(3) || n.is_multiple_of(2),
+        hidden: n % 2 == 1,
     }
 }
 

@@ -100,7 +100,7 @@ pub fn body(number: u64, length: usize) -> Vec<u8> {
 /// What is kept of a message beside its bytes, but whether it is persistent. Nothing is due within the test.
 fn traits(number: u64) -> Traits {
     let due = NonZeroU64::new(if number.is_multiple_of(3) { (1 << 60) + number } else { 0 });
-    Traits { at: AT, due, priority: (number % 5) as u8, persistent: false }
+    Traits { at: AT, due, priority: (number % 5) as u8, persistent: false, hidden: number.is_multiple_of(7) }
 }
 
 /// When messages are published.
@@ -155,7 +155,7 @@ impl House {
         for (position, due, _) in indexed {
             let place = shelf.place(position).expect("a place for what is in the index");
             let record = read_one(self.store.disk(), &place, &mut buffer).expect("a record");
-            let view = MessageView { route: &[], properties: &[], body: record.parts.body };
+            let view = MessageView { route: &[], properties: &[], body: record.parts.body, hidden: false };
             assert_eq!((record.traits.due, due), (due, traits(number(&view)).due));
         }
     }
@@ -193,7 +193,7 @@ impl House {
         also: impl FnOnce(&mut Wakes),
     ) -> (Vec<Put>, u64) {
         let message = |body: Vec<u8>| {
-            let view = MessageView { route: &[], properties: &[], body: &body };
+            let view = MessageView { route: &[], properties: &[], body: &body, hidden: false };
             let traits = Traits { persistent, ..traits(number(&view)) };
             Message::from_parts(b"\0\x01q", &[0, 0], body, traits, self.memory)
         };

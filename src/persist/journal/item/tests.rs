@@ -6,7 +6,7 @@ fn parts(body: &[u8]) -> Parts<'_> {
 
 /// Of a message in the tests' first route.
 fn traits(due: u64, priority: u8) -> Traits {
-    Traits { at: 1_700_000_000_000, due: NonZeroU64::new(due), priority, persistent: true }
+    Traits { at: 1_700_000_000_000, due: NonZeroU64::new(due), priority, persistent: true, hidden: priority == 1 }
 }
 
 fn message(offset: u64, delivered: bool, traits: Traits, parts: Parts<'_>) -> Item<'_> {

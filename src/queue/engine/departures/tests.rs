@@ -298,7 +298,7 @@ impl Test {
 
     fn publish(&mut self, priority: u8, due: Option<u64>, size: u64) {
         let at = self.model.now;
-        let traits = Traits { at, due: due.and_then(NonZeroU64::new), priority, persistent: true };
+        let traits = Traits { at, due: due.and_then(NonZeroU64::new), priority, persistent: true, hidden: false };
         let body = vec![0; usize::try_from(size).unwrap()];
         let message = Message::from_parts(&[0, 0], &[0, 0], body, traits, self.account);
         let position = self.engine.next_position();
