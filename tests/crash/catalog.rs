@@ -3,14 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use leveret::frames::{Table, Value};
-use leveret::persist::record::{BindingRecord, ExchangeRecord, QueueRecord, Record};
+use leveret::persist::record::{ApplyTo, BindingRecord, ExchangeRecord, PolicyRecord, QueueRecord, Record};
 use leveret::persist::sim::Random;
 
 pub const VHOST: &str = "/";
 const NAMES: u64 = 6;
 const KEYS: u64 = 3;
+/// What stands before and after the limit in a policy's definition.
+const DEFINITION: (&str, &str) = ("{\"max-length\":", "}");
 
-/// One change, as a client asks for it.
+/// One change, as a client asks for it or, of policies, an operator.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Change {
     DeclareQueue { name: String, limit: i32 },
@@ -19,6 +21,15 @@ pub enum Change {
     DeleteExchange { name: String },
     Bind(Binding),
     Unbind(Binding),
+    SetPolicy { name: PolicyName, limit: i32 },
+    ClearPolicy { name: PolicyName },
+}
+
+/// Policies and operator policies may have the same names.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PolicyName {
+    pub operator: bool,
+    pub name: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,10 +47,24 @@ pub struct Model {
     queues: BTreeMap<String, i32>,
     exchanges: BTreeSet<String>,
     bindings: BTreeSet<Binding>,
+    /// With their `max-length`.
+    policies: BTreeMap<PolicyName, i32>,
 }
 
 impl Model {
-    /// A change that is possible now.
+    /// A change of anything, policies among it.
+    pub fn random_change_of_any(&self, prefix: &str, random: &mut Random) -> Change {
+        if random.chance(4, 5) {
+            return self.random_change(prefix, random);
+        }
+        let name = PolicyName { operator: random.chance(1, 2), name: format!("{prefix}p{}", random.below(NAMES)) };
+        if self.policies.contains_key(&name) && random.chance(1, 3) {
+            return Change::ClearPolicy { name };
+        }
+        Change::SetPolicy { name, limit: random.below(1000) as i32 }
+    }
+
+    /// A change that a client can make now.
     pub fn random_change(&self, prefix: &str, random: &mut Random) -> Change {
         loop {
             let (queue, exchange) = (|n: u64| format!("{prefix}q{n}"), |n: u64| format!("{prefix}e{n}"));
@@ -107,6 +132,8 @@ impl Model {
             }
             Change::Bind(binding) => drop(self.bindings.insert(binding.clone())),
             Change::Unbind(binding) => drop(self.bindings.remove(binding)),
+            Change::SetPolicy { name, limit } => drop(self.policies.insert(name.clone(), *limit)),
+            Change::ClearPolicy { name } => drop(self.policies.remove(name)),
         }
     }
 
@@ -133,6 +160,11 @@ impl Model {
                     let (to_exchange, key) = (b.to_exchange, b.key.clone());
                     model.bindings.insert(Binding { source, destination, to_exchange, key });
                 }
+                Record::Policy(p) if p.name.starts_with(prefix) => {
+                    let limit = p.definition.trim_start_matches(DEFINITION.0).trim_end_matches(DEFINITION.1);
+                    let name = PolicyName { operator: p.operator, name: p.name.clone() };
+                    model.policies.insert(name, limit.parse().expect("a policy as it was set"));
+                }
                 _ => {}
             }
         }
@@ -144,7 +176,8 @@ impl Model {
         let queues = self.queues.iter().map(|(name, limit)| queue(name, *limit));
         let exchanges = self.exchanges.iter().map(|name| exchange(name));
         let bindings = self.bindings.iter().map(binding);
-        queues.chain(exchanges).chain(bindings).map(|record| (record.key(), record)).collect()
+        let policies = self.policies.iter().map(|(name, limit)| policy(name, *limit));
+        queues.chain(exchanges).chain(bindings).chain(policies).map(|record| (record.key(), record)).collect()
     }
 }
 
@@ -173,4 +206,12 @@ fn binding(binding: &Binding) -> Record {
     let Binding { source, destination, to_exchange, key } = binding.clone();
     let (vhost, arguments) = (VHOST.to_owned(), Table::default());
     Record::Binding(BindingRecord { vhost, source, destination, to_exchange, key, arguments })
+}
+
+fn policy(name: &PolicyName, limit: i32) -> Record {
+    let PolicyName { operator, name } = name.clone();
+    let (vhost, pattern, apply_to, priority) =
+        (VHOST.to_owned(), "^c".to_owned(), ApplyTo::Queues, i64::from(limit) - 500);
+    let definition = format!("{}{limit}{}", DEFINITION.0, DEFINITION.1);
+    Record::Policy(PolicyRecord { vhost, name, operator, pattern, apply_to, priority, definition })
 }

@@ -37,7 +37,7 @@ fn change(times: u64) {
     let mut model = Model::default();
     let mut largest = 0;
     for _ in 0..times {
-        let next = model.after(&model.random_change("", &mut random));
+        let next = model.after(&model.random_change_of_any("", &mut random));
         let (old, new) = (model.records(), next.records());
         let gone = old.values().filter(|r| !new.contains_key(&r.key())).cloned().map(Change::Delete);
         let put = new.values().filter(|r| old.get(&r.key()) != Some(r)).cloned().map(Change::Put);

@@ -26,6 +26,8 @@ use super::catalog_growth::open;
 use super::harness::{count, random};
 
 const CLIENTS: usize = 4;
+/// An operator policy is written with what the first start makes, and stays.
+const SETTINGS: &[&str] = &["default_policies.operator.cap.max_length=500"];
 
 /// A client's objects, and the change that it has asked for and not been answered.
 #[derive(Default)]
@@ -116,6 +118,7 @@ async fn make(channel: &Channel, change: &Change) -> lapin::Result<()> {
                 channel.queue_unbind(to, from, key, FieldTable::default()).await
             }
         }
+        Change::SetPolicy { .. } | Change::ClearPolicy { .. } => panic!("clients make no policies"),
     }
 }
 
@@ -153,6 +156,8 @@ fn check(clients: &mut [Client], records: &[Record], kill: u64) {
         );
         client.model = found;
     }
+    let is_cap = |record: &&Record| matches!(record, Record::Policy(p) if p.operator && p.name == "cap");
+    assert_eq!(records.iter().filter(is_cap).count(), 1, "kill {kill}: the operator policy");
     let mut ids = HashSet::new();
     let numbers = records.iter().filter_map(|record| if let Record::Queue(q) = record { Some(q.id) } else { None });
     numbers.for_each(|id| assert!(id != 0 && ids.insert(id), "kill {kill}: the number {id} is used twice"));
@@ -167,13 +172,13 @@ fn kill(times: u64) {
     for kill in 0..times {
         if random.chance(1, 8) {
             // At some moment of the start.
-            let mut broker = Broker::spawn(dir.path(), &[], None);
+            let mut broker = Broker::spawn(dir.path(), SETTINGS, None);
             std::thread::sleep(std::time::Duration::from_micros(random.below(30_000)));
             broker.kill();
             at_start += 1;
             continue;
         }
-        let (mut broker, address) = Broker::start(dir.path(), &[]);
+        let (mut broker, address) = Broker::start(dir.path(), SETTINGS);
         let changes = 1 + random.below(200);
         answers += changes;
         let round = Arc::new(Round { left: AtomicU64::new(changes), over: Notify::new() });
@@ -193,7 +198,7 @@ fn kill(times: u64) {
         });
         check(&mut clients, &stored(dir.path()), kill);
     }
-    drop(Broker::start(dir.path(), &[]));
+    drop(Broker::start(dir.path(), SETTINGS));
     eprintln!("{times} kills, {at_start} of them during a start, {answers} changes answered before them, none lost");
 }
 

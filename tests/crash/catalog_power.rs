@@ -41,7 +41,7 @@ fn cut(times: u64) {
             possible = vec![found];
             loop {
                 let now = possible.last().expect("there is always one").clone();
-                let next = now.after(&now.random_change("", &mut random));
+                let next = now.after(&now.random_change_of_any("", &mut random));
                 if store.write(&difference(&now, &next)).is_err() {
                     break;
                 }
