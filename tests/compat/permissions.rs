@@ -94,6 +94,42 @@ fn e022_a_user_s_channel_limit() {
 }
 
 #[test]
+fn a008_limits_of_a_user_are_changed_at_run_time() {
+    let Some(user) = User::new(".*", ".*", ".*") else { return };
+    let (broker, name) = (user.broker, &user.name);
+    let connect = || broker.connect_with(|options| options.log_in_as(name));
+    let refuses = |limit: u32| {
+        let client = broker.socket();
+        let mut options = Options::default();
+        options.log_in_as(name);
+        client.log_in(&options);
+        client.send(tune_ok(2047, 131_072, 0));
+        let text = format!("connection refused for user '{name}': user connection limit ({limit}) is reached");
+        client.ends_connection(connection_open("/"), 530, text);
+    };
+    let _first = connect();
+    // Whoever is there stays.
+    broker.set_user_limits(name, r#"{"max-connections": 0}"#);
+    refuses(0);
+    broker.set_user_limits(name, r#"{"max-connections": 2}"#);
+    let second = connect();
+    refuses(2);
+    broker.set_user_limits(name, r#"{"max-connections": -1}"#);
+    let _third = connect();
+    broker.set_user_limits(name, r#"{"max-channels": 1, "max-connections": 3}"#);
+    refuses(3);
+    let _channel = second.channel();
+    let text = format!("number of channels opened for user '{name}' has reached the maximum allowed user limit of (1)");
+    second.unopened_channel(2).send(channel_open());
+    second.expect_connection_close(530, text, (0, 0));
+    // Its password and permissions are as they were.
+    broker.clear_user_limits(name);
+    let fourth = connect();
+    let channels = [fourth.channel(), fourth.channel()];
+    channels[1].temporary_queue();
+}
+
+#[test]
 fn e043_a_passive_declare_needs_any_permission() {
     let observer = channel();
     let queue = unique("q");

@@ -48,6 +48,10 @@ impl Broker {
         self.ctl(&["set_user_limits", user, limits]);
     }
 
+    pub fn clear_user_limits(&self, user: &str) {
+        self.ctl(&["clear_user_limits", user, "all"]);
+    }
+
     /// Sets a policy from its JSON, as the HTTP API would, and gives back why it is refused. Only for a broker in this process.
     pub fn set_policy(&self, name: &str, policy: serde_json::Value, operator: bool) -> Result<(), String> {
         let record: PolicyRecord = from_json("/", name, &policy, operator)?;
@@ -107,7 +111,8 @@ async fn apply(node: &Node, words: &[&str]) {
     let command = match *words {
         ["add_user", name, password] => Command::PutUser(new_user(name, password)),
         ["set_user_tags", name, tag] => Command::PutUser(User { tags: vec![tag.into()], ..user(node, name) }),
-        ["set_user_limits", name, limits] => Command::PutUser(with_limits(user(node, name), limits)),
+        ["set_user_limits", name, limits] => set_user_limits(name, limits),
+        ["clear_user_limits", name, "all"] => Command::ClearUserLimits { user: name.into() },
         ["add_vhost", name] => Command::PutVhost(default_vhost(name)),
         ["delete_vhost", name] => Command::DeleteVhost { name: name.into() },
         ["set_vhost_limits", "-p", vhost, limits] => {
@@ -147,10 +152,11 @@ fn user(node: &Node, name: &str) -> User {
     User::clone(&user)
 }
 
-fn with_limits(user: User, limits: &str) -> User {
+fn set_user_limits(user: &str, limits: &str) -> Command {
     let limits: serde_json::Value = serde_json::from_str(limits).expect("limits in JSON");
     let limit = |name| limits.get(name).and_then(serde_json::Value::as_i64);
-    User { max_connections: limit("max-connections"), max_channels: limit("max-channels"), ..user }
+    let (max_connections, max_channels) = (limit("max-connections"), limit("max-channels"));
+    Command::SetUserLimits { user: user.into(), max_connections, max_channels }
 }
 
 /// Limits of the shared broker's vhosts, by the beginnings of their names.
