@@ -94,7 +94,9 @@ fn put_vhost(broker: &Broker, record: VhostRecord) -> Result<Applied, Refusal> {
     let applied = persist(broker, &changes)?;
     if is_new {
         let vhost = add_vhost(broker, record);
-        policies.into_iter().for_each(|policy| vhost.policies.write().put(policy));
+        for policy in policies {
+            vhost.policies.write().put(Arc::new(policy));
+        }
     }
     Ok(applied)
 }
@@ -147,6 +149,7 @@ fn delete_vhost(broker: &Broker, name: &str) -> Result<Applied, Refusal> {
     broker.vhosts.write().remove(name);
     broker.directory.remove_vhost(name);
     let queues = vhost.topology.write().clear();
+    vhost.by_name.forget();
     for queue in queues {
         // Nothing objects, so there is nothing to learn from the answer.
         let _ = queue.delete(|_| false);

@@ -302,6 +302,7 @@ fn add_queue(
         broker.own(owner, queue.id, &name);
     }
     vhost.topology.write().queues.insert(name, Arc::clone(&queue));
+    vhost.by_name.forget();
     vhost.move_epoch();
     queue
 }
@@ -393,6 +394,7 @@ pub(super) fn delete_queue(broker: &Broker, delete: &DeleteQueue) -> Result<Appl
             remove_exchange(&mut topology, &exchange, &mut changes);
         }
     }
+    vhost.by_name.forget();
     vhost.move_epoch();
     if let Some(owner) = queue.spec.exclusive_owner {
         broker.disown(owner, queue.id);

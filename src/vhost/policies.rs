@@ -7,8 +7,10 @@
 //! A change is made in two steps. Under the broker's lock it is written to the catalog and the table is changed; from then
 //! on whatever is declared has it. Then a [`Spread`] goes through the queues and exchanges that are there and renews those
 //! whose policy it was or is, a few at a time. The table's lock is held while a queue is looked at and renewed, so that of
-//! two changes at a time the later one is in force at the end.
+//! two changes at a time the later one is in force at the end. Which queues have to be looked at [`ByName`] tells: with a
+//! pattern like `^orders-`, only those whose names begin so.
 
+mod by_name;
 mod policy;
 mod shared;
 mod spread;
@@ -27,6 +29,7 @@ use crate::persist::record::{ApplyTo, PolicyRecord};
 use crate::persist::{Change, Record};
 use crate::queue::Queue;
 use crate::queue::policy::Definition;
+pub use by_name::ByName;
 pub use policy::{Policy, from_json};
 pub use shared::Shared;
 pub use spread::Spread;
@@ -81,8 +84,9 @@ pub(super) fn set(broker: &Broker, record: PolicyRecord) -> Result<Applied, Refu
             idle.join(", ")
         );
     }
-    let spread = Spread::new(Arc::clone(&vhost), &policy.name, policy.record.operator);
-    vhost.policies.write().put(policy);
+    let policy = Arc::new(policy);
+    let replaced = vhost.policies.write().put(Arc::clone(&policy));
+    let spread = Spread::new(vhost, policy, replaced);
     Ok(Applied { spread: Some(spread), ..applied })
 }
 
@@ -95,7 +99,7 @@ pub(super) fn clear(broker: &Broker, vhost: &str, name: &str, operator: bool) ->
     })?;
     let applied = persist(broker, &[Change::Delete(Record::Policy(policy.record.clone()))])?;
     vhost.policies.write().remove(operator, name);
-    let spread = Spread::new(vhost, &policy.name, operator);
+    let spread = Spread::new(vhost, policy, None);
     Ok(Applied { spread: Some(spread), ..applied })
 }
 
@@ -130,6 +134,6 @@ pub(super) fn restore(broker: &Broker, record: PolicyRecord) -> Result<(), (Stri
     let what = format!("policy '{}' in vhost '{}'", record.name, record.vhost);
     let vhost = vhost_of(broker, &record.vhost).map_err(|e| (what.clone(), e.text))?;
     let policy = Policy::new(record).map_err(|e| (what, e))?;
-    vhost.policies.write().put(policy);
+    vhost.policies.write().put(Arc::new(policy));
     Ok(())
 }

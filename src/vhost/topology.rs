@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use parking_lot::RwLock;
 
 use super::limits::Limits;
-use super::policies::{Policies, Shared};
+use super::policies::{ByName, Policies, Shared};
 use super::recall::Recall;
 use crate::config::VhostLimits;
 use crate::exchange::{Bindings, Settings, Target};
@@ -221,6 +221,8 @@ pub struct Vhost {
     pub(super) policies: RwLock<Policies>,
     /// Settings of its queues, each once.
     pub(super) shared: Shared,
+    /// Its queues as changes of policies go through them.
+    pub(super) by_name: ByName,
     pub topology: RwLock<Topology>,
     /// Moves on with every change that can alter a route.
     pub epoch: AtomicU64,
@@ -235,6 +237,7 @@ impl Vhost {
             limits: Limits::new(limits),
             policies: RwLock::default(),
             shared: Shared::default(),
+            by_name: ByName::default(),
             topology: RwLock::default(),
             epoch: AtomicU64::new(1),
         }

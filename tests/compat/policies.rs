@@ -64,6 +64,39 @@ fn a006_a_policy_is_in_force_at_once_and_until_it_is_cleared() {
 }
 
 #[test]
+fn a006_a_policy_that_gets_another_pattern_leaves_the_queues_of_the_old_one() {
+    let Some(broker) = broker() else { return };
+    let channel = broker.connect().channel();
+    let names = ["orders-1", "orders-2", "bills-1", "other"];
+    for name in names {
+        channel.declare(queue_declare(name));
+    }
+    let limits = || names.map(|name| broker.settings(name).max_length);
+    let with = |pattern| broker.set_policy("p", policy(pattern, json!({"max-length": 5})), false).unwrap();
+    for (pattern, expected) in [
+        ("^orders-", [Some(5), Some(5), None, None]),
+        ("^bills-", [None, None, Some(5), None]),
+        ("-1$", [Some(5), None, Some(5), None]),
+        ("^orders-2", [None, Some(5), None, None]),
+        ("^o", [Some(5), Some(5), None, Some(5)]),
+        ("^orders-1$", [Some(5), None, None, None]),
+    ] {
+        with(pattern);
+        assert_eq!(limits(), expected, "{pattern}");
+    }
+    // Queues that come and go between two changes.
+    channel.delete(queue_delete("orders-2"));
+    channel.declare(queue_declare("orders-2"));
+    channel.declare(queue_declare("orders-3"));
+    with("^orders-");
+    assert_eq!(limits(), [Some(5), Some(5), None, None]);
+    assert_eq!(broker.settings("orders-3").max_length, Some(5));
+    broker.clear_policy("p", false).unwrap();
+    assert_eq!(limits(), [None; 4]);
+    assert_eq!(broker.settings("orders-3").max_length, None);
+}
+
+#[test]
 fn a006_the_highest_priority_counts_and_of_equals_the_first_by_name() {
     let Some(broker) = broker() else { return };
     let channel = broker.connect().channel();
@@ -174,7 +207,7 @@ fn a006_operator_policies_of_the_configuration() {
 }
 
 #[test]
-fn a008_limits_of_a_vhost_and_of_a_user_count_at_once() {
+fn a008_limits_of_a_vhost_count_at_once() {
     let Some(broker) = broker() else { return };
     let client = broker.connect();
     let channel = client.channel();

@@ -71,6 +71,30 @@ impl Pattern {
         }
     }
 
+    /// What every text begins with that the pattern matches, as far as that is easily seen.
+    pub fn prefix(&self) -> String {
+        let mut prefix = String::new();
+        let Some(rest) = self.source.strip_prefix('^').filter(|rest| !rest.contains('|')) else { return prefix };
+        let mut chars = rest.chars();
+        while let Some(c) = chars.next() {
+            let escaped = if c == '\\' { chars.clone().next().filter(|c| ".-/:".contains(*c)) } else { None };
+            match (c, escaped) {
+                (_, Some(literal)) => {
+                    chars.next();
+                    prefix.push(literal);
+                }
+                (c, None) if c.is_alphanumeric() || "-_:/".contains(c) => prefix.push(c),
+                // The last one may be missing.
+                ('*' | '?' | '{', None) => {
+                    prefix.pop();
+                    break;
+                }
+                _ => break,
+            }
+        }
+        prefix
+    }
+
     /// The pattern as it was given.
     pub fn as_str(&self) -> &str {
         &self.source

@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 
 fn matches(pattern: &str, text: &str) -> bool {
@@ -110,4 +112,43 @@ fn topics_are_open_until_they_have_a_rule() {
 fn access_is_written_as_in_rabbits_texts() {
     let texts = [Access::Configure, Access::Write, Access::Read].map(|access| access.to_string());
     assert_eq!(texts, ["configure", "write", "read"]);
+}
+
+proptest! {
+    /// Whoever looks only at names with the prefix finds all that the pattern matches.
+    #[test]
+    fn what_a_pattern_matches_begins_with_its_prefix(
+        parts in prop::collection::vec(
+            prop::sample::select(vec!["^", "a", "b", "a", "b", "-", "\\.", "\\w", "\\b", ".", "*", "+", "?", "{0,2}", "{", "|", "(", ")", "(?i)", "$", "[ab]"]), 0..8
+        ),
+        names in prop::collection::vec("[abA.-]{0,4}", 20),
+    ) {
+        let Ok(pattern) = Pattern::new(&parts.concat()) else { return Ok(()) };
+        let anchored = Pattern::new(&format!("^{}", parts.concat()));
+        for pattern in std::iter::once(pattern).chain(anchored) {
+            let prefix = pattern.prefix();
+            for name in names.iter().filter(|name| pattern.matches(name)) {
+                prop_assert!(name.starts_with(&prefix), "{} matches {name}", pattern.as_str());
+            }
+        }
+    }
+}
+
+#[test]
+fn the_prefix_of_usual_patterns_is_seen() {
+    let prefix = |pattern: &str| Pattern::new(pattern).unwrap().prefix();
+    for (pattern, expected) in [
+        ("^orders-", "orders-"),
+        ("^amq\\.gen-.*", "amq.gen-"),
+        ("^a/b:c$", "a/b:c"),
+        ("^(a|b)", ""),
+        ("^ab?c", "a"),
+        ("^a+b", "a"),
+        ("^abc|d", ""),
+        ("abc", ""),
+        ("^", ""),
+        (".*", ""),
+    ] {
+        assert_eq!(prefix(pattern), expected, "{pattern}");
+    }
 }

@@ -64,6 +64,16 @@ impl Policy {
         is_of_kind && suits && self.pattern.matches(name)
     }
 
+    /// Whether its pattern matches the name, whatever has it.
+    pub fn matches(&self, name: &str) -> bool {
+        self.pattern.matches(name)
+    }
+
+    /// All names that it matches begin with this.
+    pub fn prefix(&self) -> String {
+        self.pattern.prefix()
+    }
+
     /// The smallest counts.
     pub fn rank(&self) -> (Reverse<i64>, &str) {
         (Reverse(self.record.priority), &self.name)

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use super::by_name::{ByName, with_prefix};
+use super::policy::Policy;
 use super::table::Changed;
 use crate::queue::Queue;
 use crate::queue::settings::Note;
@@ -15,30 +17,54 @@ const BATCH: usize = 256;
 pub struct Spread {
     vhost: Arc<Vhost>,
     changed: Changed,
+    /// The policy as it is, or was before it was cleared.
+    policy: Arc<Policy>,
+    /// What it was before it was set anew.
+    replaced: Option<Arc<Policy>>,
 }
 
 impl Spread {
-    pub fn new(vhost: Arc<Vhost>, name: &Arc<str>, operator: bool) -> Self {
-        Self { vhost, changed: Changed { name: Arc::clone(name), operator } }
+    pub fn new(vhost: Arc<Vhost>, policy: Arc<Policy>, replaced: Option<Arc<Policy>>) -> Self {
+        let changed = Changed { name: Arc::clone(&policy.name), operator: policy.record.operator };
+        Self { vhost, changed, policy, replaced }
     }
 
     /// Renews the settings of everything that the change concerns.
     pub fn run(&self) {
-        let (queues, exchanges) = {
-            let topology = self.vhost.topology.read();
-            let queues: Vec<_> = topology.queues.values().cloned().collect();
-            let exchanges: Vec<_> = topology.exchanges.values().cloned().collect();
-            (queues, exchanges)
-        };
-        self.renew_queues(&queues);
+        let queues = ByName::of(&self.vhost);
+        let mut noted = Vec::new();
+        for prefix in self.prefixes() {
+            self.renew_queues(with_prefix(&queues, &prefix), &mut noted);
+        }
+        for (note, count) in noted {
+            let (name, vhost) = (&self.changed.name, &self.vhost.name);
+            tracing::warn!(target: "leveret::policy", "policy '{name}' in vhost '{vhost}', {count} queues: {note}");
+        }
+        let exchanges: Vec<_> = self.vhost.topology.read().exchanges.values().cloned().collect();
         self.renew_exchanges(&exchanges);
     }
 
-    fn renew_queues(&self, queues: &[Arc<Queue>]) {
-        let mut noted: Vec<(Note, usize)> = Vec::new();
+    /// What the names begin with of everything that has the policy, had it, or gets it. None is the beginning of another.
+    fn prefixes(&self) -> Vec<String> {
+        let mut prefixes = vec![self.policy.prefix()];
+        if let Some(old) = self.replaced.as_ref().map(|policy| policy.prefix()) {
+            prefixes.retain(|new| !new.starts_with(&old));
+            if !prefixes.iter().any(|new| old.starts_with(new)) {
+                prefixes.push(old);
+            }
+        }
+        prefixes
+    }
+
+    /// Whoever has a policy matches it as it is or as it was: this change need not look at others.
+    fn may_concern(&self, name: &str) -> bool {
+        self.policy.matches(name) || self.replaced.as_ref().is_some_and(|policy| policy.matches(name))
+    }
+
+    fn renew_queues(&self, queues: &[Arc<Queue>], noted: &mut Vec<(Note, usize)>) {
         for batch in queues.chunks(BATCH) {
             let policies = self.vhost.policies.read();
-            for queue in batch {
+            for queue in batch.iter().filter(|queue| self.may_concern(&queue.spec.name)) {
                 let (name, arguments, now) = (&queue.spec.name, &queue.spec.arguments, queue.settings());
                 let Some((settings, notes)) = policies.after_for_queue(&self.changed, name, arguments, &now) else {
                     continue;
@@ -53,10 +79,6 @@ impl Spread {
                     }
                 }
             }
-        }
-        for (note, count) in noted {
-            let (name, vhost) = (&self.changed.name, &self.vhost.name);
-            tracing::warn!(target: "leveret::policy", "policy '{name}' in vhost '{vhost}', {count} queues: {note}");
         }
     }
 

@@ -37,18 +37,18 @@ pub struct Changed {
 }
 
 impl Ranked {
-    fn remove(&mut self, name: &str) {
-        if self.by_name.remove(name).is_some() {
-            self.by_rank.retain(|policy| *policy.name != *name);
-        }
+    fn remove(&mut self, name: &str) -> Option<Arc<Policy>> {
+        let removed = self.by_name.remove(name)?;
+        self.by_rank.retain(|policy| *policy.name != *name);
+        Some(removed)
     }
 
-    fn put(&mut self, policy: Policy) {
-        self.remove(&policy.name);
-        let policy = Arc::new(policy);
+    fn put(&mut self, policy: Arc<Policy>) -> Option<Arc<Policy>> {
+        let replaced = self.remove(&policy.name);
         let at = self.by_rank.partition_point(|other| other.rank() < policy.rank());
         self.by_rank.insert(at, Arc::clone(&policy));
         self.by_name.insert(Arc::clone(&policy.name), policy);
+        replaced
     }
 
     /// The policy that applies.
@@ -91,9 +91,10 @@ impl Policies {
         self.of(operator).by_name.get(name)
     }
 
-    pub fn put(&mut self, policy: Policy) {
+    /// Adds a policy; gives back the one of that name that it replaces.
+    pub fn put(&mut self, policy: Arc<Policy>) -> Option<Arc<Policy>> {
         let ranked = if policy.record.operator { &mut self.operator } else { &mut self.own };
-        ranked.put(policy);
+        ranked.put(policy)
     }
 
     pub fn remove(&mut self, operator: bool, name: &str) {

@@ -63,7 +63,7 @@ proptest! {
             let (name, operator) = match change {
                 Change::Put(record) => {
                     let changed = (record.name.clone(), record.operator);
-                    policies.put(Policy::new(record).unwrap());
+                    policies.put(Arc::new(Policy::new(record).unwrap()));
                     changed
                 }
                 Change::Remove { name, operator } => {
