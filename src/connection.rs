@@ -21,6 +21,7 @@ pub mod declare;
 pub mod deliveries;
 pub mod driver;
 pub mod error;
+pub mod firehose;
 pub mod handshake;
 pub mod ledger;
 pub mod login;

@@ -17,6 +17,7 @@ pub mod policy;
 pub mod settings;
 mod stored;
 pub mod timekeeper;
+pub mod watched;
 
 pub use engine::{Accept, ConsumerKey, Settlement};
 pub use local::{Outlet, Queue, QueueSpec, Wakes};

@@ -24,6 +24,7 @@ mod compat {
     mod errors;
     mod exchange_types;
     mod exchanges;
+    mod firehose;
     mod frames;
     mod handshake;
     mod limits;

@@ -192,12 +192,19 @@ impl Session {
 
     /// Answers `basic.get`, or says what has to be waited for.
     pub(super) fn get_from(&self, number: u16, queue: &Arc<Queue>, no_ack: bool) -> Result<Step, Refusal> {
+        let mut traced = None;
         let got = queue.get(no_ack, |got| match got {
-            Some(got) => self.outbox.got(number, queue, &got, no_ack),
+            Some(got) => {
+                self.outbox.got(number, queue, &got, no_ack);
+                traced = self.traced.then_some((got.message, got.redelivered));
+            }
             None => {
                 self.answer(number, AMQPClass::Basic(AMQPMethod::GetEmpty(GetEmpty {})));
             }
         });
+        if let Some((message, redelivered)) = traced {
+            self.tell_got(number, &message, queue, redelivered);
+        }
         match got {
             Ok(()) => Ok(Step::Continue),
             Err(GetError::Damaged(damage)) => Err(queue.refuse_damaged(&damage)),

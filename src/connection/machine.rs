@@ -345,6 +345,7 @@ impl Machine {
         );
         self.deadline = None;
         let channel_wide_qos = self.client.means_channel_wide_qos(&broker);
+        self.outbox.set_owner(&self.name, &user.name);
         let mut session = Session::new(broker, vhost, user, outbox, self.tuning.channel_max);
         session.channel_wide_qos = channel_wide_qos;
         self.phase = Phase::Running(Box::new(session));
@@ -357,6 +358,7 @@ impl Machine {
         let mut done = 0;
         if let Phase::Running(session) = &mut self.phase {
             session.now_ms = session.broker.clock.now_ms();
+            session.traced = session.vhost.is_traced();
         }
         while let Phase::Running(session) = &mut self.phase
             && self.waiting.is_none()

@@ -10,8 +10,8 @@
 //! prefetch. Queue locks are taken before it, never after.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use amq_protocol::protocol::basic::{self, AMQPMethod};
 use amq_protocol::protocol::{AMQPClass, connection};
@@ -27,6 +27,7 @@ use crate::message::{LARGE_BODY, Message, MessageView, headers};
 use crate::persist::journal::Waiter;
 use crate::queue::engine::{Delivery, Got};
 use crate::queue::local::Subscriber;
+use crate::queue::watched::Owner;
 use crate::queue::{Accept, ConsumerKey, Outlet, Queue};
 
 /// Bytes on their way to the client at which deliveries are refused.
@@ -129,6 +130,7 @@ pub struct Outbox {
     has_close_request: AtomicBool,
     clock: Arc<AtomicU32>,
     memory: &'static MemoryAccount,
+    owner: OnceLock<Owner>,
 }
 
 impl Outbox {
@@ -142,7 +144,14 @@ impl Outbox {
             has_close_request: AtomicBool::new(false),
             clock,
             memory,
+            owner: OnceLock::new(),
         })
+    }
+
+    /// Says whose it is, once that is known.
+    pub fn set_owner(&self, connection: &Arc<str>, user: &str) {
+        // It is set once.
+        let _ = self.owner.set(Owner { connection: Arc::clone(connection), user: user.into() });
     }
 
     /// Locks the outbox to write answers. Only the connection's own task uses this, and it flushes before it sleeps.
@@ -562,6 +571,10 @@ impl Outlet for Outbox {
 
     fn wake(&self) {
         self.waker.wake();
+    }
+
+    fn owner(&self) -> Owner {
+        self.owner.get().cloned().unwrap_or_default()
     }
 }
 

@@ -145,6 +145,12 @@ impl<'b> Publishes<'b> {
         }
     }
 
+    /// The messages, and where each goes.
+    pub fn iter(&self) -> impl Iterator<Item = (MessageView<'_>, &Route)> {
+        let routes = self.runs.iter().flat_map(|run| std::iter::repeat_n(&run.route, run.length));
+        self.messages.iter().map(Incoming::view).zip(routes)
+    }
+
     /// Nothing comes of the messages.
     pub fn take_back(&mut self) {
         let mut rest = &mut self.messages[..];
@@ -270,7 +276,7 @@ impl Session {
                 Content::Assembled { route: view.route.to_vec(), properties: one_word, body: view.body.to_vec() };
             return self.publish(number, Publication { content, ..publication }, work);
         }
-        if is_plain(&properties) && self.follows_last(number, view.route, work) {
+        if !self.traced && is_plain(&properties) && self.follows_last(number, view.route, work) {
             work.publishes.messages.push(self.incoming(publication.content, traits));
             return Ok(());
         }
@@ -305,6 +311,9 @@ impl Session {
             }
             Some(Mode::Confirm(confirms)) => confirm = Some((number, confirms.publish())),
             _ => {}
+        }
+        if self.traced {
+            self.tell_publish(number, incoming.view(), &route);
         }
         let mut route = route;
         if is_returned {

@@ -107,6 +107,8 @@ pub struct Session {
     pub(super) rules_epoch: u64,
     /// The time of the current read, in milliseconds since 1970.
     pub now_ms: u64,
+    /// Its virtual host was traced when the current read began.
+    pub traced: bool,
 }
 
 impl Session {
@@ -132,6 +134,7 @@ impl Session {
             rules,
             rules_epoch,
             now_ms: 0,
+            traced: false,
         }
     }
 

@@ -5,11 +5,13 @@
 
 use amq_protocol::protocol::{AMQPClass, confirm, tx};
 
+use std::sync::Arc;
+
 use super::acks::settle_now;
 use super::confirms::Confirms;
 use super::deliveries::Settled;
 use super::ledger::Unacked;
-use super::publish::Publishes;
+use super::publish::{Publishes, Route};
 use super::session::{Mode, Session, Step, Until, Waiting};
 use crate::frames::Refusal;
 use crate::message::Message;
@@ -64,6 +66,11 @@ impl Session {
     pub(super) fn commit(&mut self, number: u16) -> Result<Step, Refusal> {
         let mut transaction = self.take_transaction(number)?;
         let mut wakes = Wakes::default();
+        if self.traced {
+            let none: Route = Arc::new([]);
+            transaction.returns.iter().for_each(|message| self.tell_publish(number, message.view(), &none));
+            transaction.publishes.iter().for_each(|(message, route)| self.tell_publish(number, message, route));
+        }
         for message in transaction.returns {
             self.outbox.returned(number, 312, "NO_ROUTE", message.view());
         }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::local::Queue;
 use super::settings::Settings;
+use super::watched::Delivered;
 use crate::message::Message;
 
 /// Why a message leaves.
@@ -55,4 +56,7 @@ pub trait Postman: Send + Sync {
     /// No lock may be held. Whatever cannot be delivered is dropped, or comes back to its queue where that keeps its
     /// letters until they are safe.
     fn deliver(&self, letters: Vec<Letter>);
+
+    /// Tells of deliveries on traced virtual hosts. No lock may be held.
+    fn tell(&self, delivered: Vec<Delivered>);
 }

@@ -7,6 +7,7 @@
 
 use std::collections::VecDeque;
 use std::num::NonZeroU64;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
@@ -19,6 +20,7 @@ use super::letter::Reason;
 use super::letter::{Letter, Postman};
 use super::settings::{Overflow, Settings};
 use super::timekeeper::Timekeeper;
+use super::watched::{Delivered, Owner, Watched};
 use crate::clock::Clock;
 use crate::frames::Table;
 use crate::message::{Incoming, Message, MessageView};
@@ -44,6 +46,8 @@ pub struct QueueSpec {
     pub delays_for: Option<Arc<str>>,
     /// What it begins with. [`Queue::settings`] tells what is in force.
     pub settings: Arc<Settings>,
+    /// Its virtual host's switch: deliveries are traced.
+    pub traced: Arc<AtomicBool>,
 }
 
 /// What the queues of a node share.
@@ -63,6 +67,7 @@ impl Shared {
         impl Postman for Nobody {
             fn deliver(&self, _: Vec<Letter>) {}
             fn expired(&self, _: &Arc<Queue>) {}
+            fn tell(&self, _: Vec<Delivered>) {}
         }
         let clock = Arc::new(Clock::system());
         let timekeeper = Timekeeper::asleep(Arc::clone(&clock));
@@ -80,6 +85,7 @@ pub trait Outlet: Send + Sync {
     fn cancelled(&self, subscriber: &Subscriber, queue: u64);
     /// Gets what has been written on its way.
     fn wake(&self);
+    fn owner(&self) -> Owner;
 }
 
 /// A consumer as its queue knows it.
@@ -100,9 +106,22 @@ pub struct Wakes {
     store: Option<Arc<Store>>,
     letters: Vec<Letter>,
     postman: Option<Arc<dyn Postman>>,
+    /// The queue that delivers now, where deliveries are traced.
+    watched: Option<Watched>,
+    delivered: Vec<Delivered>,
 }
 
 impl Wakes {
+    /// A queue is about to deliver.
+    #[inline]
+    fn watch(&mut self, queue: &Queue) {
+        let is_traced = queue.spec.traced.load(Ordering::Relaxed);
+        if is_traced || self.watched.is_some() {
+            self.watched = is_traced.then(|| Watched::new(&queue.spec));
+            self.postman = self.postman.take().or_else(|| queue.shared.postman.upgrade());
+        }
+    }
+
     pub fn add(&mut self, outlet: Arc<dyn Outlet>) {
         self.outlets.push(outlet);
     }
@@ -140,6 +159,12 @@ impl Wakes {
                 postman.deliver(letters);
             }
         }
+        if !self.delivered.is_empty() {
+            let delivered = std::mem::take(&mut self.delivered);
+            if let Some(postman) = &self.postman {
+                postman.tell(delivered);
+            }
+        }
     }
 }
 
@@ -150,6 +175,11 @@ impl Outlets<Subscriber> for Wakes {
         let (answer, wake) = to.outlet.deliver(to, consumer, delivery);
         if wake {
             self.outlets.push(Arc::clone(&to.outlet));
+        }
+        if let Some(watched) = &self.watched
+            && answer != Accept::Refused
+        {
+            self.delivered.push(watched.saw(to, &delivery));
         }
         answer
     }
@@ -356,6 +386,7 @@ impl Queue {
         let durable = self.is_durable();
         let mut landed = Landed { first: state.engine.next_position(), durable, ..Landed::default() };
         let mut survives = false;
+        wakes.watch(self);
         for (index, incoming) in batch.enumerate() {
             let traits = incoming.traits();
             if index == 0 {
@@ -607,6 +638,7 @@ impl Queue {
 
     /// Delivers what can be delivered and sees to what cannot.
     pub(super) fn pump(&self, state: &mut State, wakes: &mut Wakes, leaving: &mut Leaving) {
+        wakes.watch(self);
         let stall = state.engine.pump(wakes);
         self.take_consumed(state, leaving);
         self.see_to(state, stall);

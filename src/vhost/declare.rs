@@ -296,6 +296,7 @@ fn add_queue(
         store_id: record.id,
         delays_for: None,
         settings: vhost.shared.one(settings),
+        traced: Arc::clone(&vhost.traced),
     };
     let queue = Queue::new(broker.new_id(), spec, broker.for_queues(), found);
     if let Some(owner) = exclusive_owner {

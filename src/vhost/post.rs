@@ -14,9 +14,11 @@ use crate::exchange::RouteInput;
 use crate::frames::Properties;
 use crate::frames::method::split_route;
 use crate::message::death::{self, Death};
+use crate::message::trace::Event;
 use crate::message::{Incoming, Message, Traits, delay, headers};
 use crate::queue::entries::Entries;
 use crate::queue::letter::{Letter, Postman, Reason};
+use crate::queue::watched::Delivered;
 use crate::queue::{Queue, Wakes};
 
 /// How long a letter waits that must not be lost and could not be delivered, in milliseconds.
@@ -33,11 +35,11 @@ pub struct Post {
 type Arrivals = HashMap<u64, (Arc<Queue>, Vec<u64>)>;
 
 /// A message with its new headers, and where it goes.
-struct Forwarded {
-    message: Message,
-    targets: Vec<Arc<Queue>>,
+pub(super) struct Forwarded {
+    pub message: Message,
+    pub targets: Vec<Arc<Queue>>,
     /// Exchanges on the way that remember messages.
-    followers: Vec<Arc<Exchange>>,
+    pub followers: Vec<Arc<Exchange>>,
 }
 
 impl Post {
@@ -62,6 +64,15 @@ impl Postman for Post {
             deliver(&broker, letters, &mut wakes);
             letters = wakes.take_letters();
             wakes.run();
+        }
+    }
+
+    fn tell(&self, delivered: Vec<Delivered>) {
+        let Some(broker) = self.broker() else { return };
+        for one in delivered {
+            let Some(vhost) = broker.vhost(&one.vhost) else { continue };
+            let event = Event::Deliver { queue: &one.queue, redelivered: one.redelivered };
+            vhost.tell(&broker, one.message(), event, &one.owner, one.channel);
         }
     }
 
@@ -116,7 +127,7 @@ fn deliver(broker: &Broker, letters: Vec<Letter>, wakes: &mut Wakes) {
 }
 
 /// Puts a message into its queues; true when all of them have it.
-fn put(forwarded: Forwarded, entries: &mut Entries, wakes: &mut Wakes) -> bool {
+pub(super) fn put(forwarded: Forwarded, entries: &mut Entries, wakes: &mut Wakes) -> bool {
     let Forwarded { message, targets, followers } = forwarded;
     let mut run = [Incoming::Held(message)];
     let mut all = !targets.is_empty();

@@ -226,6 +226,8 @@ pub struct Vhost {
     pub topology: RwLock<Topology>,
     /// Moves on with every change that can alter a route.
     pub epoch: AtomicU64,
+    /// Publishes and deliveries are traced.
+    pub(super) traced: Arc<AtomicBool>,
 }
 
 impl Vhost {
@@ -240,6 +242,7 @@ impl Vhost {
             by_name: ByName::default(),
             topology: RwLock::default(),
             epoch: AtomicU64::new(1),
+            traced: Arc::default(),
         }
     }
 

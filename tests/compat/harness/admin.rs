@@ -30,6 +30,11 @@ impl Broker {
         self.ctl(&["delete_vhost", name]);
     }
 
+    /// Turns the firehose of a virtual host on or off.
+    pub fn set_tracing(&self, vhost: &str, on: bool) {
+        self.ctl(&[if on { "trace_on" } else { "trace_off" }, "-p", vhost]);
+    }
+
     pub fn set_permissions(&self, user: &str, vhost: &str, configure: &str, write: &str, read: &str) {
         self.ctl(&["set_permissions", "-p", vhost, user, configure, write, read]);
     }
@@ -130,6 +135,9 @@ async fn apply(node: &Node, words: &[&str]) {
             let (user, vhost) = (user.into(), vhost.into());
             let permission = TopicPermission { exchange: exchange.into(), write: write.into(), read: read.into() };
             Command::SetTopicPermissions(TopicPermissionRecord { user, vhost, permission })
+        }
+        [switch @ ("trace_on" | "trace_off"), "-p", vhost] => {
+            return node.broker().vhost(vhost).expect("the virtual host").set_tracing(switch == "trace_on");
         }
         ["close_all_user_connections", user, reason] => {
             return node.connections().close_where(reason, |connection| &*connection.user == user);

@@ -18,6 +18,7 @@ use leveret::persist::sim::SimDisk;
 use leveret::persist::store::{Opened, Settings, Store, StoreError};
 use leveret::queue::engine::{Delivery, Terms};
 use leveret::queue::local::{GetError, Shared, Subscriber};
+use leveret::queue::watched::Owner;
 use leveret::queue::{Accept, ConsumerKey, Outlet, Queue, QueueSpec, Wakes};
 use parking_lot::{Condvar, Mutex};
 
@@ -61,6 +62,10 @@ impl Outlet for Sink {
     fn cancelled(&self, _: &Subscriber, _: u64) {}
 
     fn wake(&self) {}
+
+    fn owner(&self) -> Owner {
+        Owner::default()
+    }
 }
 
 /// Something to wait for.
