@@ -10,6 +10,8 @@
 //! [`Window::encode_since`] writes only the entries that came after a [`Window::mark`], and [`Window::replay`] adds such
 //! entries to a window with the same key. An entry is 16 bytes of hash and the time it expires, little-endian.
 
+pub mod seen;
+
 use std::collections::VecDeque;
 use std::hash::Hasher;
 use std::sync::Arc;
@@ -26,6 +28,8 @@ pub const HEADER: &str = "x-deduplication-header";
 pub const TTL_HEADER: &[u8] = b"x-cache-ttl";
 /// The number of identifiers that are remembered, where nothing is said.
 pub const DEFAULT_SIZE: usize = 128;
+/// Most identifiers of messages that are in a queue; with more, the oldest are forgotten.
+pub const MOST_KEPT: usize = 1 << 20;
 
 /// Most identifiers of a window; places are counted in 32 bits.
 const LARGEST: usize = 1 << 30;
@@ -49,6 +53,8 @@ pub struct Deduplication {
     pub ttl: Option<u64>,
     /// The header that has the identifier.
     pub header: Arc<str>,
+    /// Of a queue: an identifier is remembered as long as its message is there, however long that is.
+    pub while_kept: bool,
 }
 
 impl Deduplication {
@@ -135,11 +141,12 @@ impl Window {
         self.first + self.entries.len() as u64
     }
 
-    /// Appends the whole window.
-    pub fn encode(&self, out: &mut Vec<u8>) {
+    /// Appends the window, with those entries of whose hashes `counts` says so.
+    pub fn encode(&self, counts: impl Fn([u64; 2]) -> bool, out: &mut Vec<u8>) {
         out.push(FORM);
         out.extend(self.key);
-        self.entries.iter().filter(|entry| entry.expires != REPLACED).for_each(|entry| entry.encode(out));
+        let entries = self.entries.iter().filter(|entry| entry.expires != REPLACED && counts(entry.hash));
+        entries.for_each(|entry| entry.encode(out));
     }
 
     /// Reads what [`Self::encode`] has written. When fewer identifiers are to be remembered now, it keeps the latest.
@@ -176,7 +183,7 @@ impl Window {
         Ok(())
     }
 
-    fn hash(&self, id: ValueRef<'_>) -> [u64; 2] {
+    pub(super) fn hash(&self, id: ValueRef<'_>) -> [u64; 2] {
         let mut hasher = SipHasher13::new_with_key(&self.key);
         let (letter, bytes) = id.identity();
         hasher.write(&[letter]);

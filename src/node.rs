@@ -25,6 +25,8 @@ use crate::vhost::broker::{Removed, StartError};
 
 /// How long connections get to answer the broker's close when it stops.
 const STOP_WAIT: Duration = Duration::from_secs(5);
+/// How often the broker saves what is not in the journal.
+const SAVE_EVERY: Duration = Duration::from_secs(3);
 /// Share of the machine's memory that is assumed when the system does not say how much there is: 4 GiB.
 const UNKNOWN_MEMORY: u64 = 4 << 30;
 
@@ -93,6 +95,7 @@ impl Node {
         for listener in &tcp.listeners {
             node.listen(listener, &tcp, &stopping)?;
         }
+        node.tasks.spawn(keep_saving(Arc::clone(&node.shared.broker), stopping.clone()));
         node.tasks.spawn(keep_clock(clock, memory, stopping));
         Ok(node)
     }
@@ -319,6 +322,23 @@ async fn keep_clock(clock: Arc<AtomicU32>, memory: &'static MemoryAccount, mut s
         if memory.is_over() != over {
             over = !over;
             log_watermark(memory, over);
+        }
+    }
+}
+
+/// Has the broker save what it saves from time to time.
+async fn keep_saving(broker: Arc<Broker>, mut stopping: watch::Receiver<bool>) {
+    let mut ticks = tokio::time::interval(SAVE_EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = stopping.changed() => return,
+            _ = ticks.tick() => {}
+        }
+        let broker = Arc::clone(&broker);
+        if tokio::task::spawn_blocking(move || broker.save()).await.is_err() {
+            tracing::error!(target: "leveret", "what has been seen is not saved any more");
+            return;
         }
     }
 }

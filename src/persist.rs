@@ -40,6 +40,7 @@ pub mod sim;
 pub mod sled_store;
 pub mod state;
 pub mod store;
+pub mod windows;
 pub mod writer;
 
 pub use catalog::{Catalog, CatalogError, Change};

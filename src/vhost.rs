@@ -18,6 +18,7 @@ pub mod policies;
 pub mod post;
 pub mod recall;
 pub mod route;
+mod saving;
 pub mod topology;
 
 pub use broker::Broker;

@@ -302,6 +302,10 @@ impl Session {
         match self.channels.get_mut(&number).map(|state| &mut state.mode) {
             Some(Mode::Transaction(transaction)) if is_returned => {
                 transaction.returns.push(incoming.hold());
+                if !followers.is_empty() {
+                    transaction.publishes.push(Incoming::Held(incoming.hold()), Arc::new([]), None, None);
+                    transaction.publishes.follow_last(followers);
+                }
                 return Ok(());
             }
             Some(Mode::Transaction(transaction)) => {
@@ -407,6 +411,9 @@ impl Session {
             return Ok((routed, None));
         };
         routed.by_key_only = false;
+        if routed.is_repetition {
+            return Ok((routed, None));
+        }
         let due = delay::due(properties.headers.unwrap_or_default(), self.now_ms);
         let delay = due.map(|due| {
             let is_routable = !routed.queues.is_empty();
@@ -495,8 +502,9 @@ impl Session {
         let Some(past) = past else { return };
         let mut work = Work::default();
         for message in past.messages(self.now_ms, self.broker.memory) {
-            let route = past.route(&self.vhost, &message, self.now_ms);
-            work.publishes.push(Incoming::Held(message), route.into(), None, None);
+            let routed = past.route(&self.vhost, &message, self.now_ms);
+            work.publishes.push(Incoming::Held(message), routed.queues.into(), None, None);
+            work.publishes.follow_last(routed.followers);
         }
         self.finish(&mut work);
     }

@@ -74,7 +74,7 @@ fn memory_is_bounded_and_small() {
 
 #[test]
 fn a_message_may_say_how_long_it_is_remembered() {
-    let rule = Deduplication { size: 1, ttl: Some(7), header: HEADER.into() };
+    let rule = Deduplication { size: 1, ttl: Some(7), header: HEADER.into(), while_kept: false };
     let headers = |entries: &[(&str, crate::frames::Value)]| {
         let mut out = Vec::new();
         crate::frames::Table::from_iter(entries.iter().cloned()).encode(&mut out);
@@ -92,7 +92,7 @@ fn bytes_that_are_no_window_are_refused() {
     let mut bytes = Vec::new();
     let mut one = window(3);
     one.insert(id(1), None, 0);
-    one.encode(&mut bytes);
+    one.encode(|_| true, &mut bytes);
     assert!(Window::decode(&bytes, 3).is_ok());
     assert_eq!(Window::decode(&[], 3).unwrap_err(), Damaged);
     assert_eq!(Window::decode(&bytes[..10], 3).unwrap_err(), Damaged);
@@ -158,7 +158,7 @@ proptest! {
                 Step::Later(ms) => now += ms,
                 Step::Restart => {
                     let mut bytes = Vec::new();
-                    window.encode(&mut bytes);
+                    window.encode(|_| true, &mut bytes);
                     window = Window::decode(&bytes, size).unwrap();
                     (copy, mark) = (window.clone(), window.mark());
                 }

@@ -198,6 +198,7 @@ fn deduplication(arguments: &Table, size: u64) -> Result<Deduplication, Settings
         size: usize::try_from(size).unwrap_or(usize::MAX),
         ttl,
         header: header.unwrap_or(dedup::HEADER.into()).into(),
+        while_kept: false,
     })
 }
 

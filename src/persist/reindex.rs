@@ -10,7 +10,7 @@ use std::ops::Range;
 
 use super::disk::Disk;
 use super::index::{self, Entry, Places};
-use super::segment::{HEADER, ReadError, read_span};
+use super::segment::{HEADER, ReadError, Record, read_span};
 use super::shelf::{Segment, Shelf};
 
 /// A cold message that lives and can be found by its position.
@@ -153,6 +153,26 @@ pub fn entries(disk: &dyn Disk, shelf: &Shelf, segment: &Segment) -> Result<Vec<
         })?;
     }
     Ok(entries)
+}
+
+/// Reads every message in the segments of a shelf that was just found, in order.
+///
+/// # Errors
+/// When a segment cannot be read, or is damaged.
+pub fn each_living(disk: &dyn Disk, shelf: &Shelf, mut each: impl FnMut(Record<'_>)) -> Result<(), ReadError> {
+    let mut buffer = Vec::new();
+    for segment in shelf.segments() {
+        let mut span = shelf.span(segment, HEADER as u64);
+        while span.offset < span.end {
+            span.offset = read_span(disk, &span, READ, &mut buffer, |record| {
+                if !record.transient && !shelf.is_dead(record.position) {
+                    each(record);
+                }
+                true
+            })?;
+        }
+    }
+    Ok(())
 }
 
 fn write(disk: &dyn Disk, shelf: &Shelf, segment: &Segment, entries: &[Entry]) -> io::Result<u64> {

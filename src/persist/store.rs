@@ -9,6 +9,7 @@
 //! <data_dir>/store/manifest/   what is in segments
 //! <data_dir>/store/queues/     a directory of segments for each queue
 //! <data_dir>/store/transient/  the same for messages that do not survive; emptied at start
+//! <data_dir>/store/seen        what queues and exchanges with deduplication have seen
 //! <data_dir>/store/ballast     room that is given up when the disk is full, so that it can be emptied
 //! ```
 
@@ -33,6 +34,7 @@ use super::recovery::{Found, FoundQueue, Recovery};
 use super::resident::Resident;
 use super::shelf::Shelf;
 use super::signal::Signal;
+use super::windows::Windows;
 use crate::message::Message;
 use crate::message::memory::MemoryAccount;
 
@@ -80,6 +82,8 @@ pub enum StoreError {
 /// The message store of a node.
 pub struct Store {
     pub journal: Arc<Journal>,
+    /// What queues and exchanges with deduplication have seen.
+    pub windows: Windows,
     disk: Arc<dyn Disk>,
     settings: Settings,
     id: u64,

@@ -122,7 +122,7 @@ const RULES: &[Rule] = &[
 ];
 
 /// Arguments that are checked and kept, and do nothing yet.
-const WITHOUT_EFFECT: &[&str] = &[CONSUMER_TIMEOUT, DEDUPLICATION];
+const WITHOUT_EFFECT: &[&str] = &[CONSUMER_TIMEOUT];
 
 /// Checks all arguments. The error is the explanation of a 406, without the name of the code; `queue` is the text
 /// `queue 'q' in vhost '/'`.

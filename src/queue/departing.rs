@@ -34,6 +34,7 @@ impl Queue {
             state.expires = settings.expires.is_some();
             state.unused_since = self.shared.clock.now_ms();
         }
+        state.change_rule(&settings, self.store.as_deref());
         state.engine.set_settings(settings);
         self.look_at_clock(&mut state);
         if state.engine.is_due() {
@@ -67,6 +68,7 @@ impl Queue {
             let durable = self.is_durable();
             for (position, message) in state.engine.take_dropped() {
                 let persistent = durable && message.is_persistent();
+                state.has_left(&message);
                 leaving.settled(state.shelf.as_mut(), position, message, persistent);
             }
             let letters = state.engine.take_letters();
@@ -164,6 +166,7 @@ impl Queue {
         }
         for position in positions {
             let Some(message) = state.engine.arrived(position) else { continue };
+            state.has_left(&message);
             let persistent = durable && message.is_persistent();
             if let Some(shelf) = &mut state.shelf {
                 shelf.settle(position, persistent, Some(message.view().body.len() as u64));

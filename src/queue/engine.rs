@@ -216,8 +216,9 @@ pub struct Engine<C> {
     horizon_step: u64,
     /// How often messages that still live have been returned, where that is not never.
     returns: BTreeMap<u64, u32>,
-    /// Messages that consumers without acks have taken; kept only for queues that survive.
+    /// Messages that consumers without acks have taken, where they are asked for.
     consumed: Vec<(u64, Message)>,
+    tells_consumed: bool,
     is_durable: bool,
     unacked: HashMap<u64, Unacked, BuildHasherDefault<PositionHasher>>,
     consumers: Consumers<C>,
@@ -237,6 +238,7 @@ impl<C> Engine<C> {
             returns: BTreeMap::new(),
             consumed: Vec::new(),
             is_durable,
+            tells_consumed: is_durable,
             unacked: HashMap::default(),
             consumers: Consumers::new(single_active),
         }
@@ -348,6 +350,11 @@ impl<C> Engine<C> {
         self.horizon = self.horizon.max(horizon);
     }
 
+    /// Has [`Engine::take_consumed`] give what it takes, also in a queue that does not survive.
+    pub fn tell_consumed(&mut self) {
+        self.tells_consumed = true;
+    }
+
     /// What consumers without acks have taken since the last call.
     pub fn take_consumed(&mut self) -> Vec<(u64, Message)> {
         std::mem::take(&mut self.consumed)
@@ -357,12 +364,16 @@ impl<C> Engine<C> {
         self.unacked.len()
     }
 
+    /// A message is left out. It has a position all the same: those of a batch follow one another.
+    pub fn skip(&mut self) {
+        self.next_position += 1;
+    }
+
     /// Enqueues a message at the end, or hands it straight to a consumer that waits for one.
     #[inline]
     pub fn publish(&mut self, incoming: &mut Incoming<'_>, out: &mut impl Outlets<C>) -> Placed {
         if self.departures.refuses_when_full() && self.is_full_for(incoming) {
-            // It has a position all the same: those of a batch follow one another.
-            self.next_position += 1;
+            self.skip();
             return Placed::Refused;
         }
         let position = self.next_position;
@@ -467,7 +478,7 @@ impl<C> Engine<C> {
             return;
         }
         self.returns.remove(&entry.position);
-        if self.is_durable {
+        if self.tells_consumed {
             self.consumed.push((entry.position, entry.message));
         }
     }

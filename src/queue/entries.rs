@@ -62,6 +62,10 @@ impl Entries {
     #[inline]
     pub fn landed(&mut self, queue: u64, landed: Landed) {
         if landed.durable {
+            if let Some(position) = landed.repetition {
+                // Something has to be in the commit that is being gathered, so that it is waited for.
+                ItemWriter(&mut self.items).ack(queue, std::iter::once(position..position + 1));
+            }
             self.landed.push((queue, landed));
         }
     }

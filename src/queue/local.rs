@@ -18,10 +18,12 @@ use super::engine::{
 };
 use super::letter::Reason;
 use super::letter::{Letter, Postman};
+use super::repetitions;
 use super::settings::{Overflow, Settings};
 use super::timekeeper::Timekeeper;
 use super::watched::{Delivered, Owner, Watched};
 use crate::clock::Clock;
+use crate::dedup::seen::Seen;
 use crate::frames::Table;
 use crate::message::{Incoming, Message, MessageView};
 use crate::persist::Store;
@@ -222,6 +224,8 @@ pub struct Landed {
     pub consumed: Vec<usize>,
     /// Those that the full queue has refused, by index.
     pub refused: Vec<usize>,
+    /// Position of one that was a repetition. It may be confirmed once the first one is safe.
+    pub repetition: Option<u64>,
     /// The queue survives: the journal has to know.
     pub durable: bool,
 }
@@ -229,6 +233,8 @@ pub struct Landed {
 /// What the lock guards.
 pub(super) struct State {
     pub engine: Engine<Subscriber>,
+    /// What it remembers of its messages, when it leaves out repetitions.
+    pub seen: Option<Box<Seen>>,
     pub deleted: bool,
     /// An auto-delete queue goes with its last consumer, not before its first.
     pub had_consumer: bool,
@@ -310,6 +316,9 @@ impl Queue {
             engine = engine.delaying();
         }
         engine.set_settings(Arc::clone(&spec.settings));
+        let saved = store.as_ref().filter(|_| is_durable).and_then(|store| store.windows.take(spec.store_id));
+        let mut seen = repetitions::begin(&spec.settings, store.as_deref(), saved.as_deref());
+        repetitions::tell_consumed(&mut engine, seen.as_deref());
         let mut shelf = None;
         let mut damage = None;
         if let Some(store) = store.as_ref().filter(|_| is_durable) {
@@ -320,6 +329,9 @@ impl Queue {
                         && let Err(error) = found.index_all(store.disk())
                     {
                         found.damage.push(format!("its segments cannot be read: {error}"));
+                    }
+                    if let Some(seen) = &mut seen {
+                        repetitions::restore(seen, &mut found, store);
                     }
                     damage = found.damage_text();
                     engine.restore(Found {
@@ -339,6 +351,7 @@ impl Queue {
         let horizon_wanted = engine.horizon();
         let state = State {
             engine,
+            seen,
             deleted: false,
             had_consumer: false,
             shelf,
@@ -392,6 +405,12 @@ impl Queue {
             if index == 0 {
                 state.engine.set_now(traits.at);
             }
+            if !state.is_new(incoming) {
+                landed.repetition = Some(state.engine.next_position());
+                landed.consumed.push(index);
+                state.engine.skip();
+                continue;
+            }
             match state.engine.publish(incoming, wakes) {
                 Placed::Waiting => survives |= traits.persistent,
                 Placed::Delivered => {
@@ -399,6 +418,7 @@ impl Queue {
                     landed.delivered = true;
                 }
                 Placed::Consumed => {
+                    state.was_consumed(incoming);
                     if durable {
                         landed.consumed.push(index);
                     }
@@ -406,6 +426,7 @@ impl Queue {
                 Placed::Refused => {
                     landed.refused.push(index);
                     landed.consumed.push(index);
+                    state.was_refused(incoming);
                     self.return_to_sender(&state, incoming, wakes);
                 }
             }
@@ -478,6 +499,7 @@ impl Queue {
             match state.engine.settle(position, how) {
                 Some(Settled::Gone(message)) => {
                     let persistent = durable && message.is_persistent();
+                    state.has_left(&message);
                     leaving.settled(state.shelf.as_mut(), position, message, persistent);
                 }
                 Some(Settled::Returned { message, count, until }) if durable && message.is_persistent() => {
@@ -578,6 +600,7 @@ impl Queue {
     pub fn purge(&self) -> usize {
         let mut state = self.state.lock();
         let purged = state.engine.purge();
+        state.ready_have_left();
         self.forget_below_next(&mut state);
         drop(state);
         let count = purged.count();
@@ -646,11 +669,12 @@ impl Queue {
     }
 
     fn take_consumed(&self, state: &mut State, leaving: &mut Leaving) {
-        if !self.is_durable() {
+        if !self.is_durable() && state.seen.is_none() {
             return;
         }
         for (position, message) in state.engine.take_consumed() {
-            let persistent = message.is_persistent();
+            let persistent = self.is_durable() && message.is_persistent();
+            state.has_left(&message);
             leaving.settled(state.shelf.as_mut(), position, message, persistent);
         }
     }

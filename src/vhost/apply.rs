@@ -122,7 +122,7 @@ fn add_vhost(broker: &Broker, record: VhostRecord) -> Arc<Vhost> {
                 arguments: Table::default(),
                 id: 0,
             };
-            let keeps = Keeps { memory: broker.memory, delays: None };
+            let keeps = Keeps { memory: broker.memory, saved: None, delays: None };
             topology
                 .exchanges
                 .insert(exchange.into(), Arc::new(Exchange::new(broker.new_id(), settings, record, keeps)));

@@ -10,6 +10,7 @@ use parking_lot::{Mutex, RwLock};
 use super::channels::ChannelCounts;
 use super::command::{Applied, Command};
 use super::post::Post;
+use super::saving::Saving;
 use super::topology::Vhost;
 use super::{apply, policies};
 use crate::auth::{Directory, Hashing, Pattern, Permissions, User, password};
@@ -79,6 +80,8 @@ pub struct Broker {
     found: Mutex<HashMap<u64, FoundQueue>>,
     /// What may have been lost of queues of which the store has nothing.
     lost_of_any: Option<Arc<str>>,
+    /// Saves what has been seen, where repetitions are left out.
+    saving: Saving,
     /// Exclusive queues, number and name, by the connection that owns them.
     exclusive: DashMap<u64, HashMap<u64, Arc<str>>>,
     on_removed: OnceLock<OnRemoved>,
@@ -118,6 +121,7 @@ impl Broker {
             store,
             found: Mutex::new(found),
             lost_of_any,
+            saving: Saving::default(),
             exclusive: DashMap::new(),
             on_removed: OnceLock::new(),
             changing: Mutex::new(()),
@@ -292,12 +296,18 @@ impl Broker {
         self.catalog.is_flushed(number)
     }
 
+    /// Saves what is worth saving from time to time. Blocks on the disk.
+    pub fn save(&self) {
+        self.saving.tick(self);
+    }
+
     /// Closes the store and the catalog, whoever else still holds this broker. Blocks on the disk.
     pub fn close(&self) {
         self.timekeeper.close();
         if let Some(store) = &self.store {
             store.close();
         }
+        self.saving.last(self);
         self.catalog.close();
     }
 

@@ -35,7 +35,7 @@ pub(super) fn exchange(broker: &Broker, record: ExchangeRecord) -> Result<Applie
     let settings = Settings::parse(kind, &record.arguments);
     let settings = settings.map_err(|e| Refusal::precondition_failed(e.to_string()))?;
     check_exchange_limit(broker, &vhost, &record)?;
-    let record = ExchangeRecord { id: exchange_id(&record)?, ..record };
+    let record = ExchangeRecord { id: exchange_id(&record, &settings)?, ..record };
     let changes = if record.durable { vec![Change::Put(Record::Exchange(record.clone()))] } else { Vec::new() };
     let applied = persist(broker, &changes)?;
     add_exchange(broker, &vhost, settings, record);
@@ -43,9 +43,8 @@ pub(super) fn exchange(broker: &Broker, record: ExchangeRecord) -> Result<Applie
 }
 
 /// The store's name for what a durable exchange keeps: messages that are due later, or identifiers of messages.
-fn exchange_id(record: &ExchangeRecord) -> Result<u64, Refusal> {
-    let deduplicates = record.arguments.get(arguments::DEDUPLICATION) == Some(&Value::Bool(true));
-    if !record.durable || !(deduplicates || record.kind == ExchangeType::Delayed.name()) {
+fn exchange_id(record: &ExchangeRecord, settings: &Settings) -> Result<u64, Refusal> {
+    if !record.durable || !(settings.deduplication.is_some() || settings.delays()) {
         return Ok(0);
     }
     let text = exchange_text(&record.vhost, &record.name);
@@ -66,7 +65,8 @@ fn add_exchange(broker: &Broker, vhost: &Vhost, settings: Settings, record: Exch
     let name: Arc<str> = record.name.as_str().into();
     let in_force = vhost.policies.read().for_exchange(&record);
     let delays = settings.delays().then(|| delay_queue(broker, vhost, &record));
-    let keeps = Keeps { memory: broker.memory, delays };
+    let saved = broker.store.as_ref().filter(|_| record.id != 0).and_then(|store| store.windows.take(record.id));
+    let keeps = Keeps { memory: broker.memory, saved, delays };
     let exchange = Arc::new(Exchange::new(broker.new_id(), settings, record, keeps));
     exchange.set_in_force(in_force);
     vhost.topology.write().exchanges.insert(name, exchange);

@@ -166,7 +166,7 @@ fn due(broker: &Broker, vhost: &Vhost, letter: &Letter, now: u64) -> Option<Forw
     for name in [&b"CC"[..], b"BCC"] {
         keys.extend(headers::routing_keys(found_headers, name).unwrap_or_default().into_iter().map(str::as_bytes));
     }
-    let routed = vhost.route(Some(&exchange), &RouteInput { keys: &keys, properties: &found, now });
+    let routed = vhost.route_due(&exchange, &RouteInput { keys: &keys, properties: &found, now });
     let properties = delay::delivered(view.properties);
     let after = found.expiration.and_then(|text| std::str::from_utf8(text).ok()?.parse::<u64>().ok());
     let due = after.and_then(|ms| std::num::NonZeroU64::new(now.saturating_add(ms)));
@@ -188,7 +188,8 @@ fn dead(broker: &Broker, vhost: &Vhost, letter: &Letter, now: u64) -> Option<For
     targets.retain(|queue| !death::is_cycle(&dead.properties, &queue.spec.name));
     let mut traits = Traits { at: now, due: None, hidden: false, ..letter.message.traits() };
     // A delayed exchange delays dead letters, too.
-    if let Some(waiting) = exchange.as_ref().and_then(|exchange| exchange.delays.as_ref()) {
+    let waiting = exchange.as_ref().and_then(|exchange| exchange.delays.as_ref());
+    if let Some(waiting) = waiting.filter(|_| !routed.is_repetition) {
         traits.due = delay::due(properties.headers.unwrap_or_default(), now);
         if traits.due.is_some() {
             targets = vec![Arc::clone(waiting)];

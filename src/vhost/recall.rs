@@ -5,34 +5,36 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::names::random_bytes;
+use super::route::Routed;
 use super::topology::{Destination, Vhost};
-use crate::dedup::{Deduplication, Window};
+use crate::dedup::seen::{Seen, headers_of};
 use crate::exchange::{History, RouteInput, Settings};
 use crate::frames::Properties;
 use crate::frames::method::split_route;
 use crate::frames::table::{self, ValueRef};
 use crate::message::memory::MemoryAccount;
 use crate::message::{Incoming, Message, Traits};
-use crate::queue::Queue;
 
 /// The memory of an exchange; most have none.
 pub struct Recall {
-    seen: Option<Box<Seen>>,
+    seen: Option<Box<Mutex<Seen>>>,
     history: Option<Box<Mutex<History>>>,
 }
 
 impl Recall {
-    pub(super) fn new(settings: &Settings, memory: &'static MemoryAccount) -> Self {
+    /// `saved` is what [`Self::window`] has given in an earlier run.
+    pub(super) fn new(settings: &Settings, saved: Option<&[u8]>, memory: &'static MemoryAccount) -> Self {
         let history = settings.history.map(|length| Box::new(Mutex::new(History::new(length))));
-        let seen = settings.deduplication.as_ref().map(|rule| Box::new(Seen::new(rule.clone(), memory)));
+        let seen = settings.deduplication.clone();
+        let seen = seen.map(|rule| Box::new(Mutex::new(Seen::new(rule, saved, Some(memory)))));
         Self { seen, history }
     }
 
     /// False when a message is a repetition; otherwise it is remembered, until [`Self::settle`] says that nothing came of it.
     #[inline]
     pub(super) fn is_new(&self, input: &RouteInput<'_>) -> bool {
-        self.seen.as_ref().is_none_or(|seen| seen.is_new(input))
+        let headers = input.properties.headers.unwrap_or_default();
+        self.seen.as_ref().is_none_or(|seen| seen.lock().remember_for_now(headers, input.now))
     }
 
     /// Whether this exchange has to hear what becomes of the messages that it routes.
@@ -43,10 +45,9 @@ impl Recall {
 
     /// A message is in its queues, or has been refused: then the next attempt is no repetition.
     pub fn settle(&self, message: &mut Incoming<'_>, taken: bool) {
-        let properties = Properties::parse(message.view().properties).unwrap_or_default();
-        let headers = properties.headers.unwrap_or_default();
-        if let (Some(seen), false) = (&self.seen, taken) {
-            seen.forget(headers);
+        let headers = headers_of(message.view().properties);
+        if let Some(seen) = &self.seen {
+            seen.lock().decide(headers, taken);
         }
         let is_wanted = table::find(headers, b"x-recent-history-no-store") != Some(ValueRef::Bool(true));
         if let Some(history) = self.history.as_ref().filter(|_| taken && is_wanted) {
@@ -54,48 +55,17 @@ impl Recall {
         }
     }
 
+    /// What has to be saved of the identifiers.
+    pub(super) fn window(&self) -> Option<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.seen.as_ref()?.lock().encode(&mut bytes);
+        Some(bytes)
+    }
+
     /// What somebody gets who has just been bound.
     pub(super) fn past(&self, to: Destination) -> Option<Past> {
         let messages = self.history.as_ref()?.lock().messages();
         (!messages.is_empty()).then_some(Past { to, messages })
-    }
-}
-
-/// The identifiers that an exchange has seen.
-struct Seen {
-    rule: Deduplication,
-    window: Mutex<Window>,
-    account: &'static MemoryAccount,
-}
-
-impl Seen {
-    fn new(rule: Deduplication, account: &'static MemoryAccount) -> Self {
-        let window = Mutex::new(Window::new(rule.size, random_bytes()));
-        Self { rule, window, account }
-    }
-
-    fn is_new(&self, input: &RouteInput<'_>) -> bool {
-        let headers = input.properties.headers.unwrap_or_default();
-        let Some(id) = self.rule.id(headers) else { return true };
-        let mut window = self.window.lock();
-        let before = window.memory();
-        let is_new = window.insert(id, self.rule.ttl_of(headers), input.now);
-        let after = window.memory();
-        self.account.add(after.saturating_sub(before));
-        self.account.sub(before.saturating_sub(after));
-        is_new
-    }
-
-    fn forget(&self, headers: &[u8]) {
-        if let Some(id) = self.rule.id(headers) {
-            self.window.lock().forget(id);
-        }
-    }
-}
-
-impl Drop for Seen {
-    fn drop(&mut self) {
-        self.account.sub(self.window.get_mut().memory());
     }
 }
 
@@ -118,15 +88,15 @@ impl Past {
         })
     }
 
-    /// The queues that one of them goes to.
-    pub fn route(&self, vhost: &Vhost, message: &Message, now: u64) -> Vec<Arc<Queue>> {
+    /// Where one of them goes.
+    pub fn route(&self, vhost: &Vhost, message: &Message, now: u64) -> Routed {
         let exchange = match &self.to {
-            Destination::Queue(queue) => return vec![Arc::clone(queue)],
+            Destination::Queue(queue) => return Routed { queues: vec![Arc::clone(queue)], ..Routed::default() },
             Destination::Exchange(exchange) => exchange,
         };
         let view = message.view();
         let (_, key) = split_route(view.route);
         let properties = Properties::parse(view.properties).unwrap_or_default();
-        vhost.route(Some(exchange), &RouteInput { keys: &[key], properties: &properties, now }).queues
+        vhost.route(Some(exchange), &RouteInput { keys: &[key], properties: &properties, now })
     }
 }

@@ -86,6 +86,8 @@ pub struct Exchange {
 /// What an exchange needs to keep messages.
 pub struct Keeps {
     pub memory: &'static MemoryAccount,
+    /// What it had seen in an earlier run.
+    pub saved: Option<Vec<u8>>,
     /// Where messages wait until they are due, in a delayed exchange.
     pub delays: Option<Arc<Queue>>,
 }
@@ -93,7 +95,7 @@ pub struct Keeps {
 impl Exchange {
     pub fn new(id: u64, settings: Settings, record: ExchangeRecord, keeps: Keeps) -> Self {
         let bindings = RwLock::new(Bindings::new(&settings.matching));
-        let recall = Recall::new(&settings, keeps.memory);
+        let recall = Recall::new(&settings, keeps.saved.as_deref(), keeps.memory);
         Self {
             id,
             record,
@@ -109,6 +111,12 @@ impl Exchange {
     /// What it remembers of messages.
     pub fn recall(&self) -> &Recall {
         &self.recall
+    }
+
+    /// The store's number of a durable exchange with deduplication, and what has to be saved of what it has seen.
+    pub fn window(&self) -> Option<(u64, Vec<u8>)> {
+        let id = Some(self.record.id).filter(|id| *id != 0)?;
+        Some((id, self.recall.window()?))
     }
 
     /// What is in force for it.

@@ -11,9 +11,13 @@ fn ours() -> Option<Channel> {
 
 /// Publishes messages, each with its own properties, and waits until they are confirmed.
 fn publish_with(exchange: &str, bodies: &[&str], props: impl Fn(&str) -> Props) {
+    publish_with_to(exchange, "key", bodies, props);
+}
+
+fn publish_with_to(exchange: &str, key: &str, bodies: &[&str], props: impl Fn(&str) -> Props) {
     let publisher = channel();
     publisher.call(confirm_select());
-    bodies.iter().for_each(|body| publisher.publish_with(exchange, "key", props(body), body));
+    bodies.iter().for_each(|body| publisher.publish_with(exchange, key, props(body), body));
     publisher.expect_confirms(bodies.len());
 }
 
@@ -185,4 +189,119 @@ fn a003_deduplication_is_checked_when_it_is_declared() {
     channel.refuses(declare().arg("x-cache-size", 0), 406, text);
     let wrong = declare().arg("x-cache-size", 1).arg("x-cache-ttl", -1);
     channel.refuses(wrong, 406, "Invalid argument, 'x-cache-ttl' must be an integer greater than 0");
+}
+
+/// A queue for which no cache is asked for remembers its messages as long as it has them.
+#[test]
+fn a003_a_queue_leaves_out_what_it_has_already() {
+    let Some(channel) = ours() else { return };
+    let queue = unique("dedup");
+    channel.declare(queue_declare(&queue).arg("x-message-deduplication", true));
+    let publish = |ids: &[&str]| publish_with_to("", &queue, ids, |id| props().header("x-deduplication-header", id));
+    publish(&["a", "b", "a"]);
+    // One that is delivered and not settled is still there.
+    let delivery = channel.expect_get(&queue);
+    publish(&["a", "b"]);
+    assert_eq!(delivery.text(), "a");
+    channel.send(basic_ack(delivery.delivery_tag));
+    // Acks are not answered; what comes after them on the channel is.
+    channel.counts(&queue);
+    publish(&["a", "c"]);
+    assert_eq!(channel.drain(&queue), ["b", "a", "c"]);
+    publish(&["c"]);
+    channel.purge(&queue);
+    publish(&["c", "c"]);
+    publish_with_to("", &queue, &["none", "none"], |_| props());
+    assert_eq!(channel.drain(&queue), ["c", "none", "none"]);
+    channel.delete(queue_delete(&queue));
+}
+
+#[test]
+fn a003_a_queue_with_a_cache_remembers_what_has_left_it() {
+    let Some(channel) = ours() else { return };
+    let queue = unique("dedup");
+    let declare = queue_declare(&queue).arg("x-message-deduplication", true).arg("x-cache-size", 2);
+    channel.declare(declare.arg("x-deduplication-header", "id"));
+    let publish = |ids: &[&str]| publish_with_to("", &queue, ids, |id| props().header("id", id));
+    publish(&["a", "b", "a"]);
+    assert_eq!(channel.drain(&queue), ["a", "b"]);
+    publish(&["b", "a", "c", "b", "a"]);
+    assert_eq!(channel.drain(&queue), ["c", "a"]);
+    channel.delete(queue_delete(&queue));
+}
+
+/// A message that a full queue refuses has not been published: the next attempt is no repetition.
+#[test]
+fn a003_what_a_queue_refuses_is_no_repetition() {
+    let Some(channel) = ours() else { return };
+    let queue = unique("dedup");
+    let declare = queue_declare(&queue).arg("x-message-deduplication", true).arg("x-cache-size", 10);
+    channel.declare(declare.arg("x-max-length", 1).arg("x-overflow", "reject-publish"));
+    channel.call(confirm_select());
+    let with_id = |id: &str| props().header("x-deduplication-header", id);
+    channel.publish_with("", &queue, with_id("a"), "a");
+    channel.expect_ack(1);
+    channel.publish_with("", &queue, with_id("b"), "b");
+    channel.expect_nack(2);
+    // It is in the queue: full or not, that is as good as published.
+    channel.publish_with("", &queue, with_id("a"), "a");
+    channel.expect_ack(3);
+    assert_eq!(channel.drain(&queue), ["a"]);
+    channel.publish_with("", &queue, with_id("b"), "b");
+    channel.expect_ack(4);
+    assert_eq!(channel.drain(&queue), ["b"]);
+    channel.delete(queue_delete(&queue));
+}
+
+#[test]
+fn a003_what_has_been_seen_outlives_a_restart() {
+    let Some(mut broker) = Broker::start_with(&[]) else { return };
+    let channel = broker.connect().channel();
+    channel.call(exchange_declare("type", "x-message-deduplication").durable().arg("x-cache-size", 10));
+    channel.call(exchange_declare("argument", "direct").durable().arg("x-message-deduplication", true));
+    let with_cache = |name| queue_declare(name).durable().arg("x-message-deduplication", true);
+    channel.declare(with_cache("kept"));
+    channel.declare(with_cache("window").arg("x-cache-size", 10));
+    let publish = |broker: &Broker, ids: &[&str]| {
+        let channel = broker.connect().channel();
+        channel.call(confirm_select());
+        let mut count = 0;
+        for id in ids {
+            for (exchange, key) in [("type", ""), ("argument", "key"), ("", "kept"), ("", "window")] {
+                let props = props().header("x-deduplication-header", *id).persistent();
+                channel.publish_with(exchange, key, props, id);
+                count += 1;
+            }
+        }
+        channel.expect_confirms(count);
+    };
+    publish(&broker, &["a"]);
+    assert_eq!(channel.drain("kept"), ["a"]);
+    assert_eq!(channel.drain("window"), ["a"]);
+    publish(&broker, &["b"]);
+    broker.restart();
+    let channel = broker.connect().channel();
+    channel.declare(queue_declare("out"));
+    channel.call(queue_bind("out", "type", "key"));
+    channel.call(queue_bind("out", "argument", "key"));
+    publish(&broker, &["a", "b", "c"]);
+    assert_eq!(channel.drain("out"), ["c", "c"]);
+    assert_eq!(channel.drain("kept"), ["b", "a", "c"]);
+    assert_eq!(channel.drain("window"), ["b", "c"]);
+}
+
+/// A message that waits in its exchange is looked at once.
+#[test]
+fn a003_a_delayed_message_is_no_repetition_of_itself() {
+    let Some(channel) = ours() else { return };
+    let exchange = unique("delayed");
+    let declare = exchange_declare(&exchange, "x-delayed-message").arg("x-delayed-type", "fanout");
+    channel.call(declare.arg("x-message-deduplication", true));
+    let queue = channel.temporary_queue();
+    channel.call(queue_bind(&queue, &exchange, ""));
+    channel.consume(basic_consume(&queue, "").no_ack());
+    publish_with(&exchange, &["a", "a"], |id| props().header("x-deduplication-header", id).header("x-delay", 20));
+    publish_with(&exchange, &["b"], |id| props().header("x-deduplication-header", id).header("x-delay", 60));
+    assert_eq!(channel.expect_bodies(2), ["a", "b"]);
+    channel.call(exchange_delete(&exchange));
 }

@@ -88,12 +88,12 @@ fn what_counts_as_a_repetition() {
     let kind = ExchangeType::Deduplication;
     let parse = |kind, entries: &[(&str, Value)]| Settings::parse(kind, &Table::from_iter(entries.iter().cloned()));
     let settings = parse(kind, &[("x-cache-size", Value::I32(5)), ("x-cache-ttl", Value::text("70"))]).unwrap();
-    let expected = Deduplication { size: 5, ttl: Some(70), header: "x-deduplication-header".into() };
+    let expected = Deduplication { size: 5, ttl: Some(70), header: "x-deduplication-header".into(), while_kept: false };
     assert_eq!((&settings.matching, &settings.deduplication), (&Matching::Fanout, &Some(expected)));
     assert!(!settings.routes_by_key());
     let on = ("x-message-deduplication", Value::Bool(true));
     let settings = parse(ExchangeType::Topic, &[on.clone(), ("x-deduplication-header", Value::text("id"))]).unwrap();
-    let expected = Deduplication { size: 128, ttl: None, header: "id".into() };
+    let expected = Deduplication { size: 128, ttl: None, header: "id".into(), while_kept: false };
     assert_eq!((&settings.matching, &settings.deduplication), (&Matching::Topic, &Some(expected)));
     let off = ("x-message-deduplication", Value::Bool(false));
     assert_eq!(parse(ExchangeType::Topic, &[off]).unwrap().deduplication, None);

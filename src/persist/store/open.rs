@@ -70,6 +70,7 @@ impl Store {
         threads.push(writer.spawn().map_err(StoreError::Thread)?);
         let store = Arc::new(Self {
             journal,
+            windows: Windows::open(Arc::clone(&disk), settings.dir.join("seen")),
             disk,
             disk_limit: AtomicU64::new(settings.disk_limit),
             paging: AtomicU64::new((settings.paging_ratio * 1000.0) as u64),

@@ -159,15 +159,19 @@ impl Sources<'_> {
 }
 
 impl Deduplication {
-    /// The cache that the arguments of a queue or an exchange describe, whether or not they switch it on.
+    /// What the arguments of a queue describe, whether or not they switch it on. Without a size and a time, an identifier is
+    /// remembered while its message is in the queue.
     pub fn of(arguments: &Table) -> Self {
         let number = |key: &str| arguments.get(key).and_then(Value::as_int);
         let size = number(arguments::CACHE_SIZE).and_then(|n| usize::try_from(n).ok());
+        let ttl = number(arguments::CACHE_TTL).map(not_negative);
         let header = text_argument(arguments, arguments::DEDUPLICATION_HEADER);
+        let while_kept = size.is_none() && ttl.is_none();
         Self {
-            size: size.unwrap_or(dedup::DEFAULT_SIZE),
-            ttl: number(arguments::CACHE_TTL).map(not_negative),
+            size: size.unwrap_or(if while_kept { dedup::MOST_KEPT } else { dedup::DEFAULT_SIZE }),
+            ttl,
             header: header.unwrap_or(dedup::HEADER).into(),
+            while_kept,
         }
     }
 }

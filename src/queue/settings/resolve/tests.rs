@@ -109,7 +109,8 @@ fn retries_are_delayed_as_the_arguments_and_the_policy_say() {
 #[test]
 fn deduplication_has_defaults() {
     let on = ("x-message-deduplication", Value::Bool(true));
-    let defaults = Deduplication { size: 128, ttl: None, header: "x-deduplication-header".into() };
+    let defaults =
+        Deduplication { size: 1 << 20, ttl: None, header: "x-deduplication-header".into(), while_kept: true };
     assert_eq!(classic(std::slice::from_ref(&on), Json::Null, Json::Null).deduplication, Some(defaults.clone()));
     assert_eq!(classic(&[], json!({"x-message-deduplication": true}), Json::Null).deduplication, Some(defaults));
     let off = [("x-message-deduplication", Value::Bool(false))];
@@ -120,7 +121,7 @@ fn deduplication_has_defaults() {
         ("x-cache-ttl", Value::I64(1000)),
         ("x-deduplication-header", Value::text("id")),
     ];
-    let said = Deduplication { size: 5, ttl: Some(1000), header: "id".into() };
+    let said = Deduplication { size: 5, ttl: Some(1000), header: "id".into(), while_kept: false };
     assert_eq!(classic(&all, Json::Null, Json::Null).deduplication, Some(said));
 }
 

@@ -1,0 +1,110 @@
+//! What a queue with deduplication remembers of its messages.
+//!
+//! [`Queue::publish`] leaves out repetitions before the engine sees them. By its arguments a queue remembers either the last
+//! identifiers, wherever their messages are now, or those of the messages that are in it: then every way on which a message
+//! leaves for good comes by [`State::has_left`]. What is in it is read from the store at start; the last identifiers are
+//! saved by whoever keeps [`crate::persist::windows`].
+
+use super::arguments::{CACHE_SIZE, CACHE_TTL};
+use super::engine::Engine;
+use super::local::{Queue, State, Subscriber};
+use super::settings::Settings;
+use crate::dedup::seen::{Seen, headers_of};
+use crate::message::{Incoming, Message};
+use crate::persist::Store;
+use crate::persist::recovery::FoundQueue;
+use crate::persist::reindex::each_living;
+
+/// What a queue begins with, as the settings say.
+pub(super) fn begin(settings: &Settings, store: Option<&Store>, saved: Option<&[u8]>) -> Option<Box<Seen>> {
+    let rule = settings.deduplication.clone()?;
+    Some(Box::new(Seen::new(rule, saved, store.map(Store::memory))))
+}
+
+/// Remembers the messages that were found in a queue, where that counts.
+pub(super) fn restore(seen: &mut Seen, found: &mut FoundQueue, store: &Store) {
+    if !seen.rule().while_kept {
+        return;
+    }
+    let in_segments = each_living(store.disk(), &found.shelf, |record| {
+        seen.remember(headers_of(record.parts.properties), 0);
+    });
+    if let Err(error) = in_segments {
+        found.damage.push(format!("its segments cannot be read: {error}"));
+    }
+    for (_, message) in &found.messages {
+        seen.remember(headers_of(message.view().properties), 0);
+    }
+}
+
+impl State {
+    /// Remembers a message; false when it is a repetition.
+    #[inline]
+    pub(super) fn is_new(&mut self, incoming: &Incoming<'_>) -> bool {
+        let Some(seen) = &mut self.seen else { return true };
+        seen.remember(headers_of(incoming.view().properties), incoming.traits().at)
+    }
+
+    /// A message was refused: the next attempt is no repetition.
+    pub(super) fn was_refused(&mut self, incoming: &Incoming<'_>) {
+        if let Some(seen) = &mut self.seen {
+            seen.decide(headers_of(incoming.view().properties), false);
+        }
+    }
+
+    /// A consumer without acks has taken a message that was never in the queue.
+    pub(super) fn was_consumed(&mut self, incoming: &Incoming<'_>) {
+        if let Some(seen) = &mut self.seen {
+            seen.has_left(headers_of(incoming.view().properties));
+        }
+    }
+
+    /// A message has left the queue for good.
+    #[inline]
+    pub(super) fn has_left(&mut self, message: &Message) {
+        if let Some(seen) = &mut self.seen {
+            seen.has_left(headers_of(message.view().properties));
+        }
+    }
+
+    /// All messages that were ready have left the queue.
+    pub(super) fn ready_have_left(&mut self) {
+        let Some(seen) = self.seen.as_mut().filter(|seen| seen.rule().while_kept) else { return };
+        seen.clear();
+        for (_, message) in self.engine.unacked() {
+            seen.remember(headers_of(message.view().properties), 0);
+        }
+    }
+
+    /// Another rule is in force from now on; it knows nothing of what has been published before.
+    pub(super) fn change_rule(&mut self, settings: &Settings, store: Option<&Store>) {
+        if self.seen.as_ref().map(|seen| seen.rule()) != settings.deduplication.as_ref() {
+            self.seen = begin(settings, store, None);
+            tell_consumed(&mut self.engine, self.seen.as_deref());
+        }
+    }
+}
+
+/// Has the engine tell what consumers without acks have taken, where that has to be forgotten.
+pub(super) fn tell_consumed(engine: &mut Engine<Subscriber>, seen: Option<&Seen>) {
+    if seen.is_some_and(|seen| seen.rule().while_kept) {
+        engine.tell_consumed();
+    }
+}
+
+impl Queue {
+    /// The store's number of a durable queue that remembers identifiers longer than their messages, and what has to be saved of
+    /// them.
+    pub fn window(&self) -> Option<(u64, Vec<u8>)> {
+        // Most queues have none, and their locks are left alone.
+        let has_cache = |key: &str| self.spec.arguments.get(key).is_some();
+        if !has_cache(CACHE_SIZE) && !has_cache(CACHE_TTL) {
+            return None;
+        }
+        let state = self.state.lock();
+        let seen = state.seen.as_ref().filter(|seen| self.is_durable() && !state.deleted && !seen.rule().while_kept)?;
+        let mut bytes = Vec::new();
+        seen.encode(&mut bytes);
+        Some((self.spec.store_id, bytes))
+    }
+}
