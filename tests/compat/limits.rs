@@ -134,6 +134,21 @@ fn e075_room_is_made_by_acks_and_purges() {
 
 /// A publisher without confirms is not told.
 #[test]
+fn e075_a_queue_that_refuses_keeps_what_it_has_confirmed() {
+    let channel = channel();
+    for overflow in ["reject-publish", "reject-publish-dlx"] {
+        let queue = declared(&channel, queue_declare("").arg("x-max-length", 2).arg("x-overflow", overflow));
+        channel.publish("", &queue, "1");
+        channel.publish("", &queue, "2");
+        let held = [channel.expect_get(&queue), channel.expect_get(&queue)];
+        channel.publish("", &queue, "3");
+        channel.publish("", &queue, "4");
+        channel.send(basic_nack(held[1].delivery_tag).multiple().requeue());
+        assert_eq!(channel.drain(&queue), ["1", "2", "3", "4"], "{overflow}");
+    }
+}
+
+#[test]
 fn e075_without_confirms_refused_messages_vanish() {
     let channel = channel();
     let declare = queue_declare("").arg("x-max-length", 1).arg("x-overflow", "reject-publish");

@@ -96,8 +96,11 @@ impl Departures {
         self.settings.dead_letters.is_some()
     }
 
-    fn has_limits(&self) -> bool {
-        self.settings.max_length.is_some() || self.settings.max_bytes.is_some()
+    /// A queue that refuses what is too much lets nothing go: what came back from consumers, or was there before the limit,
+    /// was confirmed.
+    fn drops_when_full(&self) -> bool {
+        let has_limits = self.settings.max_length.is_some() || self.settings.max_bytes.is_some();
+        has_limits && !self.refuses_when_full()
     }
 
     fn is_over(&self, count: u64, bytes: u64) -> bool {
@@ -347,7 +350,7 @@ impl<C> Engine<C> {
     /// Lets the first messages go while there are too many. What has to be known of them may have to be read first.
     #[inline]
     pub(super) fn enforce_limits(&mut self) -> Option<Stall> {
-        if !self.departures.has_limits() {
+        if !self.departures.drops_when_full() {
             return None;
         }
         while self.departures.is_over(self.backlog.count() as u64, self.backlog.bytes()) {
@@ -467,7 +470,7 @@ impl<C> Engine<C> {
         let departures = &self.departures;
         let has_ttl = departures.settings.message_ttl.is_some() && !self.backlog.heads().1;
         let is_over = || departures.is_over(self.backlog.count() as u64, self.backlog.bytes());
-        has_ttl || (departures.has_limits() && is_over() && !self.backlog.is_empty())
+        has_ttl || (departures.drops_when_full() && is_over() && !self.backlog.is_empty())
     }
 }
 

@@ -103,6 +103,10 @@ impl Model {
         self.waiting().min_by_key(|(p, m)| (std::cmp::Reverse(m.priority), *p)).map(|(p, _)| p)
     }
 
+    fn drops_when_full(&self) -> bool {
+        self.settings.overflow == Overflow::DropHead
+    }
+
     fn is_over(&self, count: usize, bytes: u64) -> bool {
         self.settings.max_length.is_some_and(|most| count as u64 > most)
             || self.settings.max_bytes.is_some_and(|most| bytes > most)
@@ -135,7 +139,9 @@ impl Model {
         expired.into_iter().for_each(|position| self.leave(position, Reason::Expired));
         loop {
             let (count, bytes) = self.sums();
-            let Some(first) = self.first().filter(|_| self.is_over(count, bytes)) else { break };
+            let Some(first) = self.first().filter(|_| self.drops_when_full() && self.is_over(count, bytes)) else {
+                break;
+            };
             self.leave(first, Reason::MaxLen);
         }
     }
