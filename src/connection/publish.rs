@@ -185,7 +185,7 @@ impl<'b> Publishes<'b> {
                 }
             }
             entries.end(run);
-            tell(&followers, run, taken);
+            tell(&followers, run, taken && refused.is_empty());
             if let Some(address) = reply {
                 run.iter().for_each(|incoming| deliver_reply(&address, incoming));
             }

@@ -31,6 +31,8 @@ pub mod writer;
 
 /// Bytes of a gathering commit at which publishers are held until it is taken.
 const PENDING_LIMIT: usize = 4 << 20;
+/// Bytes at which nothing leaves a queue by itself: dead letters and delayed messages come before what publishers bring.
+const CROWDED: usize = 2 * PENDING_LIMIT;
 /// Bytes at which clients are not read at all, acks included: the disk has been stuck for long.
 const STUFFED: usize = 16 * PENDING_LIMIT;
 
@@ -94,6 +96,7 @@ pub struct Journal {
     /// Those whose publishes wait for room.
     held: Mutex<Vec<Arc<dyn Waiter>>>,
     congested: AtomicBool,
+    crowded: AtomicBool,
     stuffed: AtomicBool,
     /// Why writing does not get on at the moment; publishers are blocked meanwhile.
     trouble: Mutex<Option<String>>,
@@ -116,6 +119,7 @@ impl Journal {
             files,
             held: Mutex::new(Vec::new()),
             congested: AtomicBool::new(false),
+            crowded: AtomicBool::new(false),
             stuffed: AtomicBool::new(false),
             trouble: Mutex::new(None),
             failed: AtomicBool::new(false),
@@ -142,6 +146,9 @@ impl Journal {
         }
         if pending.bytes.len() > PENDING_LIMIT {
             self.congested.store(true, Ordering::Relaxed);
+            if pending.bytes.len() > CROWDED {
+                self.crowded.store(true, Ordering::Relaxed);
+            }
             if pending.bytes.len() > STUFFED {
                 self.stuffed.store(true, Ordering::Relaxed);
             }
@@ -210,6 +217,12 @@ impl Journal {
         self.congested.load(Ordering::Relaxed)
     }
 
+    /// True while nothing should leave a queue by itself.
+    #[inline]
+    pub fn is_crowded(&self) -> bool {
+        self.crowded.load(Ordering::Relaxed)
+    }
+
     /// True while nothing more should be read from clients.
     #[inline]
     pub fn is_stuffed(&self) -> bool {
@@ -218,10 +231,11 @@ impl Journal {
 
     /// Looks whether there is room again.
     fn relieve(&self) {
-        self.stuffed.store(self.pending.lock().bytes.len() > STUFFED, Ordering::Relaxed);
-        let much = self.failed.load(Ordering::Relaxed)
-            || self.pending.lock().bytes.len() > PENDING_LIMIT
-            || self.files.is_behind(self.settings.keep);
+        let pending = self.pending.lock().bytes.len();
+        self.stuffed.store(pending > STUFFED, Ordering::Relaxed);
+        self.crowded.store(pending > CROWDED, Ordering::Relaxed);
+        let much =
+            self.failed.load(Ordering::Relaxed) || pending > PENDING_LIMIT || self.files.is_behind(self.settings.keep);
         self.congested.store(much, Ordering::Relaxed);
         if !much {
             let held = std::mem::take(&mut *self.held.lock());

@@ -1,7 +1,7 @@
 //! What leaves a queue by itself, and when it is looked for: the thin shell around the engine's departures.
 //!
 //! Whatever ran the engine calls [`Queue::see_off`] before it releases the lock: what was dropped is noted for the journal,
-//! letters go into the [`Wakes`] of the caller, cold ones are read first, and the timekeeper is told when to come back.
+//! letters are collected by way of the [`Wakes`] of the caller, cold ones are read first, and the timekeeper is told when to come back.
 //! [`Queue::tick`] is where it comes back.
 
 use std::sync::Arc;
@@ -9,11 +9,13 @@ use std::sync::Arc;
 use super::letter::Letter;
 use super::local::{Leaving, Queue, State, Wakes};
 use super::settings::Settings;
-use crate::message::Message;
-use crate::persist::journal::item::ItemWriter;
 
 /// Most messages that leave before others get the queue's lock.
-const AT_A_TIME: usize = 512;
+pub(super) const AT_A_TIME: usize = 512;
+/// Bytes of letters that are delivered with one entry of the journal, about.
+const A_BAG: usize = 1 << 20;
+/// Least time between two visits of the timekeeper, in milliseconds.
+const TOGETHER: u64 = 5;
 /// How long the timekeeper leaves a queue alone while the journal cannot keep up, in milliseconds.
 const CONGESTED: u64 = 5;
 
@@ -71,19 +73,8 @@ impl Queue {
                 state.has_left(&message);
                 leaving.settled(state.shelf.as_mut(), position, message, persistent);
             }
-            let letters = state.engine.take_letters();
-            if let (Some(from), false) = (self.me.upgrade(), letters.is_empty()) {
-                let settings = Arc::clone(state.engine.settings());
-                wakes.post(
-                    &self.shared.postman,
-                    letters.into_iter().map(|departure| Letter {
-                        from: Arc::clone(&from),
-                        position: Some(departure.position),
-                        message: departure.message,
-                        reason: departure.reason,
-                        settings: Arc::clone(&settings),
-                    }),
-                );
+            if let (Some(from), true) = (self.me.upgrade(), state.engine.has_letters()) {
+                wakes.post(&self.shared.postman, from);
             }
             if state.engine.has_unread() {
                 self.load_soon(state);
@@ -98,6 +89,10 @@ impl Queue {
             return;
         }
         let next = state.engine.next_tick().into_iter().chain(self.end_of_lease(state)).min();
+        // Where many are due one after the other, they leave together; a single one is not kept waiting.
+        let next = next.map(|next| next.max(state.last_tick.saturating_add(TOGETHER)));
+        // What is long overdue does not come before what is due in other queues.
+        let next = next.map(|next| if next < state.alarm { next.max(self.shared.clock.now_ms()) } else { next });
         if let Some(next) = next.filter(|next| *next < state.alarm) {
             state.alarm = next;
             self.shared.timekeeper.wake(next, self.me.clone());
@@ -125,6 +120,7 @@ impl Queue {
         let now = self.shared.clock.now_ms();
         let mut state = self.state.lock();
         state.alarm = u64::MAX;
+        state.last_tick = now;
         if state.deleted || state.resting || state.damage.is_some() {
             return;
         }
@@ -135,7 +131,7 @@ impl Queue {
             }
             return;
         }
-        if self.store.as_ref().is_some_and(|store| store.journal.is_congested()) {
+        if self.store.as_ref().is_some_and(|store| store.journal.is_crowded()) {
             state.alarm = now + CONGESTED;
             self.shared.timekeeper.wake(state.alarm, self.me.clone());
             return;
@@ -155,11 +151,36 @@ impl Queue {
         self.end_of_lease(&state).is_some_and(|end| end <= self.shared.clock.now_ms())
     }
 
-    /// Letters from these positions are in their new queues, and the journal is told with the same entry: `items` gets what
-    /// it has to know of this queue.
-    pub fn note_arrival(&self, positions: impl Iterator<Item = u64>, items: &mut Vec<u8>) {
+    /// A postman has come for the letters; false when there is one already, who takes all of them.
+    pub fn begin_posting(&self) -> bool {
+        let mut state = self.state.lock();
+        !state.deleted && !std::mem::replace(&mut state.posting, true)
+    }
+
+    /// The next letters, in order. When there are none, the postman leaves.
+    pub fn next_letters(&self) -> Vec<Letter> {
+        let mut state = self.state.lock();
+        let settings = Arc::clone(state.engine.settings());
+        let departures = if state.deleted { Vec::new() } else { state.engine.take_letters(A_BAG) };
+        let mut letters: Vec<Letter> = state.unopened.drain(..).collect();
+        if let Some(from) = self.me.upgrade() {
+            letters.extend(departures.into_iter().map(|departure| Letter {
+                from: Arc::clone(&from),
+                position: Some(departure.position),
+                message: departure.message,
+                reason: departure.reason,
+                settings: Arc::clone(&settings),
+                had: departure.had,
+            }));
+        }
+        state.posting = !letters.is_empty();
+        letters
+    }
+
+    /// Letters from these positions are in their new queues, on disk where they have to be, and so is that they have left.
+    pub fn note_arrival(&self, positions: impl Iterator<Item = u64>) {
         let durable = self.is_durable();
-        let mut acked = Vec::new();
+        let mut gone = Vec::new();
         let mut state = self.state.lock();
         if state.deleted {
             return;
@@ -171,22 +192,16 @@ impl Queue {
             if let Some(shelf) = &mut state.shelf {
                 shelf.settle(position, persistent, Some(message.view().body.len() as u64));
             }
-            if persistent {
-                acked.push(position);
-            }
+            gone.push(message);
         }
         drop(state);
-        if !acked.is_empty() {
-            // Never taken back from the commit that is being gathered: what replaces it may be in the next one.
-            ItemWriter(items).ack(self.spec.store_id, super::local::runs(acked).into_iter());
-        }
     }
 
-    /// A letter could not be delivered and must not be lost: it is tried again at that time.
-    pub fn keep_letter(&self, position: u64, message: Message, at: u64) {
+    /// A letter could not be delivered to all its queues and must not be lost: it is tried again at that time.
+    pub fn keep_letter(&self, position: u64, at: u64, had: Vec<u64>) {
         let mut state = self.state.lock();
         if !state.deleted {
-            state.engine.try_again(position, message, at);
+            state.engine.try_again(position, at, had);
             self.set_alarm(&mut state);
         }
     }

@@ -412,6 +412,7 @@ impl<C> Engine<C> {
     fn append(&mut self, entry: Ready) {
         if let Some(due) = entry.message.traits().due {
             self.departures.due_at(due.get(), entry.position);
+            self.prune_dues();
         }
         self.backlog.push(entry);
     }

@@ -1,8 +1,8 @@
 //! Messages that leave a queue for other queues: dead letters, and delayed messages that are due.
 //!
-//! A queue does not know exchanges. It hands its [`Letter`]s to whoever brought the work that made them leave, once its
-//! lock is released, and a [`Postman`] of the floor above routes them. A letter stays in its queue, as far as the disk is
-//! concerned, until the journal has it in its new queues: both are one entry of one commit.
+//! A queue does not know exchanges. Whoever brought the work that made messages leave has a [`Postman`] of the floor above
+//! collect its [`Letter`]s once its lock is released, one postman at a time, so that they keep their order. A letter stays
+//! in its queue until the journal has it in its new queues: both are one entry of one commit.
 
 use std::sync::Arc;
 
@@ -46,6 +46,8 @@ pub struct Letter {
     pub reason: Reason,
     /// What was in force for the queue.
     pub settings: Arc<Settings>,
+    /// Queues, by their numbers, that have it from an earlier try.
+    pub had: Vec<u64>,
 }
 
 /// Routes letters, and has the journal note that they have moved.
@@ -53,9 +55,9 @@ pub trait Postman: Send + Sync {
     /// A queue has been unused for as long as it may be.
     fn expired(&self, queue: &Arc<Queue>);
 
-    /// No lock may be held. Whatever cannot be delivered is dropped, or comes back to its queue where that keeps its
-    /// letters until they are safe.
-    fn deliver(&self, letters: Vec<Letter>);
+    /// Fetches what these queues send ([`Queue::begin_posting`]), and delivers it. No lock may be held. Whatever cannot be
+    /// delivered is dropped, or stays in its queue where that keeps its letters until they are safe.
+    fn collect(&self, from: Vec<Arc<Queue>>);
 
     /// Tells of deliveries on traced virtual hosts. No lock may be held.
     fn tell(&self, delivered: Vec<Delivered>);

@@ -67,7 +67,7 @@ impl Shared {
     pub fn alone(store: Option<Arc<Store>>) -> Self {
         struct Nobody;
         impl Postman for Nobody {
-            fn deliver(&self, _: Vec<Letter>) {}
+            fn collect(&self, _: Vec<Arc<Queue>>) {}
             fn expired(&self, _: &Arc<Queue>) {}
             fn tell(&self, _: Vec<Delivered>) {}
         }
@@ -106,7 +106,8 @@ pub struct Wakes {
     /// Items for the journal. Whoever has more for it takes them along, so that all of a batch is one commit.
     items: Vec<u8>,
     store: Option<Arc<Store>>,
-    letters: Vec<Letter>,
+    /// Queues that have letters to be collected.
+    senders: Vec<Arc<Queue>>,
     postman: Option<Arc<dyn Postman>>,
     /// The queue that delivers now, where deliveries are traced.
     watched: Option<Watched>,
@@ -133,17 +134,19 @@ impl Wakes {
         std::mem::take(&mut self.items)
     }
 
-    /// Letters that have to be delivered.
-    pub(super) fn post(&mut self, postman: &Weak<dyn Postman>, letters: impl Iterator<Item = Letter>) {
-        self.letters.extend(letters);
+    /// A queue has letters.
+    pub(super) fn post(&mut self, postman: &Weak<dyn Postman>, from: Arc<Queue>) {
+        if self.senders.last().is_none_or(|last| last.id != from.id) {
+            self.senders.push(from);
+        }
         if self.postman.is_none() {
             self.postman = postman.upgrade();
         }
     }
 
-    /// Takes the letters, for somebody who delivers them.
-    pub fn take_letters(&mut self) -> Vec<Letter> {
-        std::mem::take(&mut self.letters)
+    /// Takes the queues that have letters, for somebody who collects them.
+    pub fn take_senders(&mut self) -> Vec<Arc<Queue>> {
+        std::mem::take(&mut self.senders)
     }
 
     /// Wakes them all, tells the journal, and has letters delivered. No lock may be held.
@@ -155,10 +158,10 @@ impl Wakes {
         for outlet in self.outlets.drain(..) {
             outlet.wake();
         }
-        if !self.letters.is_empty() {
-            let letters = self.take_letters();
+        if !self.senders.is_empty() {
+            let senders = self.take_senders();
             if let Some(postman) = &self.postman {
-                postman.deliver(letters);
+                postman.collect(senders);
             }
         }
         if !self.delivered.is_empty() {
@@ -254,8 +257,16 @@ pub(super) struct State {
     pub resting: bool,
     /// What is on disk is damaged: where and how.
     pub damage: Option<Arc<str>>,
+    /// Letters of messages that were never taken in.
+    pub unopened: VecDeque<Letter>,
+    /// The next read is of messages that leave.
+    pub unread_first: bool,
+    /// A postman is here.
+    pub posting: bool,
     /// When the timekeeper comes; `u64::MAX` for never.
     pub alarm: u64,
+    /// When it came last.
+    pub last_tick: u64,
     /// The queue goes when it is unused for long.
     pub expires: bool,
     /// Since when nobody uses it.
@@ -362,7 +373,11 @@ impl Queue {
             horizon_commit: 0,
             resting: false,
             damage,
+            unopened: VecDeque::new(),
+            unread_first: false,
+            posting: false,
             alarm: u64::MAX,
+            last_tick: 0,
             expires: spec.settings.expires.is_some(),
             unused_since: shared.clock.now_ms(),
             getters: Vec::new(),
@@ -427,7 +442,7 @@ impl Queue {
                     landed.refused.push(index);
                     landed.consumed.push(index);
                     state.was_refused(incoming);
-                    self.return_to_sender(&state, incoming, wakes);
+                    self.return_to_sender(&mut state, incoming, wakes);
                 }
             }
         }
@@ -446,7 +461,9 @@ impl Queue {
         let is_due = state.engine.is_due();
         if is_due {
             let State { engine, shelf, .. } = &mut *state;
-            engine.tick(usize::MAX, |position| shelf.as_ref().is_some_and(|shelf| shelf.is_dead(position)));
+            engine.tick(super::departing::AT_A_TIME, |position| {
+                shelf.as_ref().is_some_and(|shelf| shelf.is_dead(position))
+            });
         }
         self.pump(&mut state, wakes, &mut leaving);
         drop(state);
@@ -454,15 +471,23 @@ impl Queue {
     }
 
     /// A message that the full queue refuses may be a dead letter.
-    fn return_to_sender(&self, state: &State, incoming: &mut Incoming<'_>, wakes: &mut Wakes) {
+    fn return_to_sender(&self, state: &mut State, incoming: &mut Incoming<'_>, wakes: &mut Wakes) {
         let settings = state.engine.settings();
         if settings.overflow != Overflow::RejectPublishDlx || settings.dead_letters.is_none() {
             return;
         }
         let Some(from) = self.me.upgrade() else { return };
         let (message, settings) = (incoming.hold(), Arc::clone(settings));
-        let letter = Letter { from, position: None, message, reason: Reason::MaxLen, settings };
-        wakes.post(&self.shared.postman, std::iter::once(letter));
+        let letter = Letter {
+            from: Arc::clone(&from),
+            position: None,
+            message,
+            reason: Reason::MaxLen,
+            settings,
+            had: Vec::new(),
+        };
+        state.unopened.push_back(letter);
+        wakes.post(&self.shared.postman, from);
     }
 
     /// Begins with what is due. To be called once everything is there that letters need.
@@ -661,6 +686,9 @@ impl Queue {
 
     /// Delivers what can be delivered and sees to what cannot.
     pub(super) fn pump(&self, state: &mut State, wakes: &mut Wakes, leaving: &mut Leaving) {
+        if state.damage.is_some() {
+            return;
+        }
         wakes.watch(self);
         let stall = state.engine.pump(wakes);
         self.take_consumed(state, leaving);
@@ -727,7 +755,7 @@ impl Queue {
 }
 
 /// Positions as ranges that rise.
-pub(super) fn runs(mut positions: Vec<u64>) -> Vec<std::ops::Range<u64>> {
+pub fn runs(mut positions: Vec<u64>) -> Vec<std::ops::Range<u64>> {
     positions.sort_unstable();
     let mut runs: Vec<std::ops::Range<u64>> = Vec::new();
     for position in positions {

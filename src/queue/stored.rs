@@ -25,6 +25,8 @@ const KEEP: usize = 512 << 10;
 const READ: usize = 512 << 10;
 /// Messages that are read one by one before others get the queue's lock.
 const ONE_BY_ONE: usize = 512;
+/// Bytes that are read one by one before others get the queue's lock, about.
+const MOST_READ: usize = 8 << 20;
 /// Messages left in memory at which the next ones are read.
 const LOW: usize = 2048;
 
@@ -69,7 +71,8 @@ impl Queue {
 
     /// Has a reader bring what is wanted from disk.
     pub(super) fn load_soon(&self, state: &mut State) {
-        if let (Some(store), false, false) = (&self.store, state.loading, state.resting) {
+        let cannot = state.loading || state.resting || state.damage.is_some();
+        if let (Some(store), false) = (&self.store, cannot) {
             state.loading = true;
             store.load_soon(self.me.clone());
         }
@@ -360,11 +363,21 @@ impl Resident for Queue {
     fn load(&self) {
         let mut state = self.state.lock();
         let cold = state.engine.cold();
-        if state.deleted || state.damage.is_some() || !state.engine.has_cold() && !state.engine.has_unread() {
+        if state.damage.is_some() {
+            // Nothing of it is served.
+            state.loading = false;
+            let getters = std::mem::take(&mut state.getters);
+            drop(state);
+            return getters.iter().for_each(|getter| getter.wake());
+        }
+        if state.deleted || !state.engine.has_cold() && !state.engine.has_unread() {
             state.loading = false;
             return self.go_on(state);
         }
-        if state.engine.has_unread() || cold.count == 0 {
+        // Consumers do not wait until everything has been read that leaves.
+        state.unread_first = !state.unread_first;
+        if cold.count == 0 || (state.engine.has_unread() && (state.unread_first || state.engine.consumer_count() == 0))
+        {
             return self.load_places(state);
         }
         let Some(span) = state.shelf.as_mut().and_then(|shelf| shelf.plan_read(cold.from)) else {
@@ -399,6 +412,7 @@ impl Queue {
         let mut wanted: Vec<(u64, bool)> = engine.take_unread(ONE_BY_ONE).into_iter().map(|p| (p, true)).collect();
         let room = ONE_BY_ONE - wanted.len();
         wanted.extend(engine.wanted(room).into_iter().map(|position| (position, false)));
+        let order: Vec<u64> = wanted.iter().map(|(position, _)| *position).collect();
         let mut places = Vec::with_capacity(wanted.len());
         let mut missing = 0_u64;
         for (position, leaves) in wanted {
@@ -417,16 +431,26 @@ impl Queue {
         places.sort_unstable_by_key(|(place, _)| (place.id.number, place.offset));
         let (mut read, mut failed, mut buffer) = (Vec::with_capacity(places.len()), Vec::new(), Vec::new());
         let Some(store) = &self.store else { return };
+        let (mut bytes, mut later) = (0, Vec::new());
         for (place, leaves) in places {
+            if bytes > MOST_READ {
+                later.extend(leaves.then_some(place.position));
+                continue;
+            }
             match read_one(store.disk(), &place, &mut buffer) {
-                Ok(record) => read.push((record.position, leaves, held(&record, store.memory()))),
+                Ok(record) => {
+                    bytes += record.length;
+                    read.push((record.position, leaves, held(&record, store.memory())));
+                }
                 Err(error) => failed.push((place, leaves, error)),
             }
         }
-        self.take_places(read, failed);
+        // They leave in the order in which they were asked for.
+        later.sort_by_key(|position| std::cmp::Reverse(order.iter().position(|p| p == position)));
+        self.take_places(read, later, failed);
     }
 
-    fn take_places(&self, read: Vec<(u64, bool, Message)>, failed: Vec<(Place, bool, ReadError)>) {
+    fn take_places(&self, read: Vec<(u64, bool, Message)>, later: Vec<u64>, failed: Vec<(Place, bool, ReadError)>) {
         let mut state = self.state.lock();
         state.loading = false;
         if state.deleted {
@@ -440,6 +464,7 @@ impl Queue {
                 engine.bring_back(position, message);
             }
         }
+        later.into_iter().for_each(|position| engine.leave_unread(position));
         let mut trouble = None;
         for (place, leaves, error) in failed {
             if leaves {

@@ -48,7 +48,7 @@ impl Vhost {
         let told = Message::from_parts(&route, &entry.properties, body, traits, broker.memory);
         let forwarded = Forwarded { message: told, targets: routed.queues, followers: routed.followers };
         let (mut entries, mut wakes) = (Entries::default(), Wakes::default());
-        put(forwarded, &mut entries, &mut wakes);
+        put(forwarded, &mut Vec::new(), &mut entries, &mut wakes);
         if let Some(store) = &broker.store {
             entries.append(&store.journal, None, &mut wakes);
         }

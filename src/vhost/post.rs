@@ -4,7 +4,6 @@
 //! the journal gets one entry for all: the messages in their new queues, and their acks in the old ones. Either both are on
 //! disk after a crash or neither. What has no route is dropped, unless its queue keeps its letters until they are safe.
 
-use std::collections::HashMap;
 use std::sync::{Arc, OnceLock, Weak};
 
 use super::broker::Broker;
@@ -16,8 +15,11 @@ use crate::frames::method::split_route;
 use crate::message::death::{self, Death};
 use crate::message::trace::Event;
 use crate::message::{Incoming, Message, Traits, delay, headers};
+use crate::persist::journal::Waiter;
+use crate::persist::journal::item::ItemWriter;
 use crate::queue::entries::Entries;
 use crate::queue::letter::{Letter, Postman, Reason};
+use crate::queue::local::runs;
 use crate::queue::watched::Delivered;
 use crate::queue::{Queue, Wakes};
 
@@ -30,9 +32,6 @@ pub struct Post {
     /// Set once everything that letters may need is there. Before, and after its end, they stay where they are.
     broker: OnceLock<Weak<Broker>>,
 }
-
-/// Messages of one queue that have arrived elsewhere.
-type Arrivals = HashMap<u64, (Arc<Queue>, Vec<u64>)>;
 
 /// A message with its new headers, and where it goes.
 pub(super) struct Forwarded {
@@ -55,15 +54,28 @@ impl Post {
 }
 
 impl Postman for Post {
-    fn deliver(&self, letters: Vec<Letter>) {
+    fn collect(&self, from: Vec<Arc<Queue>>) {
         let Some(broker) = self.broker() else { return };
-        let mut letters = letters;
         // A letter may make others: its new queue is full, or it expires there at once.
-        while !letters.is_empty() {
-            let mut wakes = Wakes::default();
-            deliver(&broker, letters, &mut wakes);
-            letters = wakes.take_letters();
-            wakes.run();
+        let mut senders = from;
+        while let Some(sender) = senders.pop() {
+            if !sender.begin_posting() {
+                continue;
+            }
+            loop {
+                let letters = sender.next_letters();
+                if letters.is_empty() {
+                    break;
+                }
+                let mut wakes = Wakes::default();
+                deliver(&broker, letters, &mut wakes);
+                for other in wakes.take_senders() {
+                    if !senders.contains(&other) {
+                        senders.push(other);
+                    }
+                }
+                wakes.run();
+            }
         }
     }
 
@@ -98,54 +110,91 @@ impl Postman for Post {
     }
 }
 
+/// Delivers letters of one queue with one entry of the journal.
 fn deliver(broker: &Broker, letters: Vec<Letter>, wakes: &mut Wakes) {
+    let Some(from) = letters.first().map(|letter| Arc::clone(&letter.from)) else { return };
     let now = broker.clock.now_ms();
-    let mut entries = Entries::default();
-    let mut arrivals = Arrivals::default();
-    let mut vhost: Option<Arc<Vhost>> = None;
+    let vhost = broker.vhost(&from.spec.vhost);
+    let (mut entries, mut arrived, mut acked) = (Entries::default(), Vec::new(), Vec::new());
     for letter in letters {
-        if vhost.as_ref().is_none_or(|vhost| vhost.name != letter.from.spec.vhost) {
-            vhost = broker.vhost(&letter.from.spec.vhost);
-        }
         let forwarded = vhost.as_ref().and_then(|vhost| forward(broker, vhost, &letter, now));
-        let has_arrived = forwarded.is_some_and(|forwarded| put(forwarded, &mut entries, wakes));
+        let mut had = letter.had;
+        let fate = forwarded.map_or(Fate::Nowhere, |forwarded| put(forwarded, &mut had, &mut entries, wakes));
         let Some(position) = letter.position else { continue };
-        let must_arrive = letter.settings.dead_letters.as_ref().is_some_and(|to| to.at_least_once);
-        if has_arrived || !must_arrive || letter.reason == Reason::Due {
-            let queue = || (Arc::clone(&letter.from), Vec::new());
-            arrivals.entry(letter.from.id).or_insert_with(queue).1.push(position);
-        } else {
-            letter.from.keep_letter(position, letter.message, now + TRY_AGAIN);
+        let is_safe = letter.settings.dead_letters.as_ref().is_some_and(|to| to.at_least_once);
+        let must_arrive = is_safe && letter.reason != Reason::Due;
+        if fate == Fate::Damaged || (must_arrive && fate != Fate::Arrived) {
+            from.keep_letter(position, now + TRY_AGAIN, had);
+            continue;
+        }
+        arrived.push(position);
+        if from.is_durable() && letter.message.is_persistent() {
+            acked.push(position);
         }
     }
-    for (queue, positions) in arrivals.into_values() {
-        queue.note_arrival(positions.into_iter(), entries.items());
+    if !acked.is_empty() {
+        // Never taken back from the commit that is being gathered: what replaces it may be in the next one.
+        ItemWriter(entries.items()).ack(from.spec.store_id, runs(acked).into_iter());
     }
-    if let Some(store) = &broker.store {
-        entries.append(&store.journal, None, wakes);
+    let arrival: Arc<dyn Waiter> = Arc::new(Arrival { from, positions: arrived });
+    let commit = broker.store.as_ref().and_then(|store| entries.append(&store.journal, Some(&arrival), wakes));
+    if commit.is_none() {
+        arrival.wake();
     }
 }
 
-/// Puts a message into its queues; true when all of them have it.
-pub(super) fn put(forwarded: Forwarded, entries: &mut Entries, wakes: &mut Wakes) -> bool {
+/// Letters that are in their new queues once the journal has said so on disk. Before, their old queue must not forget them.
+struct Arrival {
+    from: Arc<Queue>,
+    positions: Vec<u64>,
+}
+
+impl Waiter for Arrival {
+    fn wake(&self) {
+        self.from.note_arrival(self.positions.iter().copied());
+    }
+}
+
+/// What has become of a letter.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// All its queues have it.
+    Arrived,
+    /// Some queue was full.
+    Refused,
+    /// Some queue is damaged, and may be repaired.
+    Damaged,
+    /// It has no queue.
+    Nowhere,
+}
+
+/// Puts a message into its queues, but for those that have had it; these are noted.
+pub(super) fn put(forwarded: Forwarded, had: &mut Vec<u64>, entries: &mut Entries, wakes: &mut Wakes) -> Fate {
     let Forwarded { message, targets, followers } = forwarded;
     let mut run = [Incoming::Held(message)];
-    let mut all = !targets.is_empty();
+    let mut fate = if targets.is_empty() { Fate::Nowhere } else { Fate::Arrived };
     entries.begin();
     for queue in targets {
+        if had.contains(&queue.id) {
+            continue;
+        }
         match queue.publish(run.iter_mut(), wakes) {
             Ok(landed) => {
-                all &= landed.refused.is_empty();
+                if landed.refused.is_empty() {
+                    had.push(queue.id);
+                } else if fate == Fate::Arrived {
+                    fate = Fate::Refused;
+                }
                 entries.landed(queue.spec.store_id, landed);
             }
-            Err(_damaged) => all = false,
+            Err(_damaged) => fate = Fate::Damaged,
         }
     }
     entries.end(&mut run);
     for follower in followers {
-        run.iter_mut().for_each(|message| follower.recall().settle(message, all));
+        run.iter_mut().for_each(|message| follower.recall().settle(message, fate == Fate::Arrived));
     }
-    all
+    fate
 }
 
 fn forward(broker: &Broker, vhost: &Vhost, letter: &Letter, now: u64) -> Option<Forwarded> {

@@ -6,7 +6,7 @@
 //! be the next to expire. What leaves either goes somewhere else, a letter, and stays *in transit* until it has arrived; or
 //! it is dropped. What is cold when it leaves is read first ([`Engine::take_unread`]).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -17,17 +17,25 @@ use crate::message::{Incoming, Message, Traits};
 use crate::queue::letter::Reason;
 use crate::queue::settings::{Overflow, RetryOf, Settings};
 
+/// Messages that leave at once, and cold ones that may wait to be read before they can.
+const AT_ONCE: usize = 1024;
+/// Entries of `dues` from which on those that do not count are looked for.
+const MANY_DUES: usize = 64 * 1024;
+
 /// A message that leaves for somewhere else.
 pub struct Departure {
     pub position: u64,
     pub message: Message,
     pub reason: Reason,
+    /// Queues that have it already.
+    pub had: Vec<u64>,
 }
 
 struct Transit {
     /// `None` while it is cold.
     message: Option<Message>,
     reason: Reason,
+    had: Vec<u64>,
 }
 
 /// What is in force, and what is on its way.
@@ -46,10 +54,15 @@ pub struct Departures {
     transit: HashMap<u64, Transit>,
     /// When letters that could not be delivered are to be tried again.
     retries: Times,
-    letters: Vec<Departure>,
+    /// Letters in the order in which they left; each is in transit. One that is cold keeps those after it waiting.
+    letters: VecDeque<u64>,
     /// Those that have to be read first.
-    unread: Vec<u64>,
+    unread: VecDeque<u64>,
+    /// Cold messages in transit, asked for or being read.
+    cold: usize,
     dropped: Vec<(u64, Message)>,
+    /// Entries of `dues` at which it is pruned next.
+    prune_at: usize,
     /// Until when messages are held back that were cold when the process ended.
     held_back_cold: BTreeMap<u64, u64>,
 }
@@ -66,9 +79,11 @@ impl Default for Departures {
             backs: Times::default(),
             transit: HashMap::new(),
             retries: Times::default(),
-            letters: Vec::new(),
-            unread: Vec::new(),
+            letters: VecDeque::new(),
+            unread: VecDeque::new(),
+            cold: 0,
             dropped: Vec::new(),
+            prune_at: MANY_DUES,
             held_back_cold: BTreeMap::new(),
         }
     }
@@ -111,7 +126,8 @@ impl Departures {
     /// When a message leaves because of its age.
     fn end_of(&self, traits: Traits) -> Option<u64> {
         let own = traits.due.filter(|_| !self.delays).map(std::num::NonZeroU64::get);
-        let of_queue = self.settings.message_ttl.map(|ttl| traits.at.saturating_add(ttl));
+        // Of a message from before times were kept it is not known how old it is.
+        let of_queue = self.settings.message_ttl.filter(|_| traits.at > 0).map(|ttl| traits.at.saturating_add(ttl));
         own.into_iter().chain(of_queue).min()
     }
 
@@ -141,6 +157,7 @@ impl Departures {
         self.held_back_cold.clear();
         self.backs.clear();
         self.unread.clear();
+        self.cold = 0;
         self.transit.retain(|_, transit| transit.message.is_some());
         self.dues.clear();
     }
@@ -167,7 +184,8 @@ impl<C> Engine<C> {
     /// False while time and limits mean nothing to this queue.
     #[inline]
     pub fn is_special(&self) -> bool {
-        !self.departures.is_plain || !self.departures.dues.is_empty()
+        let Departures { is_plain, dues, backs, retries, .. } = &self.departures;
+        !is_plain || !dues.is_empty() || !backs.is_empty() || !retries.is_empty()
     }
 
     pub fn settings(&self) -> &Arc<Settings> {
@@ -201,21 +219,43 @@ impl<C> Engine<C> {
         self.departures.dues.earliest(most)
     }
 
-    /// Messages that leave for somewhere else. Each is in transit until [`Engine::arrived`] or [`Engine::try_again`].
-    pub fn take_letters(&mut self) -> Vec<Departure> {
-        std::mem::take(&mut self.departures.letters)
+    /// Messages that leave for somewhere else, in order, about so many bytes. Each is in transit until [`Engine::arrived`] or
+    /// [`Engine::try_again`].
+    pub fn take_letters(&mut self, bytes: usize) -> Vec<Departure> {
+        let Departures { letters, transit, .. } = &mut self.departures;
+        let (mut taken, mut size) = (Vec::new(), 0);
+        while size < bytes
+            && let Some(position) = letters.front().copied()
+        {
+            match transit.get(&position) {
+                // It has been dropped, or purged.
+                None => {}
+                Some(Transit { message: None, .. }) => break,
+                Some(Transit { message: Some(message), reason, had }) => {
+                    size += message.charged_bytes();
+                    taken.push(Departure { position, message: message.clone(), reason: *reason, had: had.clone() });
+                }
+            }
+            letters.pop_front();
+        }
+        taken
+    }
+
+    /// True when [`Engine::take_letters`] has something to give.
+    pub fn has_letters(&self) -> bool {
+        let Departures { letters, transit, .. } = &self.departures;
+        letters.front().is_some_and(|first| transit.get(first).is_none_or(|t| t.message.is_some()))
     }
 
     /// Positions of cold messages that leave: to be read, and given to [`Engine::take_unread_up`].
     pub fn take_unread(&mut self, most: usize) -> Vec<u64> {
         let unread = &mut self.departures.unread;
-        let rest = unread.split_off(most.min(unread.len()));
-        std::mem::replace(unread, rest)
+        unread.drain(..most.min(unread.len())).collect()
     }
 
     /// One of those could not be read: it is wanted again.
     pub fn leave_unread(&mut self, position: u64) {
-        self.departures.unread.push(position);
+        self.departures.unread.push_front(position);
     }
 
     pub fn has_unread(&self) -> bool {
@@ -237,21 +277,33 @@ impl<C> Engine<C> {
     /// A letter is where it should be; gives back the message.
     pub fn arrived(&mut self, position: u64) -> Option<Message> {
         self.returns.remove(&position);
-        self.departures.transit.remove(&position)?.message
+        let transit = self.departures.transit.remove(&position)?;
+        self.departures.cold -= usize::from(transit.message.is_none()).min(self.departures.cold);
+        transit.message
     }
 
     /// A letter could not be delivered: it is tried again at that time.
-    pub fn try_again(&mut self, position: u64, message: Message, at: u64) {
+    pub fn try_again(&mut self, position: u64, at: u64, had: Vec<u64>) {
         if let Some(transit) = self.departures.transit.get_mut(&position) {
-            transit.message = Some(message);
+            transit.had = had;
             self.departures.retries.push(at, position);
         }
     }
 
     /// A cold message that leaves has been read.
     pub fn take_unread_up(&mut self, position: u64, message: Message) {
-        if let Some(transit) = self.departures.transit.remove(&position) {
-            self.depart(position, Some(message), transit.reason);
+        let departures = &mut self.departures;
+        let Some(transit) = departures.transit.get_mut(&position).filter(|transit| transit.message.is_none()) else {
+            return;
+        };
+        departures.cold = departures.cold.saturating_sub(1);
+        if transit.reason == Reason::Due || departures.settings.dead_letters.is_some() {
+            // Its place among the letters it has.
+            transit.message = Some(message);
+        } else {
+            departures.transit.remove(&position);
+            departures.dropped.push((position, message));
+            self.returns.remove(&position);
         }
     }
 
@@ -261,12 +313,14 @@ impl<C> Engine<C> {
         let goes_on = reason == Reason::Due || departures.has_dead_letters();
         match message {
             None => {
-                departures.transit.insert(position, Transit { message: None, reason });
-                departures.unread.push(position);
+                departures.transit.insert(position, Transit { message: None, reason, had: Vec::new() });
+                departures.unread.push_back(position);
+                departures.letters.push_back(position);
+                departures.cold += 1;
             }
             Some(message) if goes_on => {
-                departures.transit.insert(position, Transit { message: Some(message.clone()), reason });
-                departures.letters.push(Departure { position, message, reason });
+                departures.transit.insert(position, Transit { message: Some(message), reason, had: Vec::new() });
+                departures.letters.push_back(position);
             }
             Some(message) => {
                 departures.dropped.push((position, message));
@@ -344,7 +398,9 @@ impl<C> Engine<C> {
     /// True when one more message would be too many.
     pub(super) fn is_full_for(&self, incoming: &Incoming<'_>) -> bool {
         let bytes = self.backlog.bytes().saturating_add(incoming.view().body.len() as u64);
-        self.departures.is_over(self.backlog.count() as u64 + 1, bytes)
+        // What waits to be delivered elsewhere is here still.
+        let count = self.backlog.count() + self.departures.transit.len();
+        self.departures.is_over(count as u64 + 1, bytes)
     }
 
     /// Lets the first messages go while there are too many. What has to be known of them may have to be read first.
@@ -353,7 +409,9 @@ impl<C> Engine<C> {
         if !self.departures.drops_when_full() {
             return None;
         }
-        while self.departures.is_over(self.backlog.count() as u64, self.backlog.bytes()) {
+        // What is left is seen to by the next tick.
+        let mut left = AT_ONCE;
+        while left > 0 && self.departures.is_over(self.backlog.count() as u64, self.backlog.bytes()) {
             if self.backlog.is_empty() {
                 return None;
             }
@@ -365,6 +423,7 @@ impl<C> Engine<C> {
                 Some(First { message: Some(_), .. }) => {
                     let Ready { position, message, .. } = self.backlog.take_first()?;
                     self.depart(position, Some(message), Reason::MaxLen);
+                    left -= 1;
                 }
                 _ => return Some(Stall::Cold),
             }
@@ -402,6 +461,7 @@ impl<C> Engine<C> {
         }
         let reason = if self.departures.delays { Reason::Due } else { Reason::Expired };
         while left > 0
+            && self.departures.cold < AT_ONCE
             && let Some(position) = self.departures.dues.pop_due(now)
         {
             if self.is_elsewhere(position) {
@@ -420,19 +480,30 @@ impl<C> Engine<C> {
         while left > 0
             && let Some(position) = self.departures.retries.pop_due(now)
         {
-            if let Some(Transit { message: Some(message), reason }) = self.departures.transit.get(&position) {
-                let (message, reason) = (message.clone(), *reason);
-                self.departures.letters.push(Departure { position, message, reason });
+            if self.departures.transit.contains_key(&position) {
+                self.departures.letters.push_back(position);
                 left -= 1;
             }
         }
-        let living = self.backlog.count() + self.unacked.len();
-        let (unacked, departures, backlog) = (&self.unacked, &mut self.departures, &self.backlog);
-        if !backlog.has_cold() {
-            let counts = |position: u64| unacked.contains_key(&position) || backlog.has(position);
-            departures.dues.prune(living, counts);
-        }
         left == 0
+    }
+
+    /// Throws out times of messages that have left otherwise, once they may be many. What could be cold stays.
+    pub(super) fn prune_dues(&mut self) {
+        if self.departures.dues.len() < self.departures.prune_at {
+            return;
+        }
+        let (unacked, departures, backlog) = (&self.unacked, &mut self.departures, &self.backlog);
+        let Departures { dues, held_back, .. } = departures;
+        let cold = backlog.cold();
+        let may_be_cold = |position: &u64| cold.count > 0 && (cold.from..cold.to).contains(position);
+        dues.keep(|position| {
+            unacked.contains_key(&position)
+                || held_back.contains_key(&position)
+                || may_be_cold(&position)
+                || backlog.has(position)
+        });
+        departures.prune_at = (2 * departures.dues.len()).max(MANY_DUES);
     }
 
     /// Lets go of messages that are first of their priority and older than the queue's TTL.
@@ -457,10 +528,16 @@ impl<C> Engine<C> {
     /// When [`Engine::tick`] has something to do next, in milliseconds since 1970.
     pub fn next_tick(&self) -> Option<u64> {
         let departures = &self.departures;
-        let own = [departures.dues.next(), departures.backs.next(), departures.retries.next()];
+        // When enough has left that must be read, the rest waits for it.
+        let dues = departures.dues.next().filter(|_| departures.cold < AT_ONCE);
+        let is_over = departures.drops_when_full()
+            && departures.is_over(self.backlog.count() as u64, self.backlog.bytes())
+            && self.backlog.first().is_some_and(|first| first.message.is_some());
+        let own = [dues, departures.backs.next(), departures.retries.next(), is_over.then_some(departures.now)];
         let of_queue = departures.settings.message_ttl.and_then(|ttl| {
             let (heads, _) = self.backlog.heads();
-            heads.iter().map(|(_, message)| message.traits().at.saturating_add(ttl)).min()
+            let ages = heads.iter().map(|(_, message)| message.traits().at).filter(|at| *at > 0);
+            ages.map(|at| at.saturating_add(ttl)).min()
         });
         own.into_iter().chain([of_queue]).flatten().min()
     }

@@ -1,13 +1,10 @@
 //! When something is due at which position, the earliest first. Sixteen bytes for each entry, and no search.
 //!
 //! Entries are not taken out when their message leaves in another way: whoever pops one looks whether it still counts. So
-//! that they do not pile up, [`Times::prune`] throws out those that do not, once they may be most of all.
+//! that they do not pile up, [`Times::keep`] throws out those that do not, from time to time.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-
-/// Below this, nothing is pruned.
-const FEW: usize = 4096;
 
 /// Times, in milliseconds since 1970, of positions.
 #[derive(Debug, Default)]
@@ -57,11 +54,13 @@ impl Times {
         self.heap.is_empty()
     }
 
-    /// Throws out what does not count any more, if at most `living` of all entries do.
-    pub fn prune(&mut self, living: usize, counts: impl Fn(u64) -> bool) {
-        if self.heap.len() > FEW && self.heap.len() / 2 > living {
-            self.heap.retain(|Reverse((_, position))| counts(*position));
-        }
+    /// Throws out what does not count any more, and what is there twice.
+    pub fn keep(&mut self, counts: impl Fn(u64) -> bool) {
+        let mut entries = std::mem::take(&mut self.heap).into_vec();
+        entries.retain(|Reverse((_, position))| counts(*position));
+        entries.sort_unstable();
+        entries.dedup();
+        self.heap = entries.into();
     }
 
     pub fn clear(&mut self) {
@@ -84,11 +83,9 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_count_is_thrown_out_once_it_is_most() {
-        let mut times = Times::of((0..10_000).map(|n| (n, n)));
-        times.prune(6000, |_| false);
-        assert_eq!(times.len(), 10_000);
-        times.prune(100, |position| position < 100);
-        assert_eq!(times.len(), 100);
+    fn what_does_not_count_is_thrown_out() {
+        let mut times = Times::of((0..10_000).map(|n| (n, n / 2)).chain([(0, 0)]));
+        times.keep(|position| position < 100);
+        assert_eq!((times.len(), times.next()), (200, Some(0)));
     }
 }
