@@ -414,7 +414,8 @@ impl Session {
         if routed.is_repetition {
             return Ok((routed, None));
         }
-        let due = delay::due(properties.headers.unwrap_or_default(), self.now_ms);
+        // The clock shows whole milliseconds, and no message may come before its time.
+        let due = delay::due(properties.headers.unwrap_or_default(), self.now_ms + 1);
         let delay = due.map(|due| {
             let is_routable = !routed.queues.is_empty();
             routed.queues = vec![Arc::clone(waiting)];

@@ -239,7 +239,7 @@ fn dead(broker: &Broker, vhost: &Vhost, letter: &Letter, now: u64) -> Option<For
     // A delayed exchange delays dead letters, too.
     let waiting = exchange.as_ref().and_then(|exchange| exchange.delays.as_ref());
     if let Some(waiting) = waiting.filter(|_| !routed.is_repetition) {
-        traits.due = delay::due(properties.headers.unwrap_or_default(), now);
+        traits.due = delay::due(properties.headers.unwrap_or_default(), now + 1);
         if traits.due.is_some() {
             targets = vec![Arc::clone(waiting)];
         }

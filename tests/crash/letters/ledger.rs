@@ -206,7 +206,8 @@ impl Ledger {
         let run = self.run;
         let mut lost = vec![];
         for (id, entry) in self.entries.iter_mut().filter(|(id, entry)| !entry.finished && !found.contains(id)) {
-            entry.finished = true;
+            // One that was never confirmed may be there all the same, and not be due yet.
+            entry.finished = entry.safe || !matches!(entry.route, Route::Delayed { .. });
             if entry.must_be_there_at_all() {
                 lost.push(format!("{id} is lost: run {run}, {entry:?}"));
             }
