@@ -200,6 +200,8 @@ pub struct Limits {
     pub relaxed_redeclaration: bool,
     /// What RabbitMQ's quorum queues cannot do is refused, although ours could.
     pub refuse_unsupported: bool,
+    /// The header `x-death` that a client publishes is counted on.
+    pub count_client_deaths: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -416,6 +418,7 @@ impl Default for Limits {
             consumer_timeout: Some(Duration::from_millis(1_800_000)),
             relaxed_redeclaration: false,
             refuse_unsupported: true,
+            count_client_deaths: true,
         }
     }
 }

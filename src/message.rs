@@ -39,7 +39,7 @@ pub struct Traits {
     /// The `priority` property; 0 when there is none.
     pub priority: u8,
     pub persistent: bool,
-    /// It has a header that consumers do not see: BCC, which counts until the message is dead.
+    /// It has a header that consumers do not see: BCC, which counts until the message is dead, or the mark of [`death`].
     pub hidden: bool,
 }
 
@@ -193,6 +193,12 @@ impl Message {
     #[inline]
     pub fn traits(&self) -> Traits {
         self.0.header.header.layout.traits
+    }
+
+    /// A copy that is due at another time.
+    pub fn with_due(&self, due: Option<NonZeroU64>, account: &'static MemoryAccount) -> Self {
+        let (view, traits) = (self.view(), Traits { due, ..self.traits() });
+        Self::from_parts(view.route, view.properties, view.body.to_vec(), traits, account)
     }
 
     /// Where the journal has it; `None` when it has not been handed to the journal.

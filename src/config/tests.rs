@@ -214,7 +214,7 @@ fn limits() {
          max_message_size = 512MB\nconsumer_max_per_channel = 12\nchannel_max_per_node = 13\n\
          cluster_queue_limit = 14\ncluster_exchange_limit = 15\nconsumer_timeout = 60000\n\
          quorum_queue.property_equivalence.relaxed_checks_on_redeclaration = true\n\
-         quorum_queue.refuse_unsupported = false",
+         quorum_queue.refuse_unsupported = false\ndead_letter.count_client_x_death = false",
     )
     .limits;
     let expected = Limits {
@@ -231,6 +231,7 @@ fn limits() {
         consumer_timeout: Some(Duration::from_secs(60)),
         relaxed_redeclaration: true,
         refuse_unsupported: false,
+        count_client_deaths: false,
     };
     assert_eq!(limits, expected);
     for none in ["infinity", "undefined"] {

@@ -458,11 +458,11 @@ impl Outbox {
     }
 }
 
-/// The properties as a client gets them, where those are not the message's own: without BCC, and with the number of
+/// The properties as a client gets them, where those are not the message's own: without BCC and the like, and with the number of
 /// times that the message has been returned, if the consumer is to be told.
 #[inline]
 fn shown(view: MessageView<'_>, returned: Option<u32>) -> Option<Vec<u8>> {
-    let visible = view.hidden.then(|| headers::without(view.properties, b"BCC"));
+    let visible = view.hidden.then(|| headers::visible(view.properties));
     let Some(n) = returned else { return visible };
     Some(headers::with_delivery_count(visible.as_deref().unwrap_or(view.properties), n))
 }

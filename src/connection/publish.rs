@@ -18,7 +18,7 @@ use crate::exchange::{Matching, RouteInput};
 use crate::frames::method::split_route;
 use crate::frames::table;
 use crate::frames::{DecodeError, MethodId, Properties, Refusal, content};
-use crate::message::{Incoming, Message, MessageView, Traits, delay, headers};
+use crate::message::{Incoming, Message, MessageView, Traits, death, headers};
 use crate::queue::arguments::check_expiry;
 use crate::queue::entries::Entries;
 use crate::queue::{Queue, Settlement, Wakes};
@@ -26,7 +26,7 @@ use crate::vhost::Exchange;
 use crate::vhost::broker::ReplyAddress;
 use crate::vhost::names::exchange_text;
 use crate::vhost::recall::Past;
-use crate::vhost::route::Routed;
+use crate::vhost::route::{Delayed, Routed};
 
 /// The name that stands for direct replies, and the beginning of their addresses.
 pub const REPLY_TO: &str = "amq.rabbitmq.reply-to";
@@ -93,6 +93,8 @@ struct Run {
     confirm: Option<(u16, u64)>,
     /// Exchanges that remember the message; it is the only one of the run then.
     followers: Vec<Arc<Exchange>>,
+    /// The next run is another part of the same publish: the message as it waits in delayed exchanges.
+    goes_on: bool,
 }
 
 impl Run {
@@ -133,9 +135,16 @@ impl<'b> Publishes<'b> {
     #[inline]
     fn push(&mut self, incoming: Incoming<'b>, route: Route, reply: Option<ReplyAddress>, confirm: Option<(u16, u64)>) {
         if reply.is_some() || !self.extend(&route, confirm) {
-            self.runs.push(Run { route, reply, length: 1, confirm, followers: Vec::new() });
+            self.runs.push(Run { route, reply, length: 1, confirm, followers: Vec::new(), goes_on: false });
         }
         self.messages.push(incoming);
+    }
+
+    /// Adds the part of a message that need not wait. The other part has to follow.
+    fn push_part(&mut self, message: Message, route: Route) {
+        let run = Run { route, reply: None, length: 1, confirm: None, followers: Vec::new(), goes_on: true };
+        self.runs.push(run);
+        self.messages.push(Incoming::Held(message));
     }
 
     /// Notes who remembers the message that was pushed last. Its route is in no cache, so no other joins its run.
@@ -145,10 +154,13 @@ impl<'b> Publishes<'b> {
         }
     }
 
-    /// The messages, and where each goes.
+    /// The messages, and where each goes; of one in two parts, where it goes at once.
     pub fn iter(&self) -> impl Iterator<Item = (MessageView<'_>, &Route)> {
-        let routes = self.runs.iter().flat_map(|run| std::iter::repeat_n(&run.route, run.length));
-        self.messages.iter().map(Incoming::view).zip(routes)
+        let is_second = std::iter::once(false).chain(self.runs.iter().map(|run| run.goes_on));
+        let runs = self.runs.iter().zip(is_second);
+        let routes = runs.flat_map(|(run, is_second)| std::iter::repeat_n((&run.route, is_second), run.length));
+        let all = self.messages.iter().map(Incoming::view).zip(routes);
+        all.filter(|(_, (_, is_second))| !is_second).map(|(message, (route, _))| (message, route))
     }
 
     /// Nothing comes of the messages.
@@ -167,9 +179,10 @@ impl<'b> Publishes<'b> {
     pub fn enqueue(&mut self, wakes: &mut Wakes, fates: &mut Vec<Fate>) -> Entries {
         let mut entries = Entries::default();
         let mut rest = &mut self.messages[..];
-        for Run { route, reply, length, confirm, followers } in self.runs.drain(..) {
+        let mut first_part = true;
+        for Run { route, reply, length, confirm, followers, goes_on } in self.runs.drain(..) {
             let Some((run, after)) = rest.split_at_mut_checked(length) else { break };
-            let mut taken = true;
+            let mut taken = std::mem::replace(&mut first_part, true);
             let mut refused = Vec::new();
             entries.begin();
             for queue in route.iter() {
@@ -190,6 +203,9 @@ impl<'b> Publishes<'b> {
                 run.iter().for_each(|incoming| deliver_reply(&address, incoming));
             }
             entries.refused |= !refused.is_empty();
+            if goes_on {
+                first_part = taken && refused.is_empty();
+            }
             if let Some((channel, first)) = confirm {
                 let last = first + length as u64 - 1;
                 if taken && !refused.is_empty() {
@@ -225,23 +241,15 @@ struct Resolved {
     /// Properties that a rule has changed.
     properties: Option<Vec<u8>>,
     followers: Vec<Arc<Exchange>>,
-    delay: Option<Delay>,
+    delayed: Option<Delayed>,
     /// See [`Traits`].
     hidden: bool,
 }
 
 impl Resolved {
     fn plain(route: Route) -> Self {
-        Self { route, reply: None, properties: None, followers: Vec::new(), delay: None, hidden: false }
+        Self { route, reply: None, properties: None, followers: Vec::new(), delayed: None, hidden: false }
     }
-}
-
-/// A message that waits in its exchange first.
-#[derive(Clone, Copy)]
-struct Delay {
-    due: NonZeroU64,
-    /// It would have a route now.
-    is_routable: bool,
 }
 
 impl Session {
@@ -276,21 +284,31 @@ impl Session {
                 Content::Assembled { route: view.route.to_vec(), properties: one_word, body: view.body.to_vec() };
             return self.publish(number, Publication { content, ..publication }, work);
         }
-        if !self.traced && is_plain(&properties) && self.follows_last(number, view.route, work) {
+        let is_plain = self.is_plain(&properties);
+        if !self.traced && is_plain && self.follows_last(number, view.route, work) {
             work.publishes.messages.push(self.incoming(publication.content, traits));
             return Ok(());
         }
-        let resolved = if is_plain(&properties) {
+        let resolved = if is_plain {
             self.plain_route(view.route, &properties)
         } else {
             self.careful_route(number, view, &properties)
         };
-        let Resolved { route, reply, properties, followers, delay, hidden } =
+        let Resolved { mut route, reply, properties, followers, delayed, hidden } =
             resolved.map_err(Unroutable::into_failure)?;
-        let has_route = delay.map_or(!route.is_empty() || reply.is_some(), |delay| delay.is_routable);
-        let is_returned = publication.mandatory && !has_route;
-        let due = delay.map_or(traits.due, |delay| Some(delay.due));
-        let traits = Traits { due, hidden, ..traits };
+        let is_routable = delayed.as_ref().is_some_and(|delayed| delayed.is_routable);
+        let is_returned = publication.mandatory && route.is_empty() && reply.is_none() && !is_routable;
+        let mut traits = Traits { hidden, ..traits };
+        let mut at_once = None;
+        if let Some(Delayed { due, queues, .. }) = delayed.filter(|_| !is_returned) {
+            let route = std::mem::replace(&mut route, queues.into());
+            if !route.is_empty() {
+                let (properties, body) = (properties.as_deref().unwrap_or(view.properties), view.body.to_vec());
+                let part = Message::from_parts(view.route, properties, body, traits, self.broker.memory);
+                at_once = Some((part, route));
+            }
+            traits.due = Some(due);
+        }
         let mut incoming = match properties {
             Some(properties) => {
                 let body = view.body.to_vec();
@@ -309,6 +327,9 @@ impl Session {
                 return Ok(());
             }
             Some(Mode::Transaction(transaction)) => {
+                if let Some((part, route)) = at_once {
+                    transaction.publishes.push_part(part, route);
+                }
                 transaction.publishes.push(Incoming::Held(incoming.hold()), route, reply, None);
                 transaction.publishes.follow_last(followers);
                 return Ok(());
@@ -317,21 +338,33 @@ impl Session {
             _ => {}
         }
         if self.traced {
-            self.tell_publish(number, incoming.view(), &route);
+            self.tell_publish(number, incoming.view(), at_once.as_ref().map_or(&route, |(_, route)| route));
         }
-        let mut route = route;
         if is_returned {
             self.outbox.returned(number, 312, "NO_ROUTE", incoming.view());
             route = Arc::new([]);
         }
         if !route.is_empty() || reply.is_some() || confirm.is_some() || !followers.is_empty() {
             let is_followed = !followers.is_empty();
+            if let Some((part, route)) = at_once {
+                work.publishes.push_part(part, route);
+            }
             work.publishes.push(incoming, route, reply, confirm);
             if is_followed {
                 work.publishes.follow_last(followers);
             }
         }
         Ok(())
+    }
+
+    /// True when the route cache may decide: no property needs a look.
+    #[inline]
+    fn is_plain(&self, properties: &Properties<'_>) -> bool {
+        let counts_deaths = self.broker.config.limits.count_client_deaths;
+        properties.expiration.is_none()
+            && properties.user_id.is_none()
+            && properties.reply_to != Some(REPLY_TO.as_bytes())
+            && properties.headers.is_none_or(|headers| !has_special(headers, counts_deaths))
     }
 
     /// The usual case: a message that goes the way of the one before it. Books it; true when that was so.
@@ -382,46 +415,29 @@ impl Session {
             let reply = self.reply_address(routing_key);
             return Ok(Resolved { reply, ..Resolved::plain(Arc::new([])) });
         }
-        let (routed, delay) = self.checked_route(exchange, &[routing_key], properties, true)?;
+        let routed = self.checked_route(exchange, &[routing_key], properties, true)?;
         let route: Route = routed.queues.into();
         if routed.by_key_only {
             self.routes.put(key, Arc::clone(&route));
         }
-        Ok(Resolved { followers: routed.followers, delay, ..Resolved::plain(route) })
+        Ok(Resolved { followers: routed.followers, delayed: routed.delayed, ..Resolved::plain(route) })
     }
 
-    /// Permission, existence, kind, topic permission; then the queues. A delayed message has one queue first: that of its
-    /// exchange.
+    /// Permission, existence, kind, topic permission; then the queues.
     fn checked_route(
         &mut self,
         exchange: &str,
         keys: &[&str],
         properties: &Properties<'_>,
         check: bool,
-    ) -> Result<(Routed, Option<Delay>), Refusal> {
+    ) -> Result<Routed, Refusal> {
         if check {
             self.check_publish(exchange)?;
             self.check_publish_topic(exchange, keys)?;
         }
         let found = if exchange.is_empty() { None } else { Some(self.existing_exchange(exchange)?) };
         let keys: Vec<&[u8]> = keys.iter().map(|k| k.as_bytes()).collect();
-        let input = RouteInput { keys: &keys, properties, now: self.now_ms };
-        let mut routed = self.vhost.route(found.as_ref(), &input);
-        let Some(waiting) = found.as_ref().and_then(|exchange| exchange.delays.as_ref()) else {
-            return Ok((routed, None));
-        };
-        routed.by_key_only = false;
-        if routed.is_repetition {
-            return Ok((routed, None));
-        }
-        // The clock shows whole milliseconds, and no message may come before its time.
-        let due = delay::due(properties.headers.unwrap_or_default(), self.now_ms + 1);
-        let delay = due.map(|due| {
-            let is_routable = !routed.queues.is_empty();
-            routed.queues = vec![Arc::clone(waiting)];
-            Delay { due, is_routable }
-        });
-        Ok((routed, delay))
+        Ok(self.vhost.route(found.as_ref(), &RouteInput { keys: &keys, properties, now: self.now_ms }))
     }
 
     fn existing_exchange(&self, name: &str) -> Result<Arc<Exchange>, Refusal> {
@@ -474,10 +490,13 @@ impl Session {
         self.check_publish_topic(exchange, &keys)?;
         self.check_user_id(properties.user_id)?;
         let reply = if exchange.is_empty() { keys.iter().find_map(|key| self.reply_address(key)) } else { None };
-        let (routed, delay) = self.checked_route(exchange, &keys, properties, false)?;
-        let hidden = table::find(headers, b"BCC").is_some();
-        let Routed { queues, followers, .. } = routed;
-        Ok(Resolved { route: queues.into(), reply, properties: rewritten, followers, delay, hidden })
+        let mut hidden = table::find(headers, b"BCC").is_some();
+        if !self.broker.config.limits.count_client_deaths && table::find(headers, death::DEATHS.as_bytes()).is_some() {
+            rewritten = Some(death::uncounted(rewritten.as_deref().unwrap_or(view.properties)));
+            hidden = true;
+        }
+        let Routed { queues, followers, delayed, .. } = self.checked_route(exchange, &keys, properties, false)?;
+        Ok(Resolved { route: queues.into(), reply, properties: rewritten, followers, delayed, hidden })
     }
 
     fn check_user_id(&self, user_id: Option<&[u8]>) -> Result<(), Refusal> {
@@ -504,7 +523,13 @@ impl Session {
         let mut work = Work::default();
         for message in past.messages(self.now_ms, self.broker.memory) {
             let routed = past.route(&self.vhost, &message, self.now_ms);
-            work.publishes.push(Incoming::Held(message), routed.queues.into(), None, None);
+            if let Some(Delayed { due, queues, .. }) = routed.delayed {
+                let waiting = message.with_due(Some(due), self.broker.memory);
+                work.publishes.push_part(message, routed.queues.into());
+                work.publishes.push(Incoming::Held(waiting), queues.into(), None, None);
+            } else {
+                work.publishes.push(Incoming::Held(message), routed.queues.into(), None, None);
+            }
             work.publishes.follow_last(routed.followers);
         }
         self.finish(&mut work);
@@ -641,17 +666,10 @@ fn traits_of(properties: &Properties<'_>, now: u64) -> Traits {
     }
 }
 
-/// True when the route cache may decide: no property needs a look.
-#[inline]
-fn is_plain(properties: &Properties<'_>) -> bool {
-    properties.expiration.is_none()
-        && properties.user_id.is_none()
-        && properties.reply_to != Some(REPLY_TO.as_bytes())
-        && properties.headers.is_none_or(|headers| !has_extra_keys(headers))
-}
-
-fn has_extra_keys(headers: &[u8]) -> bool {
-    table::entries(headers).map_while(Result::ok).any(|(key, _)| matches!(key, b"CC" | b"BCC"))
+/// Whether some header needs a look: routing keys, or deaths that must not be counted on.
+fn has_special(headers: &[u8], counts_deaths: bool) -> bool {
+    let is_special = |key: &[u8]| matches!(key, b"CC" | b"BCC") || (!counts_deaths && key == death::DEATHS.as_bytes());
+    table::entries(headers).map_while(Result::ok).any(|(key, _)| is_special(key))
 }
 
 /// The routing keys of a CC or BCC header.

@@ -3,8 +3,9 @@
 //! [`letter`] makes the dead letter of a message. Its header `x-death` tells what it has been through: a list of tables,
 //! one for each queue and reason, the latest death first. A message that dies again of the same reason in the same queue
 //! is counted there; all else in the table stays as it was at the first such death. A list that a client publishes is
-//! counted on: clients republish what they have consumed, to find out how often that failed. [`is_cycle`] reads from the
-//! list whether the letter has come to a queue again with nobody having had a say in it.
+//! counted on: clients republish what they have consumed, to find out how often that failed. A message with the mark
+//! [`UNCOUNTED`] was published where that is not wanted: its list is carried to consumers, and makes room for a new one at the
+//! first death. [`is_cycle`] reads from the list whether the letter has come to a queue again with nobody having had a say in it.
 //!
 //! The expiration is taken away, so that a letter does not expire by itself, and so is BCC. All other properties keep
 //! their bytes. The cost is a fixed number of passes over the headers, however long the list is.
@@ -16,7 +17,10 @@ use crate::frames::method::split_route;
 use crate::frames::table::{self, ValueRef};
 use crate::frames::{Reader, Table, Value, write};
 
-const DEATHS: &str = "x-death";
+/// The header with the list.
+pub const DEATHS: &str = "x-death";
+/// The header that says that the list came from a client and does not count. Consumers do not see it.
+pub const UNCOUNTED: &str = "x-death-uncounted";
 const FIRST: [&str; 3] = ["x-first-death-reason", "x-first-death-queue", "x-first-death-exchange"];
 const LAST: [&str; 3] = ["x-last-death-reason", "x-last-death-queue", "x-last-death-exchange"];
 /// The one reason that is a client's decision.
@@ -48,7 +52,8 @@ pub fn letter<'a>(view: MessageView<'a>, death: &Death<'_>, exchange: &str, key:
     // Properties were checked when the message arrived; should they not be readable, the letter has none of them.
     let cut = Cut::open(view.properties).unwrap_or_default();
     let headers = cut.headers.unwrap_or_default();
-    let earlier = deaths_in(headers);
+    let is_uncounted = table::find(headers, UNCOUNTED.as_bytes()).is_some();
+    let earlier = if is_uncounted { &[] } else { deaths_in(headers) };
     let goes_by_headers = !was_given_another_key(earlier, own_key);
     let listed = |name: &[u8]| {
         let keys = headers::routing_keys(headers, name).unwrap_or_default();
@@ -67,6 +72,11 @@ pub fn letter<'a>(view: MessageView<'a>, death: &Death<'_>, exchange: &str, key:
     write::short(&mut route, exchange.as_bytes());
     write::short(&mut route, key.map_or(own_key, str::as_bytes));
     DeadLetter { route, properties: cut.close(Some(&headers), None), keys }
+}
+
+/// The property list of a message that is published with a list which does not count.
+pub fn uncounted(properties: &[u8]) -> Vec<u8> {
+    headers::with(properties, UNCOUNTED, &Value::Bool(true))
 }
 
 /// True when a letter with these properties must not go into a queue: it has died there before, and no client has
@@ -158,7 +168,7 @@ fn first_entry(death: &Death<'_>, exchange: &[u8], keys: &[&[u8]], expiration: O
 fn with_deaths(headers: &[u8], deaths: &[u8], death: &Death<'_>, exchange: &[u8], is_first: bool) -> Vec<u8> {
     let is_replaced = |key: &[u8]| {
         let among = |names: [&str; 3]| names.iter().any(|name| name.as_bytes() == key);
-        key == DEATHS.as_bytes() || key == b"BCC" || among(LAST) || is_first && among(FIRST)
+        key == DEATHS.as_bytes() || headers::is_hidden(key) || among(LAST) || is_first && among(FIRST)
     };
     let fate = |key: &[u8], _: ValueRef<'_>| if is_replaced(key) { Fate::Goes } else { Fate::Stays };
     let mut out = headers::rewritten(headers, fate);

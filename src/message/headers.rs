@@ -23,6 +23,16 @@ pub fn without(properties: &[u8], key: &[u8]) -> Vec<u8> {
     edit(properties, |name, _| if name == key { Fate::Goes } else { Fate::Stays })
 }
 
+/// The headers that consumers do not see: BCC, and the mark of [`super::death`].
+pub(super) fn is_hidden(key: &[u8]) -> bool {
+    key == b"BCC" || key == super::death::UNCOUNTED.as_bytes()
+}
+
+/// The property list as consumers see it.
+pub fn visible(properties: &[u8]) -> Vec<u8> {
+    edit(properties, |name, _| if is_hidden(name) { Fate::Goes } else { Fate::Stays })
+}
+
 /// The property list with a header set. It takes the place of those of that name and stands last.
 pub fn with(properties: &[u8], key: &str, value: &Value) -> Vec<u8> {
     let Ok(cut) = Cut::open(properties) else { return properties.to_vec() };

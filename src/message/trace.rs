@@ -83,14 +83,14 @@ fn routing_keys(message: MessageView<'_>) -> Value {
     Value::Array(std::iter::once(Value::LongStr(own.to_vec())).chain(listed(b"CC")).chain(listed(b"BCC")).collect())
 }
 
-/// The inside of a table of all properties. The headers keep their bytes but for BCC, which nobody is shown.
+/// The inside of a table of all properties. The headers keep their bytes but for those that nobody is shown.
 fn properties(list: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(list.len() + 64);
     for (name, value) in named(list).unwrap_or_default() {
         write::short(&mut out, name.as_bytes());
         match value {
             ValueRef::Table(inside) => {
-                let fate = |key: &[u8], _: ValueRef<'_>| if key == b"BCC" { Fate::Goes } else { Fate::Stays };
+                let fate = |key: &[u8], _: ValueRef<'_>| if headers::is_hidden(key) { Fate::Goes } else { Fate::Stays };
                 table::put_long(&mut out, b'F', &headers::rewritten(inside, fate));
             }
             ValueRef::LongStr(text) => table::put_long(&mut out, b'S', text),

@@ -46,7 +46,7 @@ impl Vhost {
         write::short(&mut route, &entry.key);
         let (body, traits) = (message.body.to_vec(), Traits::plain(now, false));
         let told = Message::from_parts(&route, &entry.properties, body, traits, broker.memory);
-        let forwarded = Forwarded { message: told, targets: routed.queues, followers: routed.followers };
+        let forwarded = Forwarded { message: told, targets: routed.queues, waiting: None, followers: routed.followers };
         let (mut entries, mut wakes) = (Entries::default(), Wakes::default());
         put(forwarded, &mut Vec::new(), &mut entries, &mut wakes);
         if let Some(store) = &broker.store {

@@ -37,6 +37,8 @@ pub struct Post {
 pub(super) struct Forwarded {
     pub message: Message,
     pub targets: Vec<Arc<Queue>>,
+    /// The message as it waits in delayed exchanges, and their queues.
+    pub waiting: Option<(Message, Vec<Arc<Queue>>)>,
     /// Exchanges on the way that remember messages.
     pub followers: Vec<Arc<Exchange>>,
 }
@@ -156,22 +158,39 @@ impl Waiter for Arrival {
 }
 
 /// What has become of a letter.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Fate {
+    /// It has no queue.
+    Nowhere,
     /// All its queues have it.
     Arrived,
     /// Some queue was full.
     Refused,
     /// Some queue is damaged, and may be repaired.
     Damaged,
-    /// It has no queue.
-    Nowhere,
 }
 
 /// Puts a message into its queues, but for those that have had it; these are noted.
 pub(super) fn put(forwarded: Forwarded, had: &mut Vec<u64>, entries: &mut Entries, wakes: &mut Wakes) -> Fate {
-    let Forwarded { message, targets, followers } = forwarded;
+    let Forwarded { message, targets, waiting, followers } = forwarded;
     let mut run = [Incoming::Held(message)];
+    let mut fate = put_into(targets, &mut run, had, entries, wakes);
+    if let Some((message, queues)) = waiting {
+        fate = fate.max(put_into(queues, &mut [Incoming::Held(message)], had, entries, wakes));
+    }
+    for follower in followers {
+        run.iter_mut().for_each(|message| follower.recall().settle(message, fate == Fate::Arrived));
+    }
+    fate
+}
+
+fn put_into(
+    targets: Vec<Arc<Queue>>,
+    run: &mut [Incoming<'_>; 1],
+    had: &mut Vec<u64>,
+    entries: &mut Entries,
+    wakes: &mut Wakes,
+) -> Fate {
     let mut fate = if targets.is_empty() { Fate::Nowhere } else { Fate::Arrived };
     entries.begin();
     for queue in targets {
@@ -182,18 +201,15 @@ pub(super) fn put(forwarded: Forwarded, had: &mut Vec<u64>, entries: &mut Entrie
             Ok(landed) => {
                 if landed.refused.is_empty() {
                     had.push(queue.id);
-                } else if fate == Fate::Arrived {
-                    fate = Fate::Refused;
+                } else {
+                    fate = fate.max(Fate::Refused);
                 }
                 entries.landed(queue.spec.store_id, landed);
             }
             Err(_damaged) => fate = Fate::Damaged,
         }
     }
-    entries.end(&mut run);
-    for follower in followers {
-        run.iter_mut().for_each(|message| follower.recall().settle(message, fate == Fate::Arrived));
-    }
+    entries.end(run);
     fate
 }
 
@@ -215,14 +231,15 @@ fn due(broker: &Broker, vhost: &Vhost, letter: &Letter, now: u64) -> Option<Forw
     for name in [&b"CC"[..], b"BCC"] {
         keys.extend(headers::routing_keys(found_headers, name).unwrap_or_default().into_iter().map(str::as_bytes));
     }
-    let routed = vhost.route_due(&exchange, &RouteInput { keys: &keys, properties: &found, now });
     let properties = delay::delivered(view.properties);
+    // As it is now: no other delayed exchange on its way holds it back again.
+    let shown = Properties::parse(&properties).ok()?;
+    let routed = vhost.route_due(&exchange, &RouteInput { keys: &keys, properties: &shown, now });
     let after = found.expiration.and_then(|text| std::str::from_utf8(text).ok()?.parse::<u64>().ok());
     let due = after.and_then(|ms| std::num::NonZeroU64::new(now.saturating_add(ms)));
-    let hidden = headers::find(&properties, b"BCC").is_some();
-    let traits = Traits { at: now, due, hidden, ..letter.message.traits() };
+    let traits = Traits { at: now, due, ..letter.message.traits() };
     let message = Message::from_parts(view.route, &properties, view.body.to_vec(), traits, broker.memory);
-    Some(Forwarded { message, targets: routed.queues, followers: routed.followers })
+    Some(Forwarded { message, targets: routed.queues, waiting: None, followers: routed.followers })
 }
 
 fn dead(broker: &Broker, vhost: &Vhost, letter: &Letter, now: u64) -> Option<Forwarded> {
@@ -235,15 +252,9 @@ fn dead(broker: &Broker, vhost: &Vhost, letter: &Letter, now: u64) -> Option<For
     let routed = vhost.route(exchange.as_ref(), &RouteInput { keys: &dead.keys, properties: &properties, now });
     let mut targets = routed.queues;
     targets.retain(|queue| !death::is_cycle(&dead.properties, &queue.spec.name));
-    let mut traits = Traits { at: now, due: None, hidden: false, ..letter.message.traits() };
-    // A delayed exchange delays dead letters, too.
-    let waiting = exchange.as_ref().and_then(|exchange| exchange.delays.as_ref());
-    if let Some(waiting) = waiting.filter(|_| !routed.is_repetition) {
-        traits.due = delay::due(properties.headers.unwrap_or_default(), now + 1);
-        if traits.due.is_some() {
-            targets = vec![Arc::clone(waiting)];
-        }
-    }
+    let traits = Traits { at: now, due: None, hidden: false, ..letter.message.traits() };
     let message = Message::from_parts(&dead.route, &dead.properties, view.body.to_vec(), traits, broker.memory);
-    Some(Forwarded { message, targets, followers: routed.followers })
+    // A delayed exchange delays dead letters, too.
+    let waiting = routed.delayed.map(|delayed| (message.with_due(Some(delayed.due), broker.memory), delayed.queues));
+    Some(Forwarded { message, targets, waiting, followers: routed.followers })
 }

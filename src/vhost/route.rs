@@ -2,12 +2,15 @@
 //!
 //! Exchange-to-exchange bindings are followed with a set of exchanges already seen, so each counts once and cycles end.
 //! An exchange's alternate exchange is consulted only when the exchange itself yields nothing. A repetition ends at the
-//! exchange that has seen it before, without asking the alternate exchange.
+//! exchange that has seen it before, without asking the alternate exchange. A message that asks for a delay ends, for the
+//! time being, at each delayed exchange that it comes to, on whatever way: it goes on from there when it is due.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use super::topology::{Destination, Exchange, Topology, Vhost};
 use crate::exchange::RouteInput;
+use crate::message::delay;
 use crate::queue::Queue;
 
 /// The queues of one message, each once.
@@ -18,8 +21,18 @@ pub struct Routed {
     pub by_key_only: bool,
     /// Exchanges that remember the message and must hear what becomes of it.
     pub followers: Vec<Arc<Exchange>>,
-    /// The exchange that it was published to has seen it before.
-    pub is_repetition: bool,
+    /// Where it has to wait first.
+    pub delayed: Option<Delayed>,
+}
+
+/// What becomes of a message in delayed exchanges.
+#[derive(Clone, Debug)]
+pub struct Delayed {
+    pub due: NonZeroU64,
+    /// The queues in which it waits, one for each exchange.
+    pub queues: Vec<Arc<Queue>>,
+    /// It would have a queue now.
+    pub is_routable: bool,
 }
 
 impl Vhost {
@@ -56,27 +69,26 @@ fn walk(topology: &Topology, first: &Arc<Exchange>, input: &RouteInput<'_>, has_
     let mut to_do = vec![Arc::clone(first)];
     let mut seen = vec![first.id];
     let mut found = Vec::new();
+    let (mut waits_in, mut due) = (Vec::new(), None);
     while let Some(exchange) = to_do.pop() {
-        routed.by_key_only &= exchange.settings.routes_by_key();
+        routed.by_key_only &= exchange.settings.routes_by_key() && exchange.delays.is_none();
         if !(has_waited && exchange.id == first.id) {
             if !exchange.recall().is_new(input) {
-                routed.is_repetition |= exchange.id == first.id;
                 continue;
             }
             if exchange.recall().follows() {
                 routed.followers.push(Arc::clone(&exchange));
             }
-        }
-        exchange.bindings.read().route(input, &mut found);
-        if found.is_empty()
-            && let Some(alternate) = &exchange.in_force().alternate
-        {
-            if alternate.is_empty() {
-                found.extend(input.keys.iter().filter_map(|key| named_queue(topology, key)).map(Destination::Queue));
-            } else {
-                found.extend(topology.exchanges.get(alternate).cloned().map(Destination::Exchange));
+            if exchange.delays.is_some() {
+                // The clock shows whole milliseconds, and no message may come before its time.
+                due = delay::due(input.properties.headers.unwrap_or_default(), input.now + 1);
+                if due.is_some() {
+                    waits_in.push(exchange);
+                    continue;
+                }
             }
         }
+        next(topology, &exchange, input, &mut found);
         for destination in found.drain(..) {
             match destination {
                 Destination::Queue(queue) => routed.queues.push(queue),
@@ -88,4 +100,43 @@ fn walk(topology: &Topology, first: &Arc<Exchange>, input: &RouteInput<'_>, has_
             }
         }
     }
+    routed.delayed = due.filter(|_| !waits_in.is_empty()).map(|due| Delayed {
+        due,
+        queues: waits_in.iter().filter_map(|exchange| exchange.delays.clone()).collect(),
+        is_routable: leads_to_queues(topology, waits_in, input),
+    });
+}
+
+/// Where a message goes from one exchange.
+fn next(topology: &Topology, exchange: &Exchange, input: &RouteInput<'_>, found: &mut Vec<Destination>) {
+    exchange.bindings.read().route(input, found);
+    if found.is_empty()
+        && let Some(alternate) = &exchange.in_force().alternate
+    {
+        if alternate.is_empty() {
+            found.extend(input.keys.iter().filter_map(|key| named_queue(topology, key)).map(Destination::Queue));
+        } else {
+            found.extend(topology.exchanges.get(alternate).cloned().map(Destination::Exchange));
+        }
+    }
+}
+
+/// Whether a message that waits would have a queue now. Nobody remembers it for this.
+fn leads_to_queues(topology: &Topology, from: Vec<Arc<Exchange>>, input: &RouteInput<'_>) -> bool {
+    let mut seen: Vec<u64> = from.iter().map(|exchange| exchange.id).collect();
+    let (mut to_do, mut found) = (from, Vec::new());
+    while let Some(exchange) = to_do.pop() {
+        next(topology, &exchange, input, &mut found);
+        for destination in found.drain(..) {
+            match destination {
+                Destination::Queue(_) => return true,
+                Destination::Exchange(next) if !seen.contains(&next.id) => {
+                    seen.push(next.id);
+                    to_do.push(next);
+                }
+                Destination::Exchange(_) => {}
+            }
+        }
+    }
+    false
 }

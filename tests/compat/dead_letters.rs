@@ -161,6 +161,35 @@ fn e108_deaths_that_a_client_publishes_are_counted_on() {
     }
 }
 
+/// As since 4.0, where that is wanted: consumers get the header as it was published, and the first death begins a new list.
+#[test]
+fn e108_deaths_that_a_client_publishes_can_be_left_uncounted() {
+    let Some(broker) = Broker::start_with(&[("dead_letter.count_client_x_death", "false")]) else { return };
+    let letters = Letters::on(&broker);
+    let channel = &letters.channel;
+    let queue = letters.plain_source();
+    channel.publish("", &queue, "m");
+    reject_next(channel, &queue);
+    let letter = letters.next();
+    letters.expect_deaths(&letter, &[death(1, "rejected", &queue, "", &[&queue])]);
+    for _ in 0..2 {
+        channel.publish_with("", &queue, letter.props.clone(), "m");
+        let got = channel.expect_get(&queue);
+        assert_eq!(got.props.headers(), letter.props.headers(), "a consumer sees what was published");
+        channel.send(basic_reject(got.delivery_tag));
+        letters.expect_deaths(&letters.next(), &[death(1, "rejected", &queue, "", &[&queue])]);
+    }
+    // What happens to it inside the broker is counted all the same.
+    let (one, two) = back_and_forth(channel);
+    channel.publish_with("", &one, letter.props.clone(), "m");
+    reject_when_there(channel, &one);
+    reject_when_there(channel, &two);
+    let again = reject_when_there(channel, &one);
+    assert_eq!(deaths(&again).len(), 2);
+    let last = channel.expect_get_eventually(&two);
+    assert_eq!(deaths(&last)[0].get("count"), Some(&Value::I64(2)));
+}
+
 /// What a client makes up and is no list of deaths does no harm.
 #[test]
 fn e108_nonsense_in_x_death_does_no_harm() {

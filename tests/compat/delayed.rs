@@ -190,6 +190,73 @@ fn a4_exchanges_pass_delayed_messages_on() {
     assert_eq!((message.text(), delay_of(&message).and_then(|delay| delay.as_int())), ("m", Some(-30)));
 }
 
+/// The delayed exchange may stand anywhere on the way; queues beside it have the message at once.
+#[test]
+fn a4_what_comes_from_another_exchange_is_delayed_too() {
+    let Some(channel) = start() else { return };
+    let (exchange, late) = delayed(&channel, "direct");
+    let (first, soon) = (unique("first"), channel.temporary_queue());
+    channel.call(exchange_declare(&first, "fanout").auto_delete());
+    channel.call(exchange_bind(&exchange, &first, ""));
+    channel.call(queue_bind(&soon, &first, ""));
+    channel.call(confirm_select());
+    let start = Instant::now();
+    channel.publish_with(&first, "k", delay(300).header("other", "stays").persistent(), "m");
+    channel.expect_ack(1);
+    let now = channel.expect_get(&soon);
+    assert_eq!((now.text(), delay_of(&now).and_then(|delay| delay.as_int())), ("m", Some(300)));
+    assert_eq!(channel.ready(&late), 0);
+    channel.consume(basic_consume(&late, "").no_ack());
+    let due = channel.expect_deliver();
+    assert!(start.elapsed() >= Duration::from_millis(300), "came after {:?}", start.elapsed());
+    assert_eq!((due.text(), delay_of(&due).and_then(|delay| delay.as_int())), ("m", Some(-300)));
+    assert_eq!((&*due.exchange, &*due.routing_key), (&*first, "k"));
+    assert_eq!(channel.ready(&soon), 0, "it is there once");
+}
+
+#[test]
+fn a4_an_alternate_exchange_delays() {
+    let Some(channel) = start() else { return };
+    let (exchange, late) = delayed(&channel, "fanout");
+    let first = unique("first");
+    channel.call(exchange_declare(&first, "direct").auto_delete().arg("alternate-exchange", &exchange));
+    channel.consume(basic_consume(&late, "").no_ack());
+    let start = Instant::now();
+    channel.publish_with(&first, "nowhere", delay(200), "m");
+    assert_eq!(channel.expect_deliver().text(), "m");
+    assert!(start.elapsed() >= Duration::from_millis(200), "came after {:?}", start.elapsed());
+}
+
+/// What the way leads to when it is due is not asked for a delay again.
+#[test]
+fn a4_two_delayed_exchanges_in_a_row_delay_once() {
+    let Some(channel) = start() else { return };
+    let (exchange, _) = delayed(&channel, "direct");
+    let (next, queue) = delayed(&channel, "fanout");
+    channel.call(exchange_bind(&next, &exchange, "on"));
+    channel.consume(basic_consume(&queue, "").no_ack());
+    channel.publish_with(&exchange, "on", delay(100), "m");
+    assert_eq!(channel.expect_deliver().text(), "m");
+}
+
+/// A full queue beside a delayed exchange refuses the message; a publisher hears of it once.
+#[test]
+fn a4_a_message_in_two_parts_is_refused_as_one() {
+    let Some(channel) = start() else { return };
+    let (exchange, _) = delayed(&channel, "direct");
+    let first = unique("first");
+    channel.call(exchange_declare(&first, "fanout").auto_delete());
+    channel.call(exchange_bind(&exchange, &first, ""));
+    let full = queue_declare("").exclusive().arg("x-max-length", 0).arg("x-overflow", "reject-publish");
+    let full = channel.declare(full).queue.to_string();
+    channel.call(queue_bind(&full, &first, ""));
+    channel.call(confirm_select());
+    channel.publish_with(&first, "k", delay(60_000), "m");
+    channel.expect_nack(1);
+    channel.publish_with("", "nowhere", props(), "m");
+    channel.expect_ack(2);
+}
+
 /// A negative delay is none: what was delayed once and comes back is not delayed again.
 #[test]
 fn a4_a_message_is_delayed_once() {
