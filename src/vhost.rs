@@ -3,7 +3,7 @@
 //! [`broker::Broker`] holds what a node has: virtual hosts, users, the catalog, the memory account. Every change of
 //! metadata is one [`command::Command`]; [`Broker::apply`](broker::Broker::apply) is the one place where it is checked,
 //! written to the catalog and published. A [`topology::Vhost`] answers lookups, and [`route`] turns an exchange and
-//! routing keys into queues. [`policies`] say what is in force for queues and exchanges. Each change moves the virtual host's epoch on, which makes cached routes stale.
+//! routing keys into queues. [`policies`] say what is in force for queues and exchanges, [`parameters`] are kept for others. Each change moves the virtual host's epoch on, which makes cached routes stale.
 
 pub mod apply;
 pub mod bindings;
@@ -14,6 +14,7 @@ pub mod declare;
 pub mod firehose;
 pub mod limits;
 pub mod names;
+pub mod parameters;
 pub mod policies;
 pub mod post;
 pub mod recall;

@@ -123,7 +123,8 @@ impl Session {
         let mut arguments = Table::from(&declare.arguments);
         let lasting = declare.durable && !declare.exclusive && !declare.auto_delete;
         if lasting && arguments.get(QUEUE_TYPE).is_none() {
-            let of_vhost = self.vhost.record.default_queue_type.as_deref();
+            let record = self.vhost.record();
+            let of_vhost = record.default_queue_type.as_deref();
             let default = of_vhost.unwrap_or(self.broker.config.defaults.queue_type.name());
             if default != QueueType::Classic.name() {
                 arguments.insert(QUEUE_TYPE, Value::text(default));

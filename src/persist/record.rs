@@ -135,6 +135,24 @@ pub struct VhostLimitsRecord {
     pub max_queues: Option<i64>,
 }
 
+/// A runtime parameter of a plugin that RabbitMQ has, as a shovel or the upstream of a federation: kept and shown as it came.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ParameterRecord {
+    pub vhost: String,
+    pub component: String,
+    pub name: String,
+    /// Any JSON.
+    pub value: String,
+}
+
+/// A parameter of the whole cluster, as its name.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GlobalParameterRecord {
+    pub name: String,
+    /// Any JSON.
+    pub value: String,
+}
+
 /// One object of the catalog.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Record {
@@ -147,6 +165,8 @@ pub enum Record {
     Binding(BindingRecord),
     Policy(PolicyRecord),
     VhostLimits(VhostLimitsRecord),
+    Parameter(ParameterRecord),
+    GlobalParameter(GlobalParameterRecord),
 }
 
 impl Record {
@@ -160,9 +180,11 @@ impl Record {
             Self::TopicPermission(_) => 3,
             Self::VhostLimits(_) => 4,
             Self::Policy(_) => 5,
-            Self::Exchange(_) => 6,
-            Self::Queue(_) => 7,
-            Self::Binding(_) => 8,
+            Self::Parameter(_) => 6,
+            Self::GlobalParameter(_) => 7,
+            Self::Exchange(_) => 8,
+            Self::Queue(_) => 9,
+            Self::Binding(_) => 10,
         }
     }
 
@@ -195,6 +217,8 @@ impl Record {
             }
             Self::Policy(p) => key(8 + u8::from(p.operator), &[p.vhost.as_bytes(), p.name.as_bytes()]),
             Self::VhostLimits(l) => key(10, &[l.vhost.as_bytes()]),
+            Self::Parameter(p) => key(11, &[p.vhost.as_bytes(), p.component.as_bytes(), p.name.as_bytes()]),
+            Self::GlobalParameter(p) => key(12, &[p.name.as_bytes()]),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::broker::{Broker, Removed, StartError, internal};
 use super::command::{Applied, Command};
 use super::topology::{Exchange, Keeps, Vhost};
-use super::{bindings, declare, limits, policies};
+use super::{bindings, declare, limits, parameters, policies};
 use crate::auth::Pattern;
 use crate::exchange::{Matching, Settings};
 use crate::frames::{Refusal, Table};
@@ -46,6 +46,10 @@ pub(super) fn apply(broker: &Broker, command: Command) -> Result<Applied, Refusa
         Command::ClearUserLimits { user } => limits::set_of_user(broker, &user, None, None),
         Command::SetPolicy(record) => policies::set(broker, record),
         Command::ClearPolicy { vhost, name, operator } => policies::clear(broker, &vhost, &name, operator),
+        Command::SetParameter(record) => parameters::set(broker, record),
+        Command::ClearParameter { vhost, component, name } => parameters::clear(broker, &vhost, &component, &name),
+        Command::SetGlobalParameter(record) => parameters::set_global(broker, record),
+        Command::ClearGlobalParameter { name } => parameters::clear_global(broker, &name),
         Command::DeclareExchange(record) => declare::exchange(broker, record),
         Command::DeleteExchange { vhost, name, if_unused } => {
             declare::delete_exchange(broker, &vhost, &name, if_unused)
@@ -77,7 +81,8 @@ pub(super) fn vhost_of(broker: &Broker, name: &str) -> Result<Arc<Vhost>, Refusa
 }
 
 fn put_vhost(broker: &Broker, record: VhostRecord) -> Result<Applied, Refusal> {
-    let is_new = broker.vhost(&record.name).is_none();
+    let existing = broker.vhost(&record.name);
+    let is_new = existing.is_none();
     if let Some(most) = broker.config.limits.vhost_max
         && is_new
         && broker.vhosts().len() as u64 >= most
@@ -92,7 +97,9 @@ fn put_vhost(broker: &Broker, record: VhostRecord) -> Result<Applied, Refusal> {
     let records = policies.iter().map(|policy| Record::Policy(policy.record.clone()));
     let changes: Vec<_> = iter::once(Record::Vhost(record.clone())).chain(records).map(Change::Put).collect();
     let applied = persist(broker, &changes)?;
-    if is_new {
+    if let Some(vhost) = existing {
+        vhost.set_record(record);
+    } else {
         let vhost = add_vhost(broker, record);
         for policy in policies {
             vhost.policies.write().put(Arc::new(policy));
@@ -136,7 +143,7 @@ fn delete_vhost(broker: &Broker, name: &str) -> Result<Applied, Refusal> {
     let Some(vhost) = broker.vhost(name) else { return Ok(Applied::default()) };
     let of_vhost = |record: &Record| match record {
         Record::Vhost(v) => v.name == name,
-        Record::User(_) => false,
+        Record::User(_) | Record::GlobalParameter(_) => false,
         Record::Permission(p) => p.vhost == name,
         Record::TopicPermission(p) => p.vhost == name,
         Record::Exchange(e) => e.vhost == name,
@@ -144,6 +151,7 @@ fn delete_vhost(broker: &Broker, name: &str) -> Result<Applied, Refusal> {
         Record::Binding(b) => b.vhost == name,
         Record::Policy(p) => p.vhost == name,
         Record::VhostLimits(l) => l.vhost == name,
+        Record::Parameter(p) => p.vhost == name,
     };
     let applied = delete_where(broker, of_vhost)?;
     broker.vhosts.write().remove(name);
@@ -226,6 +234,8 @@ pub(super) fn restore(broker: &Broker, record: Record) -> Result<(), StartError>
             .set_topic_permission(&user, &vhost, permission)
             .map_err(|e| bad(format!("topic permission of user '{user}' in vhost '{vhost}'"))(e.to_string()))?,
         Record::VhostLimits(l) => limits::restore(broker, l).map_err(|(what, why)| bad(what)(why))?,
+        Record::Parameter(p) => parameters::restore(broker, p).map_err(|(what, why)| bad(what)(why))?,
+        Record::GlobalParameter(p) => broker.global_parameters.put(p),
         Record::Policy(p) => policies::restore(broker, p).map_err(|(what, why)| bad(what)(why))?,
         Record::Exchange(e) => declare::restore_exchange(broker, e).map_err(|(what, why)| bad(what)(why))?,
         Record::Queue(q) => declare::restore_queue(broker, q).map_err(|(what, why)| bad(what)(why))?,

@@ -9,6 +9,7 @@ use parking_lot::{Mutex, RwLock};
 
 use super::channels::ChannelCounts;
 use super::command::{Applied, Command};
+use super::parameters::GlobalParameters;
 use super::post::Post;
 use super::saving::Saving;
 use super::topology::Vhost;
@@ -73,6 +74,7 @@ pub struct Broker {
     pub replies: DashMap<String, ReplyAddress>,
     pub(super) channels: ChannelCounts,
     pub(super) vhosts: RwLock<HashMap<String, Arc<Vhost>>>,
+    pub(super) global_parameters: GlobalParameters,
     pub(super) catalog: CatalogWriter,
     /// Where messages survive; none in a broker that keeps everything in memory.
     pub store: Option<Arc<Store>>,
@@ -117,6 +119,7 @@ impl Broker {
             replies: DashMap::new(),
             channels: ChannelCounts::default(),
             vhosts: RwLock::default(),
+            global_parameters: GlobalParameters::default(),
             catalog,
             store,
             found: Mutex::new(found),

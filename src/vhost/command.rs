@@ -6,8 +6,8 @@ use super::policies::Spread;
 use super::recall::Past;
 use crate::auth::User;
 use crate::persist::record::{
-    BindingRecord, ExchangeRecord, PermissionRecord, PolicyRecord, QueueRecord, TopicPermissionRecord,
-    VhostLimitsRecord, VhostRecord,
+    BindingRecord, ExchangeRecord, GlobalParameterRecord, ParameterRecord, PermissionRecord, PolicyRecord, QueueRecord,
+    TopicPermissionRecord, VhostLimitsRecord, VhostRecord,
 };
 use crate::queue::Queue;
 
@@ -50,6 +50,16 @@ pub enum Command {
         vhost: String,
         name: String,
         operator: bool,
+    },
+    SetParameter(ParameterRecord),
+    ClearParameter {
+        vhost: String,
+        component: String,
+        name: String,
+    },
+    SetGlobalParameter(GlobalParameterRecord),
+    ClearGlobalParameter {
+        name: String,
     },
     DeclareExchange(ExchangeRecord),
     DeleteExchange {

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use parking_lot::RwLock;
 
 use super::limits::Limits;
+use super::parameters::Parameters;
 use super::policies::{ByName, Policies, Shared};
 use super::recall::Recall;
 use crate::config::VhostLimits;
@@ -224,8 +225,9 @@ impl Topology {
 /// A virtual host.
 pub struct Vhost {
     pub name: Arc<str>,
-    pub record: VhostRecord,
+    record: RwLock<Arc<VhostRecord>>,
     pub limits: Limits,
+    pub(super) parameters: Parameters,
     pub(super) policies: RwLock<Policies>,
     /// Settings of its queues, each once.
     pub(super) shared: Shared,
@@ -243,8 +245,9 @@ impl Vhost {
     pub fn new<'a>(record: VhostRecord, limits: impl Iterator<Item = &'a VhostLimits> + Clone) -> Self {
         Self {
             name: record.name.as_str().into(),
-            record,
+            record: RwLock::new(Arc::new(record)),
             limits: Limits::new(limits),
+            parameters: Parameters::default(),
             policies: RwLock::default(),
             shared: Shared::default(),
             by_name: ByName::default(),
@@ -252,6 +255,15 @@ impl Vhost {
             epoch: AtomicU64::new(1),
             traced: Arc::default(),
         }
+    }
+
+    /// Its description and what else is set for it.
+    pub fn record(&self) -> Arc<VhostRecord> {
+        Arc::clone(&self.record.read())
+    }
+
+    pub(super) fn set_record(&self, record: VhostRecord) {
+        *self.record.write() = Arc::new(record);
     }
 
     pub fn queue(&self, name: &str) -> Option<Arc<Queue>> {

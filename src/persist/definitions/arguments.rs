@@ -18,8 +18,18 @@ pub struct Arguments {
 }
 
 impl Arguments {
-    pub fn of(table: &Table) -> Self {
-        let arguments_amqp = (!is_plain_table(table)).then(|| {
+    /// With everything that JSON does not keep.
+    pub fn exact(table: &Table) -> Self {
+        Self::beside(table, is_plain_table(table))
+    }
+
+    /// With what JSON would change the meaning of: whether an integer is short or long does not count, nor their order.
+    pub fn meant(table: &Table) -> Self {
+        Self::beside(table, means_the_same_table(table))
+    }
+
+    fn beside(table: &Table, is_kept: bool) -> Self {
+        let arguments_amqp = (!is_kept).then(|| {
             let mut encoded = Vec::new();
             table.encode(&mut encoded);
             // Without the length before it.
@@ -32,13 +42,15 @@ impl Arguments {
     pub fn table(&self, of: &str) -> Result<Table, DefinitionsError> {
         let unreadable = || DefinitionsError::Arguments(of.to_owned());
         match &self.arguments_amqp {
-            Some(encoded) => {
-                let bytes = STANDARD.decode(encoded).map_err(|_| unreadable())?;
-                Table::parse(&bytes).map_err(|_| unreadable())
-            }
+            Some(encoded) => decode_arguments(encoded).ok_or_else(unreadable),
             None => Ok(table_from_json(&self.arguments)),
         }
     }
+}
+
+/// The table of what stands in `arguments_amqp`.
+pub fn decode_arguments(encoded: &str) -> Option<Table> {
+    Table::parse(&STANDARD.decode(encoded).ok()?).ok()
 }
 
 /// Whether a table comes back from JSON as it was. Most integers of clients are shorter than the `long` that JSON's become.
@@ -57,7 +69,24 @@ fn is_plain(value: &Value) -> bool {
     }
 }
 
-fn table_to_json(table: &Table) -> serde_json::Map<String, Json> {
+fn means_the_same_table(table: &Table) -> bool {
+    table.iter().all(|(_, value)| means_the_same(value))
+}
+
+fn means_the_same(value: &Value) -> bool {
+    match value {
+        // A number that is not finite has no JSON, and one that is whole comes back as an integer.
+        Value::F64(v) => v.is_finite() && v.fract() != 0.0,
+        Value::F32(_) | Value::Decimal(..) | Value::Timestamp(_) | Value::Bytes(_) => false,
+        Value::Array(items) => items.iter().all(means_the_same),
+        Value::Table(table) => means_the_same_table(table),
+        Value::LongStr(bytes) => std::str::from_utf8(bytes).is_ok(),
+        _ => true,
+    }
+}
+
+/// As RabbitMQ shows a table in JSON.
+pub fn table_to_json(table: &Table) -> serde_json::Map<String, Json> {
     let mut json = serde_json::Map::new();
     for (key, value) in table.iter() {
         // Where a key occurs twice, the first one counts.
@@ -81,7 +110,8 @@ fn to_json(value: &Value) -> Json {
     }
 }
 
-fn table_from_json(json: &serde_json::Map<String, Json>) -> Table {
+/// The table that JSON stands for; its integers are long.
+pub fn table_from_json(json: &serde_json::Map<String, Json>) -> Table {
     json.iter().map(|(key, value)| (key.as_str(), from_json(value))).collect()
 }
 

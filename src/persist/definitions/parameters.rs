@@ -1,17 +1,20 @@
-//! Policies, and what RabbitMQ keeps as runtime parameters: operator policies and the limits of virtual hosts.
+//! Policies, and what RabbitMQ keeps as runtime parameters: operator policies and the limits of virtual hosts among them.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
 use super::DefinitionsError;
-use crate::persist::record::{ApplyTo, PolicyRecord, Record, VhostLimitsRecord};
+use crate::persist::record::{
+    ApplyTo, GlobalParameterRecord, ParameterRecord, PolicyRecord, Record, VhostLimitsRecord,
+};
 
 const OPERATOR_POLICY: &str = "operator_policy";
 const VHOST_LIMITS: &str = "vhost-limits";
 
 #[derive(Serialize, Deserialize)]
 pub struct PolicyDefinition {
-    vhost: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    vhost: Option<String>,
     name: String,
     #[serde(flatten)]
     rest: Rest,
@@ -30,8 +33,15 @@ struct Rest {
 
 #[derive(Serialize, Deserialize)]
 pub struct ParameterDefinition {
-    vhost: String,
+    value: Json,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    vhost: Option<String>,
     component: String,
+    name: String,
+}
+
+#[derive(Serialize, Deserialize)]
+pub struct GlobalParameterDefinition {
     name: String,
     value: Json,
 }
@@ -60,17 +70,22 @@ impl Rest {
 
 impl PolicyDefinition {
     pub fn of(policy: PolicyRecord) -> Result<Self, DefinitionsError> {
-        Ok(Self { vhost: policy.vhost.clone(), name: policy.name.clone(), rest: Rest::of(policy)? })
+        Ok(Self { vhost: Some(policy.vhost.clone()), name: policy.name.clone(), rest: Rest::of(policy)? })
     }
 
     pub fn record(self) -> Result<Record, DefinitionsError> {
-        self.rest.record(self.vhost, self.name, false)
+        let Some(vhost) = self.vhost else { return Err(DefinitionsError::NoVhost(self.name)) };
+        self.rest.record(vhost, self.name, false)
+    }
+
+    pub fn without_vhost(self) -> Self {
+        Self { vhost: None, ..self }
     }
 }
 
 impl ParameterDefinition {
     pub fn policy(policy: PolicyRecord) -> Result<Self, DefinitionsError> {
-        let (vhost, name) = (policy.vhost.clone(), policy.name.clone());
+        let (vhost, name) = (Some(policy.vhost.clone()), policy.name.clone());
         let value = serde_json::to_value(Rest::of(policy)?)?;
         Ok(Self { vhost, component: OPERATOR_POLICY.to_owned(), name, value })
     }
@@ -78,18 +93,40 @@ impl ParameterDefinition {
     pub fn limits(limits: VhostLimitsRecord) -> Self {
         let VhostLimitsRecord { vhost, max_connections, max_queues } = limits;
         let value = json!(Limits { max_connections, max_queues });
-        Self { vhost, component: VHOST_LIMITS.to_owned(), name: "limits".to_owned(), value }
+        Self { vhost: Some(vhost), component: VHOST_LIMITS.to_owned(), name: "limits".to_owned(), value }
+    }
+
+    pub fn of(parameter: ParameterRecord) -> Result<Self, DefinitionsError> {
+        let ParameterRecord { vhost, component, name, value } = parameter;
+        Ok(Self { vhost: Some(vhost), component, name, value: serde_json::from_str(&value)? })
+    }
+
+    pub fn without_vhost(self) -> Self {
+        Self { vhost: None, ..self }
     }
 
     pub fn record(self) -> Result<Record, DefinitionsError> {
         let Self { vhost, component, name, value } = self;
+        let Some(vhost) = vhost else { return Err(DefinitionsError::NoVhost(name)) };
         match component.as_str() {
             OPERATOR_POLICY => serde_json::from_value::<Rest>(value)?.record(vhost, name, true),
             VHOST_LIMITS => {
                 let Limits { max_connections, max_queues } = serde_json::from_value(value)?;
                 Ok(Record::VhostLimits(VhostLimitsRecord { vhost, max_connections, max_queues }))
             }
-            _ => Err(DefinitionsError::Parameter(format!("{component} '{name}'"))),
+            _ => Ok(Record::Parameter(ParameterRecord { vhost, component, name, value: value.to_string() })),
         }
+    }
+}
+
+impl GlobalParameterDefinition {
+    pub fn of(parameter: GlobalParameterRecord) -> Result<Self, DefinitionsError> {
+        let GlobalParameterRecord { name, value } = parameter;
+        Ok(Self { name, value: serde_json::from_str(&value)? })
+    }
+
+    pub fn record(self) -> Result<Record, DefinitionsError> {
+        let Self { name, value } = self;
+        Ok(Record::GlobalParameter(GlobalParameterRecord { name, value: value.to_string() }))
     }
 }

@@ -1,8 +1,12 @@
 use proptest::prelude::*;
 
-use super::super::record::{ApplyTo, PolicyRecord, VhostLimitsRecord};
 use super::*;
+use crate::auth::{Hashing, Permissions, TopicPermission, User};
 use crate::frames::{Table, Value};
+use crate::persist::record::{
+    ApplyTo, BindingRecord, ExchangeRecord, GlobalParameterRecord, ParameterRecord, PermissionRecord, PolicyRecord,
+    QueueRecord, TopicPermissionRecord, VhostLimitsRecord, VhostRecord,
+};
 
 fn value() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
@@ -78,6 +82,10 @@ fn record() -> impl Strategy<Value = Record> {
         (text(), any::<Option<i64>>(), any::<Option<i64>>()).prop_map(|(vhost, max_connections, max_queues)| {
             Record::VhostLimits(VhostLimitsRecord { vhost, max_connections, max_queues })
         }),
+        (text(), text(), text(), definition()).prop_map(|(vhost, component, name, value)| {
+            Record::Parameter(ParameterRecord { vhost, component, name, value })
+        }),
+        (text(), definition()).prop_map(|(name, value)| Record::GlobalParameter(GlobalParameterRecord { name, value })),
         (text(), text(), any::<bool>(), table(), 1..=u64::MAX).prop_map(|(vhost, name, auto_delete, arguments, id)| {
             Record::Queue(QueueRecord { vhost, name, durable: true, auto_delete, arguments, id })
         }),
