@@ -136,7 +136,11 @@ fn main() {
     let mut numbers = std::env::args().skip(1).filter_map(|argument| argument.parse().ok());
     let (queues, changes) = (numbers.next().unwrap_or(100_000), numbers.next().unwrap_or(10_000));
     let data = tempfile::tempdir().unwrap();
-    let lines = [("listeners.tcp.default", "127.0.0.1:0"), ("data_dir", data.path().to_str().unwrap())];
+    let lines = [
+        ("listeners.tcp.default", "127.0.0.1:0"),
+        ("management.tcp", "none"),
+        ("data_dir", data.path().to_str().unwrap()),
+    ];
     let config = Config::load(None, &lines.map(|(key, value)| (key.to_owned(), value.to_owned()))).unwrap();
     let of_broker = runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let node = of_broker.block_on(Node::start(config)).unwrap();

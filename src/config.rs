@@ -37,6 +37,7 @@ pub struct Config {
     pub memory: Memory,
     pub storage: Storage,
     pub log: Log,
+    pub management: Management,
     pub identity: Identity,
     /// Where messages and metadata are kept.
     pub data_dir: PathBuf,
@@ -287,6 +288,21 @@ pub enum LogLevel {
     None,
 }
 
+/// The HTTP API.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Management {
+    /// None when it is switched off with `management.tcp = none`; the local socket is served all the same.
+    pub listener: Option<ListenAddress>,
+    /// Before `/api`; empty, or with a slash before it and none behind.
+    pub path_prefix: String,
+    /// Origins whose pages may call it from a browser; `*` is every origin.
+    pub cors_origins: Vec<String>,
+    /// How long a browser may remember the answer to that question.
+    pub cors_max_age: Option<Duration>,
+    /// Largest body of a request, in bytes.
+    pub max_body: usize,
+}
+
 /// What the node says about itself in server-properties. None leaves it to the node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
@@ -339,9 +355,22 @@ impl Default for Config {
             memory: Memory { watermark: Watermark::Relative(0.4), total_override: None, paging_ratio: 0.5 },
             storage: Storage::default(),
             log: Log::default(),
+            management: Management::default(),
             identity: Identity::default(),
             data_dir: PathBuf::from("data"),
             warnings: Vec::new(),
+        }
+    }
+}
+
+impl Default for Management {
+    fn default() -> Self {
+        Self {
+            listener: Some(ListenAddress::AnyInterface(15672)),
+            path_prefix: String::new(),
+            cors_origins: Vec::new(),
+            cors_max_age: Some(Duration::from_secs(1800)),
+            max_body: 20_000_000,
         }
     }
 }

@@ -10,6 +10,7 @@
 //!   engine and what runs it; it stands on [`persist`].
 //! - [`vhost`]: names to exchanges and queues; the one place where metadata changes.
 //! - [`connection`]: one client, from handshake to close.
+//! - [`http`]: the management HTTP API.
 //! - [`node`]: a running broker: listeners, clocks, stopping. [`store_tool`]: what an operator does with the data of a
 //!   node that does not run. [`perf`] is a load generator, good against any broker.
 //!
@@ -24,6 +25,7 @@ pub mod connection;
 pub mod dedup;
 pub mod exchange;
 pub mod frames;
+pub mod http;
 pub mod message;
 pub mod node;
 pub mod perf;

@@ -4,8 +4,9 @@ use std::io;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use parking_lot::Mutex;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -15,6 +16,9 @@ use crate::config::{Config, DiskFreeLimit, ListenAddress, Listener, Sync, Tcp, W
 use crate::connection::driver;
 use crate::connection::machine::Shared;
 use crate::connection::registry::Registry;
+use crate::http::router::Api;
+use crate::http::socket::LocalSocket;
+use crate::http::{Control, Http, ListenerInfo, server};
 use crate::message::memory::MemoryAccount;
 use crate::persist::disk::{Disk, RealDisk};
 use crate::persist::journal::SyncMode;
@@ -48,11 +52,12 @@ pub enum NodeError {
 /// A broker that is running.
 pub struct Node {
     shared: Arc<Shared>,
-    addresses: Vec<SocketAddr>,
+    listeners: Arc<Listeners>,
+    http: Option<SocketAddr>,
     stop: watch::Sender<bool>,
     tasks: JoinSet<()>,
     /// Locked until everything in it is closed.
-    _data_dir: DataDir,
+    data_dir: DataDir,
 }
 
 impl Drop for Node {
@@ -91,33 +96,51 @@ impl Node {
             }
         });
         let (stop, stopping) = watch::channel(false);
-        let mut node = Self { shared, addresses: Vec::new(), stop, tasks: JoinSet::new(), _data_dir: data_dir };
+        let listeners = Arc::default();
+        let mut node = Self { shared, listeners, http: None, stop, tasks: JoinSet::new(), data_dir };
         for listener in &tcp.listeners {
             node.listen(listener, &tcp, &stopping)?;
         }
+        node.serve_http(&tcp, &stopping)?;
         node.tasks.spawn(keep_saving(Arc::clone(&node.shared.broker), stopping.clone()));
         node.tasks.spawn(keep_clock(clock, memory, stopping));
         Ok(node)
     }
 
     fn listen(&mut self, listener: &Listener, tcp: &Tcp, stopping: &watch::Receiver<bool>) -> Result<(), NodeError> {
-        let socket = bind(listener.address, tcp).map_err(|error| {
-            let address = match listener.address {
-                ListenAddress::AnyInterface(port) => format!("port {port}"),
-                ListenAddress::Socket(address) => address.to_string(),
-            };
-            NodeError::Listen { address, error }
-        })?;
-        let address = socket.local_addr().map_err(|error| NodeError::Listen { address: String::new(), error })?;
-        self.addresses.push(address);
+        let (socket, address) = open(listener.address, tcp)?;
+        self.listeners.add(ListenerInfo { protocol: "amqp", address, purpose: "AMQP 0-9-1" });
         let shared = Arc::clone(&self.shared);
         self.tasks.spawn(accept(socket, shared, tcp.clone(), stopping.clone()));
         Ok(())
     }
 
+    /// Serves the HTTP API, on its port and on the socket in the data directory.
+    fn serve_http(&mut self, tcp: &Tcp, stopping: &watch::Receiver<bool>) -> Result<(), NodeError> {
+        let (shared, control) = (Arc::clone(&self.shared), Arc::clone(&self.listeners));
+        let http = Arc::new(Http { shared, node: control, started: SystemTime::now() });
+        let api = Arc::new(Api::new(http));
+        let local = LocalSocket::bind(self.data_dir.path());
+        let local = local.map_err(|error| NodeError::Listen { address: "leveret.sock".to_owned(), error })?;
+        self.tasks.spawn(server::serve(local, Arc::clone(&api), stopping.clone()));
+        if let Some(address) = self.shared.broker.config.management.listener {
+            let (socket, address) = open(address, tcp)?;
+            self.http = Some(address);
+            self.listeners.add(ListenerInfo { protocol: "http", address, purpose: "HTTP API" });
+            self.tasks.spawn(server::serve(socket, api, stopping.clone()));
+        }
+        Ok(())
+    }
+
     /// Where AMQP is served.
     pub fn amqp_addrs(&self) -> Vec<SocketAddr> {
-        self.addresses.clone()
+        let all = self.listeners.listeners();
+        all.iter().filter(|listener| listener.protocol == "amqp").map(|listener| listener.address).collect()
+    }
+
+    /// Where the HTTP API is served.
+    pub fn http_addr(&self) -> Option<SocketAddr> {
+        self.http
     }
 
     /// The broker behind the listeners.
@@ -234,6 +257,36 @@ fn machine_memory() -> u64 {
     let of_container = std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok().and_then(|s| s.trim().parse().ok());
     let total = total.unwrap_or(UNKNOWN_MEMORY);
     of_container.map_or(total, |limit: u64| limit.min(total))
+}
+
+/// What the node listens on.
+#[derive(Default)]
+struct Listeners(Mutex<Vec<ListenerInfo>>);
+
+impl Listeners {
+    fn add(&self, listener: ListenerInfo) {
+        self.0.lock().push(listener);
+    }
+}
+
+impl Control for Listeners {
+    fn listeners(&self) -> Vec<ListenerInfo> {
+        self.0.lock().clone()
+    }
+}
+
+/// Listens, and says where.
+fn open(address: ListenAddress, tcp: &Tcp) -> Result<(TcpListener, SocketAddr), NodeError> {
+    let failed = |error| {
+        let address = match address {
+            ListenAddress::AnyInterface(port) => format!("port {port}"),
+            ListenAddress::Socket(address) => address.to_string(),
+        };
+        NodeError::Listen { address, error }
+    };
+    let socket = bind(address, tcp).map_err(failed)?;
+    let address = socket.local_addr().map_err(failed)?;
+    Ok((socket, address))
 }
 
 fn bind(address: ListenAddress, tcp: &Tcp) -> io::Result<TcpListener> {

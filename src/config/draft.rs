@@ -2,9 +2,10 @@
 //! stands, is gathered here.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use super::{Config, DefaultPolicy, DefaultUser, Listener, VhostLimits, Watermark};
+use super::{Config, DefaultPolicy, DefaultUser, ListenAddress, Listener, VhostLimits, Watermark};
 
 /// Settings gathered so far. The `Option`s tell "not set" from "set to nothing".
 #[derive(Debug, Default)]
@@ -27,6 +28,12 @@ pub struct Draft {
     pub users: BTreeMap<String, DefaultUser>,
     pub vhost_limits: BTreeMap<String, VhostLimits>,
     pub operator_policies: BTreeMap<String, DefaultPolicy>,
+    /// `management.tcp = none`.
+    pub no_management: bool,
+    pub management_port: Option<u16>,
+    pub management_ip: Option<IpAddr>,
+    /// By the number or word after `management.cors.allow_origins.`.
+    pub cors_origins: BTreeMap<(u64, String), String>,
 }
 
 impl Draft {
@@ -58,6 +65,7 @@ impl Draft {
         self.finish_logins();
         self.finish_watermark();
         self.finish_operator_policies();
+        self.finish_management();
         if self.linger_on {
             self.config.tcp.linger = Some(Duration::from_secs(self.linger_timeout));
         }
@@ -84,6 +92,16 @@ impl Draft {
         } else if let Some(listeners) = self.listeners.take() {
             self.config.tcp.listeners = listeners;
         }
+    }
+
+    fn finish_management(&mut self) {
+        let port = self.management_port.unwrap_or(15672);
+        let address = match self.management_ip {
+            Some(ip) => ListenAddress::Socket(SocketAddr::new(ip, port)),
+            None => ListenAddress::AnyInterface(port),
+        };
+        self.config.management.listener = (!self.no_management).then_some(address);
+        self.config.management.cors_origins = std::mem::take(&mut self.cors_origins).into_values().collect();
     }
 
     fn finish_logins(&mut self) {

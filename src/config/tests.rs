@@ -362,9 +362,9 @@ fn unknown_keys_name_the_nearest() {
 #[test]
 fn keys_of_rabbitmq_without_meaning_here_are_warnings() {
     let config =
-        load("\nmanagement.tcp.port = 15672\nlisteners.ssl.default = 5671\ncollect_statistics_interval = 5000");
+        load("\nprometheus.tcp.port = 15692\nlisteners.ssl.default = 5671\ncollect_statistics_interval = 5000");
     assert_eq!(config.warnings.len(), 3);
-    assert_eq!(config.warnings[0], "rabbit.conf:2: management.tcp.port is a key of RabbitMQ that has no effect here");
+    assert_eq!(config.warnings[0], "rabbit.conf:2: prometheus.tcp.port is a key of RabbitMQ that has no effect here");
     let config = load("num_acceptors.tcp = 10\nlog.file = /tmp/x\nlog.file.level = info\nreverse_dns_lookups = true");
     assert_eq!(config.warnings.len(), 4);
     assert_eq!(config.warnings[1], "rabbit.conf:2: log.file is accepted and has no effect");

@@ -354,6 +354,11 @@ impl Broker {
         self.exclusive.remove(&connection).map(|(_, queues)| queues.into_iter().collect()).unwrap_or_default()
     }
 
+    /// The node's name, as clients and operators are told.
+    pub fn node_name(&self) -> &str {
+        self.config.identity.node_name.as_deref().unwrap_or("leveret@localhost")
+    }
+
     /// A number that nothing else in this process has.
     pub fn new_id(&self) -> u64 {
         self.next_id.fetch_add(1, Ordering::Relaxed)

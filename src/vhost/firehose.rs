@@ -17,9 +17,6 @@ use crate::queue::Wakes;
 use crate::queue::entries::Entries;
 use crate::queue::watched::Owner;
 
-/// The node's name, where none is configured.
-const NODE: &str = "leveret@localhost";
-
 impl Vhost {
     /// Has publishes and deliveries traced from now on, or no longer.
     pub fn set_tracing(&self, on: bool) {
@@ -32,7 +29,7 @@ impl Vhost {
 
     /// Tells what has happened to a message, to whoever has bound a queue. No lock may be held.
     pub fn tell(&self, broker: &Broker, message: MessageView<'_>, event: Event<'_>, owner: &Owner, channel: u16) {
-        let node = broker.config.identity.node_name.as_deref().unwrap_or(NODE);
+        let node = broker.node_name();
         let origin = Origin { node, vhost: &self.name, connection: &owner.connection, channel, user: &owner.user };
         let (Some(exchange), Some(entry)) = (self.exchange(EXCHANGE), entry(message, event, &origin)) else { return };
         let properties = Properties::parse(&entry.properties).unwrap_or_default();

@@ -46,7 +46,12 @@ impl Broker {
     /// Starts a broker on a data directory. `die_at` is a named point and which time it is passed.
     pub fn spawn(data: &Path, settings: &[&str], die_at: Option<&str>) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_leveret"));
-        command.arg("serve").arg("--data-dir").arg(data).args(["--set", "listeners.tcp.default=127.0.0.1:0"]);
+        command.arg("serve").arg("--data-dir").arg(data).args([
+            "--set",
+            "listeners.tcp.default=127.0.0.1:0",
+            "--set",
+            "management.tcp=none",
+        ]);
         command.args(settings.iter().flat_map(|setting| ["--set", setting]));
         command.env_remove("LEVERET_DIE_AT").envs(die_at.map(|at| ("LEVERET_DIE_AT", at)));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -16,7 +16,12 @@ use super::broker::Broker;
 #[track_caller]
 fn refused(data: &Path, environment: &[(&str, &str)]) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_leveret"));
-    command.arg("--data-dir").arg(data).args(["--set", "listeners.tcp.default=127.0.0.1:0"]);
+    command.arg("--data-dir").arg(data).args([
+        "--set",
+        "listeners.tcp.default=127.0.0.1:0",
+        "--set",
+        "management.tcp=none",
+    ]);
     let output = command.envs(environment.iter().copied()).output().expect("the broker can be run");
     assert_eq!(output.status.code(), Some(1));
     String::from_utf8(output.stderr).expect("text")

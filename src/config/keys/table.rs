@@ -36,6 +36,7 @@ pub const SECTIONS: &[Section] = &[
     Section { title: "Memory", keys: MEMORY },
     Section { title: "Disk", keys: DISK },
     Section { title: "Logging", keys: LOGGING },
+    Section { title: "The HTTP API", keys: MANAGEMENT },
     Section { title: "The node", keys: NODE },
 ];
 
@@ -557,6 +558,57 @@ const LOGGING: &[Key] = &[
     without_effect(optional("log.file.level", "", "info", "No effect: see log.file.", |_, _, text| {
         value::level(text).map(drop)
     })),
+];
+
+const MANAGEMENT: &[Key] = &[
+    optional(
+        "management.tcp",
+        "",
+        "none",
+        "none switches the HTTP API off, but for the socket in the data directory (not a key of RabbitMQ).",
+        |draft, _, text| value::choice(text, &[("none", true)]).map(|none| draft.no_management = none),
+    ),
+    key("management.tcp.port", "15672", "The port of the HTTP API.", |draft, _, text| {
+        value::integer(text, 0..=u16::MAX).map(|port| draft.management_port = Some(port))
+    }),
+    optional("management.tcp.ip", "", "127.0.0.1", "The address of its interface; otherwise all.", |draft, _, text| {
+        let ip = text.parse().map_err(|_| "an IP address such as 127.0.0.1 or ::1".to_owned())?;
+        draft.management_ip = Some(ip);
+        Ok(())
+    }),
+    optional("management.path_prefix", "", "/broker", "What stands before /api in every path.", |draft, _, text| {
+        let inside = text.trim_matches('/');
+        if inside.contains(|c: char| !(c.is_ascii_alphanumeric() || "-_.~/".contains(c))) {
+            return Err("a path of letters, digits and -_.~/".to_owned());
+        }
+        draft.config.management.path_prefix = if inside.is_empty() { String::new() } else { format!("/{inside}") };
+        Ok(())
+    }),
+    optional(
+        "management.cors.allow_origins.$n",
+        "1",
+        "https://admin.example.com",
+        "An origin whose pages may call the HTTP API from a browser; * is every origin.",
+        |draft, n, text| {
+            draft.cors_origins.insert((n.parse().unwrap_or(u64::MAX), n.to_owned()), text.to_owned());
+            Ok(())
+        },
+    ),
+    key(
+        "management.cors.max_age",
+        "1800",
+        "Seconds for which a browser remembers that it may, or undefined.",
+        |draft, _, text| {
+            draft.config.management.cors_max_age = match text {
+                "undefined" => None,
+                text => Some(Duration::from_secs(value::integer(text, 0..=u64::from(u32::MAX))?)),
+            };
+            Ok(())
+        },
+    ),
+    key("management.http.max_body_size", "20000000", "Largest body of a request, in bytes.", |draft, _, text| {
+        value::size(text, 1024..=128 << 20).map(|n| draft.config.management.max_body = n as usize)
+    }),
 ];
 
 const NODE: &[Key] = &[

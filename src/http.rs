@@ -1,0 +1,65 @@
+//! The management HTTP API: what operators and their tools see and change, with RabbitMQ's paths, fields and codes.
+//!
+//! [`server`] accepts connections, on a port and on a socket in the data directory, and hands each request to the one
+//! [`router`]. That is made from [`routes::all`], the table of all [`Route`]s: method, path, who may, what it is for, what it
+//! does. [`access`] finds out who calls and whether the route is theirs; then the body is read, within limits, and the route
+//! gets a [`Call`] and gives an [`Answer`] or an [`ApiError`]. Most routes work on a thread that may block; changes are
+//! answered once they are on disk. [`listing`] is the sorting, filtering, paging and choice of columns that all lists share.
+
+pub mod access;
+pub mod answer;
+pub mod call;
+mod cors;
+pub mod error;
+pub mod fields;
+pub mod listing;
+pub mod route;
+pub mod router;
+pub mod routes;
+pub mod server;
+pub mod socket;
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+pub use access::{Access, Caller};
+pub use answer::Answer;
+pub use call::Call;
+pub use error::ApiError;
+pub use route::{Route, Work};
+
+use crate::connection::machine::Shared;
+use crate::vhost::Broker;
+
+/// What routes work on.
+pub struct Http {
+    pub shared: Arc<Shared>,
+    pub node: Arc<dyn Control>,
+    pub started: SystemTime,
+}
+
+/// What the node has done by the HTTP API, which stands below it.
+pub trait Control: Send + Sync {
+    /// What is listened on.
+    fn listeners(&self) -> Vec<ListenerInfo>;
+}
+
+/// Something that is listened on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerInfo {
+    /// RabbitMQ's name of the protocol, such as `amqp` or `http`.
+    pub protocol: &'static str,
+    pub address: std::net::SocketAddr,
+    /// What it serves, in words.
+    pub purpose: &'static str,
+}
+
+impl Http {
+    pub fn broker(&self) -> &Arc<Broker> {
+        &self.shared.broker
+    }
+
+    pub fn node_name(&self) -> &str {
+        self.shared.broker.node_name()
+    }
+}

@@ -1,0 +1,162 @@
+//! Who calls, and which routes are theirs.
+//!
+//! Whoever reaches the socket in the data directory owns the broker, and counts as administrator. Everyone else logs in by
+//! HTTP's Basic scheme as a user of the broker who has one of the tags `administrator`, `monitoring`, `policymaker` or
+//! `management`.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::http::HeaderMap;
+use axum::http::header::AUTHORIZATION;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::ApiError;
+use crate::auth::User;
+use crate::vhost::Broker;
+
+/// Who may use a route. Each of them needs one of the four tags, but for `Open`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Everyone, without a login.
+    Open,
+    /// Every user with a management tag.
+    Login,
+    /// An administrator, or who may enter the virtual host of the path.
+    Vhost,
+    /// The same, or the tag `monitoring`.
+    VisibleVhost,
+    /// The tag `monitoring`.
+    Monitoring,
+    /// The tag `policymaker`, for a virtual host that the user may enter.
+    Policies,
+    /// The tag `policymaker`.
+    Policymaker,
+    Administrator,
+}
+
+/// Where a request comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// Through the socket in the data directory.
+    Local,
+    Network(IpAddr),
+}
+
+/// Who calls.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    pub peer: Peer,
+    /// None where nobody has to log in.
+    pub user: Option<Arc<User>>,
+}
+
+impl Caller {
+    pub fn local() -> Self {
+        Self { peer: Peer::Local, user: None }
+    }
+
+    /// As logs and the audit call them.
+    pub fn name(&self) -> &str {
+        match (&self.user, self.peer) {
+            (Some(user), _) => &user.name,
+            (None, Peer::Local) => "local operator",
+            (None, Peer::Network(_)) => "nobody",
+        }
+    }
+
+    fn has_tag(&self, tags: &[&str]) -> bool {
+        let is_tagged = |user: &Arc<User>| user.tags.iter().any(|tag| tags.contains(&tag.as_str()));
+        self.peer == Peer::Local || self.user.as_ref().is_some_and(is_tagged)
+    }
+
+    pub fn is_administrator(&self) -> bool {
+        self.has_tag(&["administrator"])
+    }
+
+    pub fn is_monitor(&self) -> bool {
+        self.has_tag(&["administrator", "monitoring"])
+    }
+
+    pub fn is_policymaker(&self) -> bool {
+        self.has_tag(&["administrator", "policymaker"])
+    }
+
+    fn is_management(&self) -> bool {
+        self.has_tag(&["administrator", "monitoring", "policymaker", "management"])
+    }
+
+    /// Whether the user has permissions in a virtual host.
+    pub fn may_enter(&self, broker: &Broker, vhost: &str) -> bool {
+        match &self.user {
+            Some(user) => broker.directory.rules(&user.name, vhost).is_some(),
+            None => self.peer == Peer::Local,
+        }
+    }
+
+    /// Whether what is in a virtual host is listed for the user.
+    pub fn may_see(&self, broker: &Broker, vhost: &str) -> bool {
+        self.is_administrator() || self.may_enter(broker, vhost)
+    }
+}
+
+impl Access {
+    /// Whether a route is the caller's; `vhost` is the one that its path names.
+    ///
+    /// # Errors
+    /// 401, in RabbitMQ's words.
+    pub fn check(self, caller: &Caller, broker: &Broker, vhost: Option<&str>) -> Result<(), ApiError> {
+        if self == Self::Open {
+            return Ok(());
+        }
+        if !caller.is_management() {
+            return Err(ApiError::not_authorised("Not management user"));
+        }
+        // Of a virtual host that is not there everybody may hear so.
+        let may_enter = || vhost.is_none_or(|name| broker.vhost(name).is_none() || caller.may_enter(broker, name));
+        let (is_allowed, reason) = match self {
+            Self::Open | Self::Login => (true, ""),
+            Self::Administrator => (caller.is_administrator(), "Not administrator user"),
+            Self::Monitoring => (caller.is_monitor(), "Not monitor user"),
+            Self::Vhost => (caller.is_administrator() || may_enter(), "User not authorised to access virtual host"),
+            Self::VisibleVhost => (caller.is_monitor() || may_enter(), "User not authorised to access virtual host"),
+            Self::Policies => (
+                caller.is_administrator() || (caller.is_policymaker() && may_enter()),
+                "User not authorised to access object",
+            ),
+            Self::Policymaker => (caller.is_policymaker(), "User not authorised to access object"),
+        };
+        is_allowed.then_some(()).ok_or_else(|| ApiError::not_authorised(reason))
+    }
+}
+
+/// Finds out who calls from the network.
+///
+/// # Errors
+/// 401 for everyone who is not a user of the broker, or not from here.
+pub async fn authenticate(broker: &Broker, headers: &HeaderMap, peer: IpAddr) -> Result<Caller, ApiError> {
+    let (name, password) = basic(headers).ok_or_else(ApiError::not_authenticated)?;
+    let user = broker.directory.authenticate(&name, &password).map_err(|error| {
+        tracing::warn!(target: "leveret::http", "HTTP access denied: {error} ({peer})");
+        ApiError::not_authenticated()
+    })?;
+    if broker.directory.is_loopback_only(&user.name) && !peer.to_canonical().is_loopback() {
+        tracing::warn!(target: "leveret::http", "HTTP access denied: user '{name}' can only log in via localhost ({peer})");
+        return Err(ApiError::not_authorised("User can only log in via localhost"));
+    }
+    Ok(Caller { peer: Peer::Network(peer), user: Some(user) })
+}
+
+/// Name and password of HTTP's Basic scheme.
+fn basic(headers: &HeaderMap) -> Option<(String, Vec<u8>)> {
+    let text = headers.get(AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, credentials) = text.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let decoded = STANDARD.decode(credentials.trim()).ok()?;
+    let colon = decoded.iter().position(|byte| *byte == b':')?;
+    let (name, password) = decoded.split_at_checked(colon)?;
+    Some((String::from_utf8(name.to_vec()).ok()?, password.get(1..)?.to_vec()))
+}

@@ -1,0 +1,124 @@
+//! A request, as a route gets it: who calls, what the path and the query say, and the body.
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::http::HeaderMap;
+use percent_encoding::percent_decode_str;
+use serde_json::{Map, Value as Json};
+
+use super::{ApiError, Caller, Http};
+use crate::vhost::{Broker, Vhost};
+
+/// One request that may be carried out.
+pub struct Call {
+    pub http: Arc<Http>,
+    pub caller: Caller,
+    /// What stands for the `{name}`s of the path.
+    pub path: Vec<(String, String)>,
+    pub query: Query,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+impl Call {
+    pub fn broker(&self) -> &Arc<Broker> {
+        &self.http.shared.broker
+    }
+
+    /// A part of the path; empty for a name that the route does not have.
+    pub fn path(&self, name: &str) -> &str {
+        self.path.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value)
+    }
+
+    /// The same of an exchange: the default one is written `amq.default`.
+    pub fn exchange_name(&self, name: &str) -> &str {
+        match self.path(name) {
+            "amq.default" => "",
+            other => other,
+        }
+    }
+
+    /// The virtual host of the path.
+    ///
+    /// # Errors
+    /// 404 when there is none of that name.
+    pub fn vhost(&self) -> Result<Arc<Vhost>, ApiError> {
+        self.broker().vhost(self.path("vhost")).ok_or_else(ApiError::not_found)
+    }
+
+    /// The body as an object; an empty one is an empty object.
+    ///
+    /// # Errors
+    /// 400 for everything else.
+    pub fn object(&self) -> Result<Map<String, Json>, ApiError> {
+        if matches!(self.body.trim_ascii(), b"" | b"null" | b"undefined") {
+            return Ok(Map::new());
+        }
+        match serde_json::from_slice(&self.body) {
+            Ok(Json::Object(object)) => Ok(object),
+            Ok(Json::String(_)) => Err(ApiError::bad_request(
+                "invalid payload: the request body JSON-decoded to a string. Is the input doubly-JSON-encoded?",
+            )),
+            Ok(_) => Err(ApiError::bad_request("not_json: the body must be a JSON object")),
+            Err(error) => Err(ApiError::bad_request(format!("not_json: {error}"))),
+        }
+    }
+
+    /// A header's text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+}
+
+/// What follows the question mark.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Query(Vec<(String, String)>);
+
+impl Query {
+    /// Most pairs that are looked at.
+    const MOST: usize = 100;
+
+    /// # Errors
+    /// 400 when it is not UTF-8.
+    pub fn parse(text: &str) -> Result<Self, ApiError> {
+        let decode = |part: &str| {
+            let part = part.replace('+', " ");
+            let decoded = percent_decode_str(&part).decode_utf8().map(std::borrow::Cow::into_owned);
+            decoded.map_err(|_| ApiError::bad_request(format!("the query's '{part}' is not UTF-8")))
+        };
+        let pairs = text.split('&').filter(|pair| !pair.is_empty()).take(Self::MOST);
+        let pairs = pairs.map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            Ok((decode(name)?, decode(value)?))
+        });
+        Ok(Self(pairs.collect::<Result<_, ApiError>>()?))
+    }
+
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// All values of a name that is given several times.
+    pub fn all(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.0.iter().filter(move |(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Whether it is `true`.
+    pub fn is_true(&self, name: &str) -> bool {
+        self.get(name) == Some("true")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn queries_are_decoded() {
+        let query = Query::parse("a=b%2Fc&d=x+y&&e&d=z").unwrap();
+        assert_eq!((query.get("a"), query.get("d"), query.get("e")), (Some("b/c"), Some("x y"), Some("")));
+        assert_eq!(query.all("d").collect::<Vec<_>>(), ["x y", "z"]);
+        assert_eq!(Query::parse("a=%ff").unwrap_err().status, 400);
+    }
+}

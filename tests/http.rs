@@ -1,0 +1,11 @@
+//! The HTTP API as a tool sees it: the broker runs in this process, with port 0 and a data directory of its own, and a
+//! plain client speaks HTTP/1.1 to it.
+
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+
+mod http {
+    mod harness;
+
+    mod access;
+    mod server;
+}
