@@ -14,6 +14,7 @@ pub mod entries;
 pub mod letter;
 pub mod local;
 pub mod policy;
+mod rare;
 mod repetitions;
 pub mod settings;
 mod stored;

@@ -36,12 +36,11 @@ impl Queue {
             state.expires = settings.expires.is_some();
             state.unused_since = self.shared.clock.now_ms();
         }
-        state.change_rule(&settings, self.store.as_deref());
+        state.change_rule(&settings, self.shared.store.as_deref());
         state.engine.set_settings(settings);
         self.look_at_clock(&mut state);
         if state.engine.is_due() {
-            let State { engine, shelf, .. } = &mut *state;
-            engine.tick(AT_A_TIME, |position| shelf.as_ref().is_some_and(|shelf| shelf.is_dead(position)));
+            state.tick();
         }
         self.pump(&mut state, &mut wakes, &mut leaving);
         drop(state);
@@ -71,7 +70,7 @@ impl Queue {
             for (position, message) in state.engine.take_dropped() {
                 let persistent = durable && message.is_persistent();
                 state.has_left(&message);
-                leaving.settled(state.shelf.as_mut(), position, message, persistent);
+                leaving.settled(state.shelf.as_deref_mut(), position, message, persistent);
             }
             if let (Some(from), true) = (self.me.upgrade(), state.engine.has_letters()) {
                 wakes.post(&self.shared.postman, from);
@@ -90,11 +89,12 @@ impl Queue {
         }
         let next = state.engine.next_tick().into_iter().chain(self.end_of_lease(state)).min();
         // Where many are due one after the other, they leave together; a single one is not kept waiting.
-        let next = next.map(|next| next.max(state.last_tick.saturating_add(TOGETHER)));
+        let next = next.map(|next| next.max(state.unusual.last_tick.saturating_add(TOGETHER)));
         // What is long overdue does not come before what is due in other queues.
-        let next = next.map(|next| if next < state.alarm { next.max(self.shared.clock.now_ms()) } else { next });
-        if let Some(next) = next.filter(|next| *next < state.alarm) {
-            state.alarm = next;
+        let next =
+            next.map(|next| if next < state.unusual.alarm { next.max(self.shared.clock.now_ms()) } else { next });
+        if let Some(next) = next.filter(|next| *next < state.unusual.alarm) {
+            state.unusual.alarm = next;
             self.shared.timekeeper.wake(next, self.me.clone());
         }
     }
@@ -119,9 +119,9 @@ impl Queue {
         let (mut wakes, mut leaving) = (Wakes::default(), Leaving::default());
         let now = self.shared.clock.now_ms();
         let mut state = self.state.lock();
-        state.alarm = u64::MAX;
-        state.last_tick = now;
-        if state.deleted || state.resting || state.damage.is_some() {
+        state.unusual.alarm = u64::MAX;
+        state.unusual.last_tick = now;
+        if state.deleted || state.resting || state.unusual.damage.is_some() {
             return;
         }
         if self.end_of_lease(&state).is_some_and(|end| end <= now) {
@@ -131,14 +131,13 @@ impl Queue {
             }
             return;
         }
-        if self.store.as_ref().is_some_and(|store| store.journal.is_crowded()) {
-            state.alarm = now + CONGESTED;
-            self.shared.timekeeper.wake(state.alarm, self.me.clone());
+        if self.shared.store.as_ref().is_some_and(|store| store.journal.is_crowded()) {
+            state.unusual.alarm = now + CONGESTED;
+            self.shared.timekeeper.wake(state.unusual.alarm, self.me.clone());
             return;
         }
         state.engine.set_now(now);
-        let State { engine, shelf, .. } = &mut *state;
-        engine.tick(AT_A_TIME, |position| shelf.as_ref().is_some_and(|shelf| shelf.is_dead(position)));
+        state.tick();
         self.pump(&mut state, &mut wakes, &mut leaving);
         drop(state);
         self.tell_journal(leaving, &mut wakes);
@@ -162,7 +161,7 @@ impl Queue {
         let mut state = self.state.lock();
         let settings = Arc::clone(state.engine.settings());
         let departures = if state.deleted { Vec::new() } else { state.engine.take_letters(A_BAG) };
-        let mut letters: Vec<Letter> = state.unopened.drain(..).collect();
+        let mut letters: Vec<Letter> = state.unusual.unopened.drain(..).collect();
         if let Some(from) = self.me.upgrade() {
             letters.extend(departures.into_iter().map(|departure| Letter {
                 from: Arc::clone(&from),

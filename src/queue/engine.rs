@@ -165,7 +165,7 @@ pub struct Found {
 }
 
 /// Positions by which the horizon moves at least and at most.
-const HORIZON_STEPS: (u64, u64) = (64, 65_536);
+const HORIZON_STEPS: (u32, u32) = (64, 65_536);
 
 /// What has become of a message that was unacked.
 pub enum Settled {
@@ -213,7 +213,7 @@ pub struct Engine<C> {
     delivered: u64,
     /// What waited is delivered only below this position.
     horizon: u64,
-    horizon_step: u64,
+    horizon_step: u32,
     /// How often messages that still live have been returned, where that is not never.
     returns: BTreeMap<u64, u32>,
     /// Messages that consumers without acks have taken, where they are asked for.
@@ -328,14 +328,14 @@ impl<C> Engine<C> {
     /// The horizon that should be written next. It moves in growing steps while messages are consumed.
     pub fn next_horizon(&mut self) -> u64 {
         let first = self.backlog.first_position().unwrap_or(0);
-        let next = self.delivered.max(self.horizon).max(first) + self.horizon_step;
+        let next = self.delivered.max(self.horizon).max(first) + u64::from(self.horizon_step);
         self.horizon_step = (self.horizon_step * 2).min(HORIZON_STEPS.1);
         next
     }
 
     /// True when less than half a step is left below the horizon.
     pub fn nears_horizon(&self) -> bool {
-        self.is_durable && self.horizon.saturating_sub(self.delivered) < self.horizon_step / 4
+        self.is_durable && self.horizon.saturating_sub(self.delivered) < u64::from(self.horizon_step / 4)
     }
 
     /// Nothing is delivered any more: what waits counts as not delivered. True when the horizon was ahead.

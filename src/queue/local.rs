@@ -18,6 +18,7 @@ use super::engine::{
 };
 use super::letter::Reason;
 use super::letter::{Letter, Postman};
+use super::rare::{Absent, Rare};
 use super::repetitions;
 use super::settings::{Overflow, Settings};
 use super::timekeeper::Timekeeper;
@@ -27,6 +28,7 @@ use crate::dedup::seen::Seen;
 use crate::frames::Table;
 use crate::message::{Incoming, Message, MessageView};
 use crate::persist::Store;
+use crate::persist::journal::Waiter;
 use crate::persist::journal::item::ItemWriter;
 use crate::persist::ranges::Ranges;
 use crate::persist::recovery::FoundQueue;
@@ -46,14 +48,11 @@ pub struct QueueSpec {
     pub store_id: u64,
     /// The delayed exchange whose messages it keeps until they are due.
     pub delays_for: Option<Arc<str>>,
-    /// What it begins with. [`Queue::settings`] tells what is in force.
-    pub settings: Arc<Settings>,
     /// Its virtual host's switch: deliveries are traced.
     pub traced: Arc<AtomicBool>,
 }
 
 /// What the queues of a node share.
-#[derive(Clone)]
 pub struct Shared {
     /// Where messages survive; none in a broker that keeps everything in memory.
     pub store: Option<Arc<Store>>,
@@ -64,7 +63,7 @@ pub struct Shared {
 
 impl Shared {
     /// For queues that nobody serves: no time passes in them, and no letter leaves.
-    pub fn alone(store: Option<Arc<Store>>) -> Self {
+    pub fn alone(store: Option<Arc<Store>>) -> Arc<Self> {
         struct Nobody;
         impl Postman for Nobody {
             fn collect(&self, _: Vec<Arc<Queue>>) {}
@@ -73,7 +72,7 @@ impl Shared {
         }
         let clock = Arc::new(Clock::system());
         let timekeeper = Timekeeper::asleep(Arc::clone(&clock));
-        Self { store, clock, timekeeper, postman: Weak::<Nobody>::new() }
+        Arc::new(Self { store, clock, timekeeper, postman: Weak::<Nobody>::new() })
     }
 }
 
@@ -242,7 +241,7 @@ pub(super) struct State {
     /// An auto-delete queue goes with its last consumer, not before its first.
     pub had_consumer: bool,
     /// What is on disk. Queues that do not survive have one only once they were paged out.
-    pub shelf: Option<Shelf>,
+    pub shelf: Option<Box<Shelf>>,
     /// From which position on messages are in which commit of the journal, or a later one.
     pub marks: VecDeque<(u64, u64)>,
     /// A flush is on its way.
@@ -255,24 +254,47 @@ pub(super) struct State {
     pub horizon_commit: u64,
     /// The node stops: the journal has been told what has been delivered, and no horizon may follow.
     pub resting: bool,
-    /// What is on disk is damaged: where and how.
-    pub damage: Option<Arc<str>>,
-    /// Letters of messages that were never taken in.
-    pub unopened: VecDeque<Letter>,
     /// The next read is of messages that leave.
     pub unread_first: bool,
     /// A postman is here.
     pub posting: bool,
-    /// When the timekeeper comes; `u64::MAX` for never.
-    pub alarm: u64,
-    /// When it came last.
-    pub last_tick: u64,
     /// The queue goes when it is unused for long.
     pub expires: bool,
     /// Since when nobody uses it.
     pub unused_since: u64,
+    pub unusual: Rare<Unusual>,
+}
+
+/// What few queues ever have.
+pub(super) struct Unusual {
+    /// What is on disk is damaged: where and how.
+    pub damage: Option<Arc<str>>,
+    /// Letters of messages that were never taken in.
+    pub unopened: VecDeque<Letter>,
     /// Connections that wait for what `basic.get` will find.
-    pub getters: Vec<Arc<dyn crate::persist::journal::Waiter>>,
+    pub getters: Vec<Arc<dyn Waiter>>,
+    /// When the timekeeper comes; `u64::MAX` for never.
+    pub alarm: u64,
+    /// When it came last.
+    pub last_tick: u64,
+}
+
+impl Absent for Unusual {
+    const ABSENT: Self =
+        Self { damage: None, unopened: VecDeque::new(), getters: Vec::new(), alarm: u64::MAX, last_tick: 0 };
+
+    fn absent() -> &'static Self {
+        static NONE: Unusual = Unusual::ABSENT;
+        &NONE
+    }
+}
+
+impl State {
+    /// Does what the time brings, for so many messages; true when there is more to do at once.
+    pub fn tick(&mut self) -> bool {
+        let Self { engine, shelf, .. } = self;
+        engine.tick(super::departing::AT_A_TIME, |position| shelf.as_ref().is_some_and(|shelf| shelf.is_dead(position)))
+    }
 }
 
 /// A queue. Shared by the name table, routes, and everything that may settle a message of it.
@@ -281,8 +303,9 @@ pub struct Queue {
     pub id: u64,
     pub spec: QueueSpec,
     pub(super) state: Mutex<State>,
-    pub(super) store: Option<Arc<Store>>,
-    pub(super) shared: Shared,
+    /// Persistent messages in it survive.
+    is_durable: bool,
+    pub(super) shared: Arc<Shared>,
     /// Itself, for those who come back to it later.
     pub(super) me: Weak<Queue>,
 }
@@ -313,22 +336,28 @@ impl Leaving {
 }
 
 impl Queue {
-    /// A queue; `found` is what was in the store at start.
-    pub fn new(id: u64, spec: QueueSpec, shared: Shared, found: Option<FoundQueue>) -> Arc<Self> {
+    /// A queue; `settings` are in force at first, `found` is what was in the store at start.
+    pub fn new(
+        id: u64,
+        spec: QueueSpec,
+        settings: &Arc<Settings>,
+        shared: Arc<Shared>,
+        found: Option<FoundQueue>,
+    ) -> Arc<Self> {
         let store = shared.store.clone();
         let single_active =
             matches!(spec.arguments.get(super::arguments::SINGLE_ACTIVE), Some(crate::frames::Value::Bool(true)));
         let is_durable = spec.durable && store.is_some();
         let mut engine = Engine::new(single_active, is_durable);
-        if let Some(highest) = spec.settings.max_priority {
+        if let Some(highest) = settings.max_priority {
             engine = engine.with_priorities(highest);
         }
         if spec.delays_for.is_some() {
             engine = engine.delaying();
         }
-        engine.set_settings(Arc::clone(&spec.settings));
+        engine.set_settings(Arc::clone(settings));
         let saved = store.as_ref().filter(|_| is_durable).and_then(|store| store.windows.take(spec.store_id));
-        let mut seen = repetitions::begin(&spec.settings, store.as_deref(), saved.as_deref());
+        let mut seen = repetitions::begin(settings, store.as_deref(), saved.as_deref());
         repetitions::tell_consumed(&mut engine, seen.as_deref());
         let mut shelf = None;
         let mut damage = None;
@@ -360,29 +389,29 @@ impl Queue {
             });
         }
         let horizon_wanted = engine.horizon();
-        let state = State {
+        let mut state = State {
             engine,
             seen,
             deleted: false,
             had_consumer: false,
-            shelf,
+            shelf: shelf.map(Box::new),
             marks: VecDeque::new(),
             flushing: false,
             loading: false,
             horizon_wanted,
             horizon_commit: 0,
             resting: false,
-            damage,
-            unopened: VecDeque::new(),
             unread_first: false,
             posting: false,
-            alarm: u64::MAX,
-            last_tick: 0,
-            expires: spec.settings.expires.is_some(),
+            expires: settings.expires.is_some(),
             unused_since: shared.clock.now_ms(),
-            getters: Vec::new(),
+            unusual: Rare::default(),
         };
-        let queue = Arc::new_cyclic(|me| Self { id, spec, state: Mutex::new(state), store, shared, me: me.clone() });
+        if damage.is_some() {
+            state.unusual.damage = damage;
+        }
+        let queue =
+            Arc::new_cyclic(|me| Self { id, spec, is_durable, state: Mutex::new(state), shared, me: me.clone() });
         queue.register();
         queue
     }
@@ -390,7 +419,7 @@ impl Queue {
     /// True when persistent messages in it survive.
     #[inline]
     pub fn is_durable(&self) -> bool {
-        self.spec.durable && self.store.is_some()
+        self.is_durable
     }
 
     /// Enqueues a batch in order. A deleted queue takes the messages and drops them, as one that is deleted a moment
@@ -408,7 +437,7 @@ impl Queue {
         if state.deleted {
             return Ok(Landed::default());
         }
-        if let Some(damage) = &state.damage {
+        if let Some(damage) = &state.unusual.damage {
             return Err(Arc::clone(damage));
         }
         let durable = self.is_durable();
@@ -460,10 +489,7 @@ impl Queue {
         let mut leaving = Leaving::default();
         let is_due = state.engine.is_due();
         if is_due {
-            let State { engine, shelf, .. } = &mut *state;
-            engine.tick(super::departing::AT_A_TIME, |position| {
-                shelf.as_ref().is_some_and(|shelf| shelf.is_dead(position))
-            });
+            state.tick();
         }
         self.pump(&mut state, wakes, &mut leaving);
         drop(state);
@@ -486,7 +512,7 @@ impl Queue {
             settings,
             had: Vec::new(),
         };
-        state.unopened.push_back(letter);
+        state.unusual.unopened.push_back(letter);
         wakes.post(&self.shared.postman, from);
     }
 
@@ -504,7 +530,7 @@ impl Queue {
     /// Notes from which position on messages are not in commits before the one that is being gathered.
     #[inline]
     fn mark(&self, state: &mut State, position: u64) {
-        let Some(store) = &self.store else { return };
+        let Some(store) = &self.shared.store else { return };
         let gathering = store.journal.gathering();
         if state.marks.back().is_none_or(|(commit, _)| *commit != gathering) {
             state.marks.push_back((gathering, position));
@@ -525,7 +551,7 @@ impl Queue {
                 Some(Settled::Gone(message)) => {
                     let persistent = durable && message.is_persistent();
                     state.has_left(&message);
-                    leaving.settled(state.shelf.as_mut(), position, message, persistent);
+                    leaving.settled(state.shelf.as_deref_mut(), position, message, persistent);
                 }
                 Some(Settled::Returned { message, count, until }) if durable && message.is_persistent() => {
                     leaving.returned.push((position, count, until));
@@ -554,7 +580,7 @@ impl Queue {
         if state.deleted {
             return Err(ConsumeError::Deleted);
         }
-        if let Some(damage) = &state.damage {
+        if let Some(damage) = &state.unusual.damage {
             return Err(ConsumeError::Damaged(Arc::clone(damage)));
         }
         let subscribed = state.engine.subscribe(subscriber, terms);
@@ -602,7 +628,7 @@ impl Queue {
     pub fn get(&self, no_ack: bool, answer: impl FnOnce(Option<Got>)) -> Result<(), GetError> {
         let mut leaving = Leaving::default();
         let mut state = self.state.lock();
-        if let Some(damage) = &state.damage {
+        if let Some(damage) = &state.unusual.damage {
             return Err(GetError::Damaged(Arc::clone(damage)));
         }
         let mut told = Wakes::default();
@@ -641,7 +667,7 @@ impl Queue {
 
     /// Where and how what it has on disk is damaged.
     pub fn damage(&self) -> Option<Arc<str>> {
-        self.state.lock().damage.clone()
+        self.state.lock().unusual.damage.clone()
     }
 
     /// True for an auto-delete queue whose last consumer has gone.
@@ -686,7 +712,7 @@ impl Queue {
 
     /// Delivers what can be delivered and sees to what cannot.
     pub(super) fn pump(&self, state: &mut State, wakes: &mut Wakes, leaving: &mut Leaving) {
-        if state.damage.is_some() {
+        if state.unusual.damage.is_some() {
             return;
         }
         wakes.watch(self);
@@ -703,7 +729,7 @@ impl Queue {
         for (position, message) in state.engine.take_consumed() {
             let persistent = self.is_durable() && message.is_persistent();
             state.has_left(&message);
-            leaving.settled(state.shelf.as_mut(), position, message, persistent);
+            leaving.settled(state.shelf.as_deref_mut(), position, message, persistent);
         }
     }
 
@@ -720,7 +746,7 @@ impl Queue {
         if let Some(shelf) = &mut state.shelf {
             shelf.purge(below, &kept, &transient);
         }
-        if let (Some(store), true) = (&self.store, self.is_durable()) {
+        if let (Some(store), true) = (&self.shared.store, self.is_durable()) {
             let mut items = Vec::new();
             ItemWriter(&mut items).purge(self.spec.store_id, below, &kept);
             store.journal.append(&items, None);
@@ -733,7 +759,7 @@ impl Queue {
         if acked.is_empty() && stored.is_empty() && returned.is_empty() {
             return;
         }
-        let Some(store) = &self.store else { return };
+        let Some(store) = &self.shared.store else { return };
         wakes.store.get_or_insert_with(|| Arc::clone(store));
         let mut writer = ItemWriter(&mut wakes.items);
         let mut acked = store.take_back(acked);
@@ -784,5 +810,16 @@ impl Eq for Queue {}
 impl std::hash::Hash for Queue {
     fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
         self.id.hash(state);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A hundred thousand queues of nothing are to cost less than 100 MB, and this is most of it.
+    #[test]
+    fn a_queue_of_nothing_is_small() {
+        assert!(size_of::<Queue>() <= 624, "{}", size_of::<Queue>());
     }
 }

@@ -36,7 +36,7 @@ type Loaded = (u64, bool, Message);
 impl Queue {
     /// Lets the store find it.
     pub(super) fn register(&self) {
-        if let Some(store) = &self.store {
+        if let Some(store) = &self.shared.store {
             let me = self.me.clone();
             store.register(self.resident_id(), me);
         }
@@ -49,7 +49,7 @@ impl Queue {
 
     /// Sees to it that a stall ends, and that the next one is prevented.
     pub(super) fn see_to(&self, state: &mut State, stall: Option<Stall>) {
-        let Some(store) = self.store.as_ref().filter(|_| !state.resting) else { return };
+        let Some(store) = self.shared.store.as_ref().filter(|_| !state.resting) else { return };
         let runs_low = state.engine.has_cold()
             && state.engine.ahead_count() < LOW
             && (state.engine.consumer_count() > 0 || stall.is_some());
@@ -71,8 +71,8 @@ impl Queue {
 
     /// Has a reader bring what is wanted from disk.
     pub(super) fn load_soon(&self, state: &mut State) {
-        let cannot = state.loading || state.resting || state.damage.is_some();
-        if let (Some(store), false) = (&self.store, cannot) {
+        let cannot = state.loading || state.resting || state.unusual.damage.is_some();
+        if let (Some(store), false) = (&self.shared.store, cannot) {
             state.loading = true;
             store.load_soon(self.me.clone());
         }
@@ -82,9 +82,9 @@ impl Queue {
     pub fn wait(&self, waiter: Arc<dyn Waiter>) {
         let mut state = self.state.lock();
         let busy = state.loading || state.horizon_wanted > state.engine.horizon();
-        if busy && !state.deleted && state.damage.is_none() {
-            if !state.getters.iter().any(|g| Arc::ptr_eq(g, &waiter)) {
-                state.getters.push(waiter);
+        if busy && !state.deleted && state.unusual.damage.is_none() {
+            if !state.unusual.getters.iter().any(|g| Arc::ptr_eq(g, &waiter)) {
+                state.unusual.getters.push(waiter);
             }
             return;
         }
@@ -97,7 +97,7 @@ impl Queue {
         let (mut wakes, mut leaving) = (Wakes::default(), Leaving::default());
         self.look_at_clock(&mut state);
         self.pump(&mut state, &mut wakes, &mut leaving);
-        let getters = std::mem::take(&mut state.getters);
+        let getters = std::mem::take(&mut state.unusual.getters);
         drop(state);
         self.tell_journal(leaving, &mut wakes);
         wakes.run();
@@ -108,8 +108,8 @@ impl Queue {
 
     /// Has the files of a deleted queue removed.
     pub(super) fn forget_files(&self) {
-        let Some(store) = &self.store else { return };
-        let dir = self.state.lock().shelf.as_ref().map(Shelf::dir);
+        let Some(store) = &self.shared.store else { return };
+        let dir = self.state.lock().shelf.as_deref().map(Shelf::dir);
         // Also without a directory: the manifest may know the queue.
         store.forget(self.resident_id(), self.is_durable(), dir);
     }
@@ -122,7 +122,7 @@ impl Queue {
 
     /// Has the operator and the manifest know of damage that was found at start.
     pub fn tell_of_damage(&self) {
-        if let (Some(damage), Some(store)) = (self.damage(), &self.store) {
+        if let (Some(damage), Some(store)) = (self.damage(), &self.shared.store) {
             self.log_damage(&damage);
             store.note_changed(self.resident_id());
         }
@@ -141,10 +141,10 @@ impl Queue {
     fn set_damage(&self, what: &str) {
         self.log_damage(what);
         let mut state = self.state.lock();
-        state.damage = Some(what.into());
+        state.unusual.damage = Some(what.into());
         state.loading = false;
         let consumers = state.engine.take_consumers();
-        let getters = std::mem::take(&mut state.getters);
+        let getters = std::mem::take(&mut state.unusual.getters);
         drop(state);
         for consumer in &consumers {
             consumer.outlet.cancelled(consumer, self.id);
@@ -152,14 +152,14 @@ impl Queue {
         for getter in getters {
             getter.wake();
         }
-        if let Some(store) = &self.store {
+        if let Some(store) = &self.shared.store {
             store.note_changed(self.resident_id());
         }
     }
 
     /// Reads the next piece of a span.
     fn read(&self, span: &Span, from: u64) -> Result<(Vec<Loaded>, u64, u64), ReadError> {
-        let Some(store) = &self.store else { return Ok((Vec::new(), span.end, from)) };
+        let Some(store) = &self.shared.store else { return Ok((Vec::new(), span.end, from)) };
         let (mut loaded, mut next) = (Vec::new(), from);
         let mut buffer = Vec::new();
         let offset = read_span(store.disk(), span, READ, &mut buffer, |record| {
@@ -243,10 +243,10 @@ impl Resident for Queue {
                 upto
             }
         };
-        let (store, durable) = (self.store.as_ref()?, self.is_durable());
+        let (store, durable) = (self.shared.store.as_ref()?, self.is_durable());
         let id = self.resident_id();
         let State { engine, shelf, flushing, .. } = &mut *state;
-        let shelf = shelf.get_or_insert_with(|| store.new_transient_shelf(id));
+        let shelf = shelf.get_or_insert_with(|| Box::new(store.new_transient_shelf(id)));
         let from = shelf.flushed();
         let (segment, offset) = shelf.append_at(store.segment_size());
         let (dir, next_segment) = (shelf.dir(), shelf.number_after(segment));
@@ -315,7 +315,7 @@ impl Resident for Queue {
         if state.deleted {
             return (None, Vec::new());
         }
-        let State { engine, shelf, damage, horizon_wanted, .. } = &mut *state;
+        let State { engine, shelf, unusual, horizon_wanted, .. } = &mut *state;
         let Some(shelf) = shelf else { return (None, Vec::new()) };
         let flushed = shelf.flushed();
         let encoded = QueueState {
@@ -326,7 +326,7 @@ impl Resident for Queue {
             horizon: engine.horizon().max(engine.delivered()).max(*horizon_wanted),
             returns: engine.returns().iter().filter(|(p, _)| **p < flushed).map(|(p, n)| (*p, *n)).collect(),
             held_back: engine.held_back_until().filter(|(p, _)| *p < flushed).collect(),
-            damage: damage.as_deref().map(|text| vec![text.to_owned()]).unwrap_or_default(),
+            damage: unusual.damage.as_deref().map(|text| vec![text.to_owned()]).unwrap_or_default(),
         }
         .encode(shelf);
         (Some(encoded), shelf.take_gone())
@@ -334,13 +334,13 @@ impl Resident for Queue {
 
     fn is_changed(&self) -> bool {
         let state = self.state.lock();
-        state.shelf.as_ref().is_some_and(Shelf::has_gone)
+        state.shelf.as_deref().is_some_and(Shelf::has_gone)
     }
 
     fn plan_rewrite(&self) -> Option<Rewrite> {
-        let store = self.store.as_ref()?;
+        let store = self.shared.store.as_ref()?;
         let state = self.state.lock();
-        if state.deleted || state.damage.is_some() || state.flushing {
+        if state.deleted || state.unusual.damage.is_some() || state.flushing {
             return None;
         }
         state.shelf.as_ref()?.rewritable(store.segment_size())
@@ -363,10 +363,10 @@ impl Resident for Queue {
     fn load(&self) {
         let mut state = self.state.lock();
         let cold = state.engine.cold();
-        if state.damage.is_some() {
+        if state.unusual.damage.is_some() {
             // Nothing of it is served.
             state.loading = false;
-            let getters = std::mem::take(&mut state.getters);
+            let getters = std::mem::take(&mut state.unusual.getters);
             drop(state);
             return getters.iter().for_each(|getter| getter.wake());
         }
@@ -391,7 +391,7 @@ impl Resident for Queue {
     }
 
     fn horizon_is_written(&self) {
-        let Some(store) = &self.store else { return };
+        let Some(store) = &self.shared.store else { return };
         let mut state = self.state.lock();
         if state.horizon_commit <= store.journal.committed() && !state.resting {
             let horizon = state.horizon_wanted;
@@ -430,7 +430,7 @@ impl Queue {
         // In the order of the disk.
         places.sort_unstable_by_key(|(place, _)| (place.id.number, place.offset));
         let (mut read, mut failed, mut buffer) = (Vec::with_capacity(places.len()), Vec::new(), Vec::new());
-        let Some(store) = &self.store else { return };
+        let Some(store) = &self.shared.store else { return };
         let (mut bytes, mut later) = (0, Vec::new());
         for (place, leaves) in places {
             if bytes > MOST_READ {
@@ -484,7 +484,7 @@ impl Queue {
             Some(error @ ReadError::Io { .. }) => {
                 tracing::error!(target: "leveret::store", "{error}. It is tried again.");
                 state.loading = true;
-                if let Some(store) = &self.store {
+                if let Some(store) = &self.shared.store {
                     store.load_later(self.me.clone());
                 }
             }
@@ -503,7 +503,7 @@ impl Queue {
             ReadError::Damaged { .. } => self.set_damage(&error.to_string()),
             ReadError::Io { .. } => {
                 tracing::error!(target: "leveret::store", "{error}. It is tried again.");
-                if let Some(store) = &self.store {
+                if let Some(store) = &self.shared.store {
                     store.load_later(self.me.clone());
                 }
             }
@@ -515,7 +515,7 @@ impl Queue {
 impl Waiter for Queue {
     fn wake(&self) {
         // The journal's writer has no time to deliver.
-        if let Some(store) = &self.store {
+        if let Some(store) = &self.shared.store {
             store.call_soon(self.me.clone());
         }
     }

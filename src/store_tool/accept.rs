@@ -93,6 +93,7 @@ fn give_up(disk: &Arc<dyn Disk>, data_dir: &DataDir) -> Result<(), ToolError> {
         residents.push(Queue::new(
             store_id,
             spec(&vhost, &name, store_id),
+            &Arc::default(),
             Shared::alone(Some(Arc::clone(&store))),
             Some(found),
         ));

@@ -70,6 +70,7 @@ pub struct Broker {
     pub clock: Arc<Clock>,
     timekeeper: Arc<Timekeeper>,
     post: Arc<Post>,
+    for_queues: Arc<Shared>,
     pub directory: Directory,
     pub replies: DashMap<String, ReplyAddress>,
     pub(super) channels: ChannelCounts,
@@ -109,12 +110,20 @@ impl Broker {
         let catalog = CatalogWriter::new(catalog)?;
         let mut records = catalog.load()?;
         let directory = Directory::new(config.auth.loopback_users.clone());
+        let post = Arc::<Post>::default();
+        let for_queues = Arc::new(Shared {
+            store: store.clone(),
+            clock: Arc::clone(&clock),
+            timekeeper: Arc::clone(&timekeeper),
+            postman: Arc::downgrade(&(Arc::clone(&post) as Arc<dyn Postman>)),
+        });
         let broker = Arc::new(Self {
             config,
             memory,
             clock,
             timekeeper,
-            post: Arc::default(),
+            post,
+            for_queues,
             directory,
             replies: DashMap::new(),
             channels: ChannelCounts::default(),
@@ -154,14 +163,8 @@ impl Broker {
     }
 
     /// What queues share.
-    pub(super) fn for_queues(&self) -> Shared {
-        let post: Arc<dyn Postman> = Arc::clone(&self.post) as Arc<dyn Postman>;
-        Shared {
-            store: self.store.clone(),
-            clock: Arc::clone(&self.clock),
-            timekeeper: Arc::clone(&self.timekeeper),
-            postman: Arc::downgrade(&post),
-        }
+    pub(super) fn for_queues(&self) -> Arc<Shared> {
+        Arc::clone(&self.for_queues)
     }
 
     /// What the store has of a queue.

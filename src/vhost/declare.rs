@@ -84,7 +84,7 @@ fn delay_queue(broker: &Broker, vhost: &Vhost, record: &ExchangeRecord) -> Arc<Q
         ..QueueSpec::default()
     };
     let found = if record.durable { broker.take_found(record.id) } else { None };
-    Queue::new(broker.new_id(), spec, broker.for_queues(), found)
+    Queue::new(broker.new_id(), spec, &Arc::default(), broker.for_queues(), found)
 }
 
 fn check_exchange_equivalent(current: &ExchangeRecord, received: &ExchangeRecord) -> Result<(), Refusal> {
@@ -295,10 +295,10 @@ fn add_queue(
         arguments: record.arguments,
         store_id: record.id,
         delays_for: None,
-        settings: vhost.shared.one(settings),
         traced: Arc::clone(&vhost.traced),
     };
-    let queue = Queue::new(broker.new_id(), spec, broker.for_queues(), found);
+    let settings = vhost.shared.one(settings);
+    let queue = Queue::new(broker.new_id(), spec, &settings, broker.for_queues(), found);
     if let Some(owner) = exclusive_owner {
         broker.own(owner, queue.id, &name);
     }

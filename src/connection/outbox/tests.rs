@@ -22,7 +22,7 @@ fn queue() -> Arc<Queue> {
         store_id: 0,
         ..QueueSpec::default()
     };
-    Queue::new(1, spec, Shared::alone(None), None)
+    Queue::new(1, spec, &Arc::default(), Shared::alone(None), None)
 }
 
 fn message(memory: &'static MemoryAccount) -> Incoming<'static> {

@@ -40,7 +40,7 @@ pub struct Consumers<C> {
     slots: Vec<Option<Consumer<C>>>,
     /// Every generation is used once, whatever slot it stands in.
     next_generation: u32,
-    count: usize,
+    count: u32,
     /// Consumers that could take a message now, by falling priority, round robin among equals.
     rings: Vec<(i64, VecDeque<ConsumerKey>)>,
     exclusive: Option<ConsumerKey>,
@@ -63,7 +63,7 @@ impl<C> Consumers<C> {
     }
 
     pub fn len(&self) -> usize {
-        self.count
+        self.count as usize
     }
 
     pub fn is_single_active(&self) -> bool {

@@ -7,14 +7,16 @@
 //! it is dropped. What is cold when it leaves is read first ([`Engine::take_unread`]).
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::hash::BuildHasherDefault;
 use std::ops::Range;
 use std::sync::Arc;
 
 use super::backlog::{First, Ready, Removed};
 use super::times::Times;
-use super::{Engine, Settled, Settlement, Stall};
+use super::{Engine, PositionHasher, Settled, Settlement, Stall};
 use crate::message::{Incoming, Message, Traits};
 use crate::queue::letter::Reason;
+use crate::queue::rare::{Absent, Rare};
 use crate::queue::settings::{Overflow, RetryOf, Settings};
 
 /// Messages that leave at once, and cold ones that may wait to be read before they can.
@@ -39,19 +41,25 @@ struct Transit {
 }
 
 /// What is in force, and what is on its way.
+#[derive(Default)]
 pub struct Departures {
     settings: Arc<Settings>,
-    /// Nothing special is in force.
-    is_plain: bool,
+    /// Something special is in force.
+    is_special: bool,
     /// Messages leave when they are due, and are never delivered: the queue of a delayed exchange.
     delays: bool,
     now: u64,
+    moving: Rare<Moving>,
+}
+
+/// Messages with times, and those on their way. Most queues never have any.
+struct Moving {
     /// Messages with a time of their own. Some may have left already.
     dues: Times,
     held_back: BTreeMap<u64, (Ready, u64)>,
     /// When those come back.
     backs: Times,
-    transit: HashMap<u64, Transit>,
+    transit: HashMap<u64, Transit, BuildHasherDefault<PositionHasher>>,
     /// When letters that could not be delivered are to be tried again.
     retries: Times,
     /// Letters in the order in which they left; each is in transit. One that is cold keeps those after it waiting.
@@ -67,35 +75,38 @@ pub struct Departures {
     held_back_cold: BTreeMap<u64, u64>,
 }
 
-impl Default for Departures {
-    fn default() -> Self {
-        Self {
-            settings: Arc::default(),
-            is_plain: true,
-            delays: false,
-            now: 0,
-            dues: Times::default(),
-            held_back: BTreeMap::new(),
-            backs: Times::default(),
-            transit: HashMap::new(),
-            retries: Times::default(),
-            letters: VecDeque::new(),
-            unread: VecDeque::new(),
-            cold: 0,
-            dropped: Vec::new(),
-            prune_at: MANY_DUES,
-            held_back_cold: BTreeMap::new(),
-        }
+impl Moving {
+    const NONE: Self = Self {
+        dues: Times::NONE,
+        held_back: BTreeMap::new(),
+        backs: Times::NONE,
+        transit: HashMap::with_hasher(BuildHasherDefault::new()),
+        retries: Times::NONE,
+        letters: VecDeque::new(),
+        unread: VecDeque::new(),
+        cold: 0,
+        dropped: Vec::new(),
+        prune_at: MANY_DUES,
+        held_back_cold: BTreeMap::new(),
+    };
+}
+
+impl Absent for Moving {
+    const ABSENT: Self = Self::NONE;
+
+    fn absent() -> &'static Self {
+        static NONE: Moving = Moving::NONE;
+        &NONE
     }
 }
 
 impl Departures {
     pub(super) fn restore_times(&mut self, times: impl Iterator<Item = (u64, u64)>) {
-        self.dues = Times::of(times);
+        self.moving.dues = Times::of(times);
     }
 
     pub(super) fn due_at(&mut self, due: u64, position: u64) {
-        self.dues.push(due, position);
+        self.moving.dues.push(due, position);
     }
 
     #[inline]
@@ -136,35 +147,35 @@ impl Departures {
     }
 
     pub(super) fn is_leaving(&self, position: u64) -> bool {
-        self.transit.contains_key(&position)
+        self.moving.transit.contains_key(&position)
     }
 
     pub(super) fn is_here(&self, position: u64) -> bool {
-        self.transit.contains_key(&position) || self.held_back.contains_key(&position)
+        self.moving.transit.contains_key(&position) || self.moving.held_back.contains_key(&position)
     }
 
     pub(super) fn leaving(&self) -> impl Iterator<Item = (u64, &Message)> {
-        self.transit.iter().filter_map(|(position, transit)| Some((*position, transit.message.as_ref()?)))
+        self.moving.transit.iter().filter_map(|(position, transit)| Some((*position, transit.message.as_ref()?)))
     }
 
     pub(super) fn held_back(&self) -> impl Iterator<Item = (u64, &Message)> {
-        self.held_back.iter().map(|(position, (entry, _))| (*position, &entry.message))
+        self.moving.held_back.iter().map(|(position, (entry, _))| (*position, &entry.message))
     }
 
     /// The waiting messages are purged.
     pub(super) fn forget_waiting(&mut self) {
-        self.held_back.clear();
-        self.held_back_cold.clear();
-        self.backs.clear();
-        self.unread.clear();
-        self.cold = 0;
-        self.transit.retain(|_, transit| transit.message.is_some());
-        self.dues.clear();
+        let Some(moving) = self.moving.as_mut() else { return };
+        moving.held_back.clear();
+        moving.held_back_cold.clear();
+        moving.backs.clear();
+        moving.unread.clear();
+        moving.cold = 0;
+        moving.transit.retain(|_, transit| transit.message.is_some());
+        moving.dues.clear();
     }
 
     pub(super) fn close(&mut self) {
-        let (settings, is_plain, delays) = (Arc::clone(&self.settings), self.is_plain, self.delays);
-        *self = Self { settings, is_plain, delays, ..Self::default() };
+        self.moving = Rare::default();
     }
 }
 
@@ -177,15 +188,17 @@ impl<C> Engine<C> {
 
     /// What is in force from now on.
     pub fn set_settings(&mut self, settings: Arc<Settings>) {
-        self.departures.is_plain = *settings == Settings::default();
+        self.departures.is_special = *settings != Settings::default();
         self.departures.settings = settings;
     }
 
     /// False while time and limits mean nothing to this queue.
     #[inline]
     pub fn is_special(&self) -> bool {
-        let Departures { is_plain, dues, backs, retries, .. } = &self.departures;
-        !is_plain || !dues.is_empty() || !backs.is_empty() || !retries.is_empty()
+        let Departures { is_special, moving, .. } = &self.departures;
+        let has_times =
+            |Moving { dues, backs, retries, .. }: &Moving| !dues.is_empty() || !backs.is_empty() || !retries.is_empty();
+        *is_special || moving.as_ref().is_some_and(has_times)
     }
 
     pub fn settings(&self) -> &Arc<Settings> {
@@ -200,29 +213,29 @@ impl<C> Engine<C> {
 
     /// Messages that are held back.
     pub fn held_back_count(&self) -> usize {
-        self.departures.held_back.len()
+        self.departures.moving.held_back.len()
     }
 
     /// Until when messages are held back, by position.
     pub fn held_back_until(&self) -> impl Iterator<Item = (u64, u64)> {
-        let cold = self.departures.held_back_cold.iter().map(|(position, until)| (*position, *until));
-        self.departures.held_back.iter().map(|(position, (_, until))| (*position, *until)).chain(cold)
+        let cold = self.departures.moving.held_back_cold.iter().map(|(position, until)| (*position, *until));
+        self.departures.moving.held_back.iter().map(|(position, (_, until))| (*position, *until)).chain(cold)
     }
 
     /// Messages on their way out.
     pub fn leaving_count(&self) -> usize {
-        self.departures.transit.len()
+        self.departures.moving.transit.len()
     }
 
     /// Those that are due next, at most so many: time and position. Some may have left already.
     pub fn earliest_due(&self, most: usize) -> Vec<(u64, u64)> {
-        self.departures.dues.earliest(most)
+        self.departures.moving.dues.earliest(most)
     }
 
     /// Messages that leave for somewhere else, in order, about so many bytes. Each is in transit until [`Engine::arrived`] or
     /// [`Engine::try_again`].
     pub fn take_letters(&mut self, bytes: usize) -> Vec<Departure> {
-        let Departures { letters, transit, .. } = &mut self.departures;
+        let Moving { letters, transit, .. } = &mut *self.departures.moving;
         let (mut taken, mut size) = (Vec::new(), 0);
         while size < bytes
             && let Some(position) = letters.front().copied()
@@ -243,66 +256,69 @@ impl<C> Engine<C> {
 
     /// True when [`Engine::take_letters`] has something to give.
     pub fn has_letters(&self) -> bool {
-        let Departures { letters, transit, .. } = &self.departures;
+        let Moving { letters, transit, .. } = &*self.departures.moving;
         letters.front().is_some_and(|first| transit.get(first).is_none_or(|t| t.message.is_some()))
     }
 
     /// Positions of cold messages that leave: to be read, and given to [`Engine::take_unread_up`].
     pub fn take_unread(&mut self, most: usize) -> Vec<u64> {
-        let unread = &mut self.departures.unread;
+        let unread = &mut self.departures.moving.unread;
         unread.drain(..most.min(unread.len())).collect()
     }
 
     /// One of those could not be read: it is wanted again.
     pub fn leave_unread(&mut self, position: u64) {
-        self.departures.unread.push_front(position);
+        self.departures.moving.unread.push_front(position);
     }
 
     pub fn has_unread(&self) -> bool {
-        !self.departures.unread.is_empty()
+        !self.departures.moving.unread.is_empty()
     }
 
     /// Messages that are gone.
     pub fn take_dropped(&mut self) -> Vec<(u64, Message)> {
-        std::mem::take(&mut self.departures.dropped)
+        std::mem::take(&mut self.departures.moving.dropped)
     }
 
     /// True when somebody has to take letters or drops.
     #[inline]
     pub fn has_departures(&self) -> bool {
-        let Departures { letters, dropped, unread, .. } = &self.departures;
-        !letters.is_empty() || !dropped.is_empty() || !unread.is_empty()
+        let waits = |Moving { letters, dropped, unread, .. }: &Moving| {
+            !letters.is_empty() || !dropped.is_empty() || !unread.is_empty()
+        };
+        self.departures.moving.as_ref().is_some_and(waits)
     }
 
     /// A letter is where it should be; gives back the message.
     pub fn arrived(&mut self, position: u64) -> Option<Message> {
         self.returns.remove(&position);
-        let transit = self.departures.transit.remove(&position)?;
-        self.departures.cold -= usize::from(transit.message.is_none()).min(self.departures.cold);
+        let transit = self.departures.moving.transit.remove(&position)?;
+        self.departures.moving.cold -= usize::from(transit.message.is_none()).min(self.departures.moving.cold);
         transit.message
     }
 
     /// A letter could not be delivered: it is tried again at that time.
     pub fn try_again(&mut self, position: u64, at: u64, had: Vec<u64>) {
-        if let Some(transit) = self.departures.transit.get_mut(&position) {
+        if let Some(transit) = self.departures.moving.transit.get_mut(&position) {
             transit.had = had;
-            self.departures.retries.push(at, position);
+            self.departures.moving.retries.push(at, position);
         }
     }
 
     /// A cold message that leaves has been read.
     pub fn take_unread_up(&mut self, position: u64, message: Message) {
-        let departures = &mut self.departures;
-        let Some(transit) = departures.transit.get_mut(&position).filter(|transit| transit.message.is_none()) else {
+        let has_dead_letters = self.departures.has_dead_letters();
+        let moving = &mut *self.departures.moving;
+        let Some(transit) = moving.transit.get_mut(&position).filter(|transit| transit.message.is_none()) else {
             return;
         };
-        departures.cold = departures.cold.saturating_sub(1);
-        if transit.reason == Reason::Due || departures.settings.dead_letters.is_some() {
+        moving.cold = moving.cold.saturating_sub(1);
+        if transit.reason == Reason::Due || has_dead_letters {
             // Its place among the letters it has.
             transit.message = Some(message);
         } else {
-            departures.transit.remove(&position);
-            departures.dropped.push((position, message));
+            moving.transit.remove(&position);
+            moving.dropped.push((position, message));
             self.returns.remove(&position);
         }
     }
@@ -313,17 +329,17 @@ impl<C> Engine<C> {
         let goes_on = reason == Reason::Due || departures.has_dead_letters();
         match message {
             None => {
-                departures.transit.insert(position, Transit { message: None, reason, had: Vec::new() });
-                departures.unread.push_back(position);
-                departures.letters.push_back(position);
-                departures.cold += 1;
+                departures.moving.transit.insert(position, Transit { message: None, reason, had: Vec::new() });
+                departures.moving.unread.push_back(position);
+                departures.moving.letters.push_back(position);
+                departures.moving.cold += 1;
             }
             Some(message) if goes_on => {
-                departures.transit.insert(position, Transit { message: Some(message), reason, had: Vec::new() });
-                departures.letters.push_back(position);
+                departures.moving.transit.insert(position, Transit { message: Some(message), reason, had: Vec::new() });
+                departures.moving.letters.push_back(position);
             }
             Some(message) => {
-                departures.dropped.push((position, message));
+                departures.moving.dropped.push((position, message));
                 self.returns.remove(&position);
             }
         }
@@ -364,32 +380,33 @@ impl<C> Engine<C> {
     }
 
     fn hold_back(&mut self, entry: Ready, until: u64) {
-        self.departures.backs.push(until, entry.position);
-        self.departures.held_back.insert(entry.position, (entry, until));
+        self.departures.moving.backs.push(until, entry.position);
+        self.departures.moving.held_back.insert(entry.position, (entry, until));
     }
 
     /// A message that was out of sight waits again.
     fn wait_again(&mut self, entry: Ready) {
         if let Some(due) = entry.message.traits().due {
             // Its entry may have come and gone meanwhile.
-            self.departures.dues.push(due.get(), entry.position);
+            self.departures.moving.dues.push(due.get(), entry.position);
         }
         self.backlog.put_back(entry);
     }
 
     /// Messages that were held back when the process ended: those in memory are again, others when they are read.
     pub(super) fn hold_back_again(&mut self, held_back: BTreeMap<u64, u64>) {
-        self.departures.held_back_cold = held_back;
+        self.departures.moving.held_back_cold = held_back;
         self.hold_back_loaded(0..u64::MAX);
     }
 
     /// Holds messages back that have been read and whose time has not come.
     pub(super) fn hold_back_loaded(&mut self, range: Range<u64>) {
-        let positions: Vec<u64> = self.departures.held_back_cold.range(range).map(|(position, _)| *position).collect();
+        let positions: Vec<u64> =
+            self.departures.moving.held_back_cold.range(range).map(|(position, _)| *position).collect();
         for position in positions {
             // A cold one stays as it is.
             if let Removed::Held(entry) = self.backlog.remove_loaded(position) {
-                let until = self.departures.held_back_cold.remove(&position).unwrap_or(0);
+                let until = self.departures.moving.held_back_cold.remove(&position).unwrap_or(0);
                 self.hold_back(Ready { redelivered: true, ..entry }, until);
             }
         }
@@ -399,7 +416,7 @@ impl<C> Engine<C> {
     pub(super) fn is_full_for(&self, incoming: &Incoming<'_>) -> bool {
         let bytes = self.backlog.bytes().saturating_add(incoming.view().body.len() as u64);
         // What waits to be delivered elsewhere is here still.
-        let count = self.backlog.count() + self.departures.transit.len();
+        let count = self.backlog.count() + self.departures.moving.transit.len();
         self.departures.is_over(count as u64 + 1, bytes)
     }
 
@@ -434,7 +451,7 @@ impl<C> Engine<C> {
     /// Lets the first message go if it has expired. Nothing of a delayed exchange is delivered at all.
     #[inline]
     pub(super) fn drop_expired_first(&mut self) -> bool {
-        if self.departures.settings.message_ttl.is_none() && self.departures.dues.is_empty() {
+        if self.departures.settings.message_ttl.is_none() && self.departures.moving.dues.is_empty() {
             return false;
         }
         let Some(First { message: Some(message), .. }) = self.backlog.first() else { return false };
@@ -452,17 +469,17 @@ impl<C> Engine<C> {
         let now = self.departures.now;
         let mut left = most;
         while left > 0
-            && let Some(position) = self.departures.backs.pop_due(now)
+            && let Some(position) = self.departures.moving.backs.pop_due(now)
         {
-            if let Some((entry, _)) = self.departures.held_back.remove(&position) {
+            if let Some((entry, _)) = self.departures.moving.held_back.remove(&position) {
                 self.wait_again(entry);
                 left -= 1;
             }
         }
         let reason = if self.departures.delays { Reason::Due } else { Reason::Expired };
         while left > 0
-            && self.departures.cold < AT_ONCE
-            && let Some(position) = self.departures.dues.pop_due(now)
+            && self.departures.moving.cold < AT_ONCE
+            && let Some(position) = self.departures.moving.dues.pop_due(now)
         {
             if self.is_elsewhere(position) {
                 continue;
@@ -478,10 +495,10 @@ impl<C> Engine<C> {
             left -= 1;
         }
         while left > 0
-            && let Some(position) = self.departures.retries.pop_due(now)
+            && let Some(position) = self.departures.moving.retries.pop_due(now)
         {
-            if self.departures.transit.contains_key(&position) {
-                self.departures.letters.push_back(position);
+            if self.departures.moving.transit.contains_key(&position) {
+                self.departures.moving.letters.push_back(position);
                 left -= 1;
             }
         }
@@ -490,11 +507,11 @@ impl<C> Engine<C> {
 
     /// Throws out times of messages that have left otherwise, once they may be many. What could be cold stays.
     pub(super) fn prune_dues(&mut self) {
-        if self.departures.dues.len() < self.departures.prune_at {
+        if self.departures.moving.dues.len() < self.departures.moving.prune_at {
             return;
         }
         let (unacked, departures, backlog) = (&self.unacked, &mut self.departures, &self.backlog);
-        let Departures { dues, held_back, .. } = departures;
+        let Moving { dues, held_back, .. } = &mut *departures.moving;
         let cold = backlog.cold();
         let may_be_cold = |position: &u64| cold.count > 0 && (cold.from..cold.to).contains(position);
         dues.keep(|position| {
@@ -503,7 +520,7 @@ impl<C> Engine<C> {
                 || may_be_cold(&position)
                 || backlog.has(position)
         });
-        departures.prune_at = (2 * departures.dues.len()).max(MANY_DUES);
+        departures.moving.prune_at = (2 * departures.moving.dues.len()).max(MANY_DUES);
     }
 
     /// Lets go of messages that are first of their priority and older than the queue's TTL.
@@ -529,11 +546,12 @@ impl<C> Engine<C> {
     pub fn next_tick(&self) -> Option<u64> {
         let departures = &self.departures;
         // When enough has left that must be read, the rest waits for it.
-        let dues = departures.dues.next().filter(|_| departures.cold < AT_ONCE);
+        let dues = departures.moving.dues.next().filter(|_| departures.moving.cold < AT_ONCE);
         let is_over = departures.drops_when_full()
             && departures.is_over(self.backlog.count() as u64, self.backlog.bytes())
             && self.backlog.first().is_some_and(|first| first.message.is_some());
-        let own = [dues, departures.backs.next(), departures.retries.next(), is_over.then_some(departures.now)];
+        let own =
+            [dues, departures.moving.backs.next(), departures.moving.retries.next(), is_over.then_some(departures.now)];
         let of_queue = departures.settings.message_ttl.and_then(|ttl| {
             let (heads, _) = self.backlog.heads();
             let ages = heads.iter().map(|(_, message)| message.traits().at).filter(|at| *at > 0);

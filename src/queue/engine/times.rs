@@ -13,6 +13,8 @@ pub struct Times {
 }
 
 impl Times {
+    pub const NONE: Self = Self { heap: BinaryHeap::new() };
+
     /// All at once, which is quicker than one by one.
     pub fn of(entries: impl Iterator<Item = (u64, u64)>) -> Self {
         let entries: Vec<_> = entries.map(Reverse).collect();

@@ -65,7 +65,7 @@ mod tests {
     fn only_queues_with_the_prefix_are_looked_at() {
         let queue = |name: &str| {
             let spec = QueueSpec { name: name.into(), ..QueueSpec::default() };
-            Queue::new(1, spec, Shared::alone(None), None)
+            Queue::new(1, spec, &Arc::default(), Shared::alone(None), None)
         };
         let queues = ["a", "ab", "abc", "b", "ba", "é"].map(queue);
         let found = |prefix| with_prefix(&queues, prefix).iter().map(|q| &*q.spec.name).collect::<Vec<_>>();

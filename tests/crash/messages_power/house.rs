@@ -176,7 +176,7 @@ impl House {
             store_id,
             ..QueueSpec::default()
         };
-        Queue::new(number, spec, Shared::alone(Some(Arc::clone(&self.store))), found)
+        Queue::new(number, spec, &Arc::default(), Shared::alone(Some(Arc::clone(&self.store))), found)
     }
 
     pub fn subscribe(&self, queue: &Queue, slot: u32, terms: Terms) -> ConsumerKey {
