@@ -5,18 +5,21 @@
 //!   too.
 //! - [`outbox`] is the write side of a connection: one bounded buffer that the connection's own task and every queue
 //!   with a consumer here write into, and ([`deliveries`]) the delivery state of the channels.
-//! - [`session`] carries out what a client asks for: [`publish`] routes and enqueues batch-wise, [`acks`] settles,
+//! - [`session`] carries out what a client asks for: [`publish`] routes ([`routes`]) and enqueues batch-wise, [`acks`] settles,
 //!   [`consume`], [`declare`] and [`tx`] do the rest.
 //! - [`machine`] is a whole connection without its socket: login ([`login`]), frames to their channels, errors to closes,
 //!   heartbeats. [`driver`] is the task around it, [`wire`] its socket.
-//! - [`registry`] knows all connections of the node.
+//! - [`registry`] knows all connections of the node. [`counting`] is what they count, [`census`] what
+//!   that adds up to.
 //!
 //! A read goes through all of this without an await unless a durable change has to reach the disk first.
 
 pub mod acks;
+pub mod census;
 pub mod channel;
 pub mod confirms;
 pub mod consume;
+pub mod counting;
 pub mod declare;
 pub mod deliveries;
 pub mod driver;
@@ -29,6 +32,7 @@ pub mod machine;
 pub mod outbox;
 pub mod publish;
 pub mod registry;
+pub mod routes;
 pub mod session;
 pub mod tx;
 pub mod wire;

@@ -5,7 +5,7 @@
 //! - [`frames`]: bytes to AMQP frames, methods, properties and tables, and back. [`config`]: `rabbit.conf` to one typed
 //!   value. [`auth`]: users, passwords, permissions.
 //!   [`clock`]: the time of day. [`message`]: a message as it is borrowed or held, and the account of memory.
-//!   [`dedup`]: which messages were published before.
+//!   [`dedup`]: which messages were published before. [`stats`]: counters and rates.
 //! - [`exchange`]: the matching of messages to bindings. [`persist`]: what outlives the process. [`queue`]: the queue
 //!   engine and what runs it; it stands on [`persist`].
 //! - [`vhost`]: names to exchanges and queues; the one place where metadata changes.
@@ -31,5 +31,6 @@ pub mod node;
 pub mod perf;
 pub mod persist;
 pub mod queue;
+pub mod stats;
 pub mod store_tool;
 pub mod vhost;

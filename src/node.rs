@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::config::{Config, DiskFreeLimit, ListenAddress, Listener, Sync, Tcp, Watermark};
+use crate::connection::census::{self, Census};
 use crate::connection::driver;
 use crate::connection::machine::Shared;
 use crate::connection::registry::Registry;
@@ -29,6 +30,8 @@ use crate::vhost::broker::{Removed, StartError};
 
 /// How long connections get to answer the broker's close when it stops.
 const STOP_WAIT: Duration = Duration::from_secs(5);
+/// How often rates are taken.
+const STATISTICS: Duration = Duration::from_secs(5);
 /// How often the broker saves what is not in the journal.
 const SAVE_EVERY: Duration = Duration::from_secs(3);
 /// Share of the machine's memory that is assumed when the system does not say how much there is: 4 GiB.
@@ -88,7 +91,12 @@ impl Node {
         let opened = open_store(&config, &data_dir, &disk, memory)?;
         let broker = Broker::start(config, catalog, memory, Some(opened))?;
         let clock = Arc::new(AtomicU32::new(0));
-        let shared = Arc::new(Shared { broker, registry: Registry::default(), clock: Arc::clone(&clock) });
+        let shared = Arc::new(Shared {
+            broker,
+            registry: Registry::default(),
+            clock: Arc::clone(&clock),
+            census: Census::default(),
+        });
         let connections = Arc::downgrade(&shared);
         shared.broker.watch_removals(move |removed| {
             if let Some(shared) = connections.upgrade() {
@@ -103,6 +111,7 @@ impl Node {
         }
         node.serve_http(&tcp, &stopping)?;
         node.tasks.spawn(keep_saving(Arc::clone(&node.shared.broker), stopping.clone()));
+        node.tasks.spawn(census::keep(Arc::clone(&node.shared), STATISTICS, stopping.clone()));
         node.tasks.spawn(keep_clock(clock, memory, stopping));
         Ok(node)
     }
@@ -146,6 +155,11 @@ impl Node {
     /// The broker behind the listeners.
     pub fn broker(&self) -> &Arc<Broker> {
         &self.shared.broker
+    }
+
+    /// What its connections share.
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.shared
     }
 
     /// The connections that are open.

@@ -8,6 +8,7 @@
 //! Lock order everywhere: queue, then outlet. No lock is held across an await or a socket write.
 
 pub mod arguments;
+pub mod counting;
 mod departing;
 pub mod engine;
 pub mod entries;

@@ -17,6 +17,7 @@ mod compat {
     mod confirms;
     mod consume;
     mod contention;
+    mod counting;
     mod dead_letter_routing;
     mod dead_letters;
     mod declare;

@@ -11,6 +11,7 @@ use amq_protocol::protocol::{AMQPClass, basic, confirm, queue};
 use arbitrary::{Arbitrary, Unstructured};
 use leveret::auth::{Hashing, Permissions, User, password};
 use leveret::config::Config;
+use leveret::connection::census::Census;
 use leveret::connection::machine::Shared;
 use leveret::connection::registry::Registry;
 use leveret::frames::{Table, write};
@@ -79,7 +80,7 @@ impl World {
         };
         broker.apply(Command::DeclareQueue { record, exclusive_owner: None }).expect("a queue is made");
         let clock = Arc::new(AtomicU32::new(0));
-        let shared = Arc::new(Shared { broker, registry: Registry::default(), clock });
+        let shared = Arc::new(Shared { broker, registry: Registry::default(), clock, census: Census::default() });
         let world = Self {
             shared,
             peers: [None, None, None],

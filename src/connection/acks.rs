@@ -52,13 +52,14 @@ impl Session {
         if let Some(Mode::Transaction(transaction)) = self.channels.get_mut(&number).map(|s| &mut s.mode) {
             let reserved = self.outbox.reserve(number, tag, multiple).map_err(unknown)?;
             transaction.settle(reserved, how);
+            self.count_transaction(number);
             return Ok(());
         }
         if work.how != Some(how) {
             apply(work);
             work.how = Some(how);
         }
-        self.outbox.settle(number, tag, multiple, &mut work.settled).map_err(unknown)
+        self.outbox.settle(number, tag, multiple, how, &mut work.settled).map_err(unknown)
     }
 }
 

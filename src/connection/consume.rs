@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use amq_protocol::protocol::AMQPClass;
-use amq_protocol::protocol::basic::{
-    AMQPMethod, Cancel, CancelOk, Consume, ConsumeOk, GetEmpty, Qos, QosOk, RecoverOk,
-};
+use amq_protocol::protocol::basic::{AMQPMethod, Cancel, CancelOk, Consume, ConsumeOk, Qos, QosOk, RecoverOk};
 
 use super::acks::requeue;
 use super::outbox::Outbox;
@@ -47,7 +45,9 @@ impl Session {
             let resumed = self.outbox.set_global_prefetch(number, qos.prefetch_count.into());
             self.resume(resumed);
         } else {
-            self.state(number)?.prefetch = qos.prefetch_count;
+            let state = self.state(number)?;
+            state.prefetch = qos.prefetch_count;
+            state.publishing.prefetch.set(qos.prefetch_count.into());
         }
         Ok(self.answer(number, AMQPClass::Basic(AMQPMethod::QosOk(QosOk {}))))
     }
@@ -198,9 +198,7 @@ impl Session {
                 self.outbox.got(number, queue, &got, no_ack);
                 traced = self.traced.then_some((got.message, got.redelivered));
             }
-            None => {
-                self.answer(number, AMQPClass::Basic(AMQPMethod::GetEmpty(GetEmpty {})));
-            }
+            None => self.outbox.got_nothing(number),
         });
         if let Some((message, redelivered)) = traced {
             self.tell_got(number, &message, queue, redelivered);

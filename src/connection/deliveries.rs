@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::counting::{Delivering, Publishing, Sampled};
 use super::ledger::{Ledger, Unacked};
 use crate::queue::{ConsumerKey, Queue};
 
@@ -33,6 +34,10 @@ pub struct ChannelOut {
     pub(super) consumed: usize,
     /// Consumers that the shared limit has stalled.
     pub(super) stalled: Vec<u32>,
+    pub publishing: Arc<Publishing>,
+    pub delivering: Delivering,
+    /// None before it has been used.
+    pub(super) sampled: Option<Box<Sampled>>,
 }
 
 /// Deliveries of one queue that are settled together.

@@ -43,6 +43,11 @@ impl Ledger {
         self.last_tag
     }
 
+    /// The tag given out last: how many deliveries there have been.
+    pub fn last_tag(&self) -> u64 {
+        self.last_tag
+    }
+
     /// Notes a delivery that needs an ack. Its tag is the one given out last.
     #[inline]
     pub fn note(&mut self, position: u64, slot: u32, at: u32) {

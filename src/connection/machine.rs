@@ -12,6 +12,7 @@ use std::time::Duration;
 use amq_protocol::protocol::{AMQPClass, channel, connection};
 use tokio::time::Instant;
 
+use super::census::Census;
 use super::channel::whole_publish;
 use super::error::Failure;
 use super::handshake::{Handshake, Next, Preface, Tuning, preface};
@@ -22,6 +23,7 @@ use super::session::{Session, Step, Until, Waiting, Work};
 use crate::auth::User;
 use crate::frames::{FRAME_MIN_SIZE, Frame, FrameKind, Method, MethodId, Refusal, frame, method, write};
 use crate::persist::journal::Waiter;
+use crate::stats::Churn;
 use crate::vhost::Broker;
 
 /// How long a client that gets no answer is kept waiting, so that guessing passwords is slow.
@@ -41,6 +43,7 @@ pub struct Shared {
     pub registry: Registry,
     /// Seconds since the node started; moved on by the node.
     pub clock: Arc<AtomicU32>,
+    pub census: Census,
 }
 
 enum Phase {
@@ -296,6 +299,7 @@ impl Machine {
         self.client = ClientProperties::read(start_ok);
         match login::authenticate(&self.shared.broker, start_ok, self.peer) {
             Ok(user) => {
+                self.shared.broker.churn.note(Churn::LoginSucceeded);
                 self.outbox.lock().send(0, &login::tune(login::offer(&self.shared.broker)));
                 if let Phase::LoggingIn(logging_in) = &mut self.phase {
                     logging_in.user = Some(user);
@@ -303,6 +307,7 @@ impl Machine {
                 }
             }
             Err(LoginFailure::Refused { reason, mechanism }) => {
+                self.shared.broker.churn.note(Churn::LoginFailed);
                 tracing::warn!(target: "leveret::connection", "{}: login refused: {reason}", self.name);
                 if self.client.authentication_failure_close {
                     self.close(&Failure::new(LoginFailure::refusal(&mechanism), MethodId::NONE));
@@ -311,6 +316,7 @@ impl Machine {
                 }
             }
             Err(LoginFailure::Unusable(reason)) => {
+                self.shared.broker.churn.note(Churn::LoginFailed);
                 tracing::warn!(target: "leveret::connection", "{}: login refused: {reason}", self.name);
                 self.end_after(SILENT_CLOSE);
             }
@@ -333,6 +339,7 @@ impl Machine {
         let vhost = login::enter(&broker, &user, open).map_err(failure)?;
         self.shared.registry.add(registered, limits).map_err(failure)?;
         self.registered = true;
+        broker.churn.note(Churn::ConnectionCreated);
         // Whoever deletes a virtual host or user from now on finds the connection; whoever has just done so did not.
         let vhost = login::enter(&broker, &user, open).map_err(failure).and(Ok(vhost))?;
         self.outbox.lock().send(0, &AMQPClass::Connection(connection::AMQPMethod::OpenOk(connection::OpenOk {})));
@@ -642,12 +649,23 @@ impl Machine {
         }
     }
 
+    /// The connection is no longer one of the node's; what it has counted stays.
+    fn leave(&self) {
+        let Some(registered) = self.shared.registry.remove(self.outbox.connection) else { return };
+        let (counted, sizes) = (self.outbox.counts.counted(), self.outbox.counts.sizes());
+        self.shared.broker.churn.note(Churn::ConnectionClosed);
+        self.shared.broker.totals.leave(&counted, &sizes);
+        if let Some(vhost) = self.shared.broker.vhost(&registered.vhost) {
+            vhost.totals.leave(&counted, &sizes);
+        }
+    }
+
     /// Gives back everything that belonged to the connection.
     pub fn release(&mut self) {
         self.outbox.close();
         self.end_session();
         if self.registered {
-            self.shared.registry.remove(self.outbox.connection);
+            self.leave();
         }
         match (&self.trouble, self.registered) {
             (Some(trouble), _) => tracing::warn!(target: "leveret::connection", "{}: {trouble}", self.name),

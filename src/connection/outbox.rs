@@ -19,6 +19,7 @@ use atomic_waker::AtomicWaker;
 use foldhash::fast::RandomState;
 use parking_lot::{Mutex, MutexGuard};
 
+use super::counting::{ConnectionCounts, Publishing};
 use super::deliveries::{ChannelOut, Settled};
 use super::ledger::{Unacked, UnknownTag};
 use crate::frames::{Refusal, write};
@@ -28,7 +29,8 @@ use crate::persist::journal::Waiter;
 use crate::queue::engine::{Delivery, Got};
 use crate::queue::local::Subscriber;
 use crate::queue::watched::Owner;
-use crate::queue::{Accept, ConsumerKey, Outlet, Queue};
+use crate::queue::{Accept, ConsumerKey, Outlet, Queue, Settlement};
+use crate::stats::{Counted, Rates};
 
 /// Bytes on their way to the client at which deliveries are refused.
 pub const HIGH_WATER: usize = 512 * 1024;
@@ -77,6 +79,8 @@ pub struct Inner {
     frame_max: u32,
     /// The client understands `basic.cancel` from the server.
     pub cancel_notify: bool,
+    /// Bytes received and sent, as of the last sample.
+    rates: Rates<2>,
 }
 
 impl Inner {
@@ -131,6 +135,7 @@ pub struct Outbox {
     clock: Arc<AtomicU32>,
     memory: &'static MemoryAccount,
     owner: OnceLock<Owner>,
+    pub counts: ConnectionCounts,
 }
 
 impl Outbox {
@@ -145,6 +150,7 @@ impl Outbox {
             clock,
             memory,
             owner: OnceLock::new(),
+            counts: ConnectionCounts::default(),
         })
     }
 
@@ -268,11 +274,22 @@ impl Outbox {
     ///
     /// # Errors
     /// When the tag is not outstanding.
-    pub fn settle(&self, channel: u16, tag: u64, multiple: bool, settled: &mut Settled) -> Result<(), UnknownTag> {
+    pub fn settle(
+        &self,
+        channel: u16,
+        tag: u64,
+        multiple: bool,
+        how: Settlement,
+        settled: &mut Settled,
+    ) -> Result<(), UnknownTag> {
         let mut inner = self.inner.lock();
         let Some(out) = inner.channel(channel) else { return Ok(()) };
         let mut ledger = std::mem::take(&mut out.ledger);
+        let outstanding = ledger.outstanding();
         let result = ledger.settle(tag, multiple, |unacked| out.release(unacked, settled));
+        if how == Settlement::Ack {
+            out.delivering.acked += (outstanding - ledger.outstanding()) as u64;
+        }
         out.ledger = ledger;
         out.take_resumable(&mut settled.resumed);
         result
@@ -292,9 +309,12 @@ impl Outbox {
     }
 
     /// Settles tags that were reserved.
-    pub fn settle_reserved(&self, channel: u16, reserved: Vec<Unacked>, settled: &mut Settled) {
+    pub fn settle_reserved(&self, channel: u16, reserved: Vec<Unacked>, how: Settlement, settled: &mut Settled) {
         let mut inner = self.inner.lock();
         if let Some(out) = inner.channel(channel) {
+            if how == Settlement::Ack {
+                out.delivering.acked += reserved.len() as u64;
+            }
             reserved.into_iter().for_each(|unacked| out.release(unacked, settled));
             out.take_resumable(&mut settled.resumed);
         }
@@ -321,24 +341,27 @@ impl Outbox {
         settled
     }
 
-    pub fn open_channel(&self, channel: u16) {
-        self.inner.lock().channels.insert(channel, Box::default());
+    /// A channel is open; `publishing` is where it counts its publishes.
+    pub fn open_channel(&self, channel: u16, publishing: Arc<Publishing>) {
+        let out = ChannelOut { publishing, ..ChannelOut::default() };
+        self.inner.lock().channels.insert(channel, Box::new(out));
     }
 
-    /// Forgets a channel, in one step, so that no delivery can slip in between: gives back its unacked deliveries and its
-    /// consumers.
-    pub fn close_channel(&self, channel: u16) -> (Settled, Vec<(Arc<Queue>, ConsumerKey)>) {
+    /// Forgets a channel, in one step, so that no delivery can slip in between: gives back its unacked deliveries, its
+    /// consumers, and what it has counted.
+    pub fn close_channel(&self, channel: u16) -> (Settled, Vec<(Arc<Queue>, ConsumerKey)>, Counted) {
         let mut inner = self.inner.lock();
         inner.stalled.retain(|(c, _)| *c != channel);
         let removed = inner.channels.remove(&channel);
         drop(inner);
         let mut settled = Settled::default();
-        let Some(mut out) = removed else { return (settled, Vec::new()) };
+        let Some(mut out) = removed else { return (settled, Vec::new(), Counted::default()) };
+        let counted = out.counted();
         let living = out.slots.iter().flatten().filter(|slot| !slot.ended);
         let consumers = living.filter_map(|slot| Some((Arc::clone(&slot.queue), slot.consumer?))).collect();
         let mut ledger = std::mem::take(&mut out.ledger);
         ledger.drain(|unacked| out.release(unacked, &mut settled));
-        (settled, consumers)
+        (settled, consumers, counted)
     }
 
     /// Nothing is delivered any more; what has been written still goes out.
@@ -420,7 +443,11 @@ impl Outbox {
         let at = self.clock.load(Ordering::Relaxed);
         let Some(out) = writing.channel(channel) else { return };
         let tag = out.ledger.next_tag();
-        if !no_ack {
+        out.delivering.redelivered += u64::from(got.redelivered);
+        if no_ack {
+            out.delivering.got_no_ack += 1;
+        } else {
+            out.delivering.got += 1;
             let slot = out.get_slot(queue);
             out.note(got.position, slot, at, false);
         }
@@ -430,6 +457,15 @@ impl Outbox {
         let left = u32::try_from(got.left).unwrap_or(u32::MAX);
         write::get_ok(writing.buffer(), channel, tag, got.redelivered, view.route, left);
         writing.content(channel, view, Some(&got.message));
+    }
+
+    /// Answers that there was nothing to get.
+    pub fn got_nothing(&self, channel: u16) {
+        let mut writing = self.lock();
+        if let Some(out) = writing.channel(channel) {
+            out.delivering.get_empty += 1;
+        }
+        writing.send(channel, &AMQPClass::Basic(AMQPMethod::GetEmpty(basic::GetEmpty {})));
     }
 
     /// Writes an unroutable message back to its publisher.
@@ -446,6 +482,24 @@ impl Outbox {
         let inner = self.inner.lock();
         let each = inner.channels.iter().filter_map(|(number, out)| Some((*number, out.ledger.oldest()?)));
         each.min_by_key(|(_, unacked)| unacked.at)
+    }
+
+    /// Shows all channels, by number, under the lock.
+    pub fn each_channel(&self, mut each: impl FnMut(u16, &mut ChannelOut)) {
+        let mut inner = self.inner.lock();
+        inner.channels.iter_mut().for_each(|(number, channel)| each(*number, channel));
+    }
+
+    /// Takes a sample of what has been counted, `seconds` after the last one.
+    pub fn sample(&self, seconds: f64, now_ms: u64) {
+        let mut inner = self.inner.lock();
+        inner.rates.sample(&[self.counts.received.get(), self.counts.sent.get()], seconds);
+        inner.channels.values_mut().for_each(|channel| channel.sample(seconds, now_ms));
+    }
+
+    /// Bytes received and sent per second.
+    pub fn rates(&self) -> Rates<2> {
+        self.inner.lock().rates
     }
 
     /// Tells the client that its publishes wait, or no longer.
@@ -494,8 +548,13 @@ impl Outlet for Outbox {
             out.slots.get(to.slot as usize).is_some_and(|s| s.as_ref().is_some_and(|s| s.consumer == Some(consumer)))
         );
         let tag = out.ledger.next_tag();
-        if !delivery.no_ack {
+        if delivery.no_ack {
+            out.delivering.no_ack += 1;
+        } else {
             out.note(delivery.position, to.slot, self.clock.load(Ordering::Relaxed), true);
+        }
+        if delivery.redelivered {
+            out.delivering.redelivered += 1;
         }
         let before = inner.queued;
         let shown = shown(delivery.message, delivery.returned);
@@ -559,6 +618,7 @@ impl Outlet for Outbox {
         }
         let Some(out) = writing.channel(channel) else { return false };
         let tag = out.ledger.next_tag();
+        out.delivering.no_ack += 1;
         write::deliver(writing.buffer(), channel, consumer_tag, tag, false, message.route);
         writing.content(channel, message, None);
         let wake = !std::mem::replace(&mut writing.awake, true);

@@ -5,13 +5,13 @@
 //! one lock; what has to survive goes to the journal in one piece; then all confirms of a channel go out in one frame, at
 //! once or when the journal has done its commit.
 
-use std::collections::HashMap;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use super::channel::{Content, Publication};
 use super::deliveries::Settled;
 use super::error::Failure;
+use super::routes::{Route, Way};
 use super::session::{Mode, Session};
 use crate::auth::Access;
 use crate::exchange::{Matching, RouteInput};
@@ -22,6 +22,7 @@ use crate::message::{Incoming, Message, MessageView, Traits, death, headers};
 use crate::queue::arguments::check_expiry;
 use crate::queue::entries::Entries;
 use crate::queue::{Queue, Settlement, Wakes};
+use crate::stats::ExchangeCounts;
 use crate::vhost::Exchange;
 use crate::vhost::broker::ReplyAddress;
 use crate::vhost::names::exchange_text;
@@ -31,57 +32,6 @@ use crate::vhost::route::{Delayed, Routed};
 /// The name that stands for direct replies, and the beginning of their addresses.
 pub const REPLY_TO: &str = "amq.rabbitmq.reply-to";
 const REPLY_PREFIX: &[u8] = b"amq.rabbitmq.reply-to.";
-
-/// Most that a connection remembers of routes: each counts as eight and its queues.
-const CACHE_SIZE: usize = 16 * 1024;
-
-/// The queues of a message.
-pub type Route = Arc<[Arc<Queue>]>;
-
-/// Routes that were looked up before, by exchange and routing key as they lie on the wire.
-#[derive(Default)]
-pub struct RouteCache {
-    routes: HashMap<Arc<[u8]>, Route, foldhash::fast::RandomState>,
-    /// The route used last: most publishers use one for long.
-    last: Option<(Arc<[u8]>, Route)>,
-    /// What the routes count, up to [`CACHE_SIZE`].
-    size: usize,
-    topology_epoch: u64,
-    rules_epoch: u64,
-}
-
-impl RouteCache {
-    #[inline]
-    fn get(&mut self, key: &[u8], topology_epoch: u64, rules_epoch: u64) -> Option<&Route> {
-        if (topology_epoch, rules_epoch) != (self.topology_epoch, self.rules_epoch) {
-            self.clear();
-            (self.topology_epoch, self.rules_epoch) = (topology_epoch, rules_epoch);
-            return None;
-        }
-        if self.last.as_ref().is_none_or(|(last, _)| **last != *key) {
-            let (key, route) = self.routes.get_key_value(key)?;
-            self.last = Some((Arc::clone(key), Arc::clone(route)));
-        }
-        self.last.as_ref().map(|(_, route)| route)
-    }
-
-    fn clear(&mut self) {
-        self.routes.clear();
-        self.last = None;
-        self.size = 0;
-    }
-
-    fn put(&mut self, key: &[u8], route: Route) {
-        self.size += 8 + route.len();
-        if self.size > CACHE_SIZE {
-            self.clear();
-            self.size = 8 + route.len();
-        }
-        let key: Arc<[u8]> = key.into();
-        self.last = Some((Arc::clone(&key), Arc::clone(&route)));
-        self.routes.insert(key, route);
-    }
-}
 
 /// Messages in a row that go the same way.
 struct Run {
@@ -117,6 +67,8 @@ pub type Fate = (u16, u64, u64, bool);
 pub struct Publishes<'b> {
     messages: Vec<Incoming<'b>>,
     runs: Vec<Run>,
+    /// Queues that messages were put into, each message counting, since the last [`Publishes::take_routed`].
+    routed: u64,
 }
 
 impl<'b> Publishes<'b> {
@@ -163,6 +115,16 @@ impl<'b> Publishes<'b> {
         all.filter(|(_, (_, is_second))| !is_second).map(|(message, (route, _))| (message, route))
     }
 
+    /// Number of messages.
+    pub fn count(&self) -> usize {
+        self.messages.len()
+    }
+
+    /// Queues that messages were put into, each message counting.
+    pub fn take_routed(&mut self) -> u64 {
+        std::mem::take(&mut self.routed)
+    }
+
     /// Nothing comes of the messages.
     pub fn take_back(&mut self) {
         let mut rest = &mut self.messages[..];
@@ -185,7 +147,12 @@ impl<'b> Publishes<'b> {
             let mut taken = std::mem::replace(&mut first_part, true);
             let mut refused = Vec::new();
             entries.begin();
-            for queue in route.iter() {
+            let queues = route.queues.len() as u64;
+            self.routed += queues * length as u64;
+            if let Some(exchange) = &route.exchange {
+                exchange.publish(length as u64, if route.waits { 0 } else { queues });
+            }
+            for queue in &route.queues {
                 match queue.publish(run.iter_mut(), wakes) {
                     Ok(landed) => {
                         refused.extend_from_slice(&landed.refused);
@@ -286,6 +253,7 @@ impl Session {
         }
         let is_plain = self.is_plain(&properties);
         if !self.traced && is_plain && self.follows_last(number, view.route, work) {
+            self.count_publish(number, publication.body_size);
             work.publishes.messages.push(self.incoming(publication.content, traits));
             return Ok(());
         }
@@ -297,12 +265,19 @@ impl Session {
         let Resolved { mut route, reply, properties, followers, delayed, hidden } =
             resolved.map_err(Unroutable::into_failure)?;
         let is_routable = delayed.as_ref().is_some_and(|delayed| delayed.is_routable);
-        let is_returned = publication.mandatory && route.is_empty() && reply.is_none() && !is_routable;
+        let has_route = !route.queues.is_empty() || reply.is_some() || is_routable;
+        let is_returned = publication.mandatory && !has_route;
+        self.count_publish(number, publication.body_size);
+        if !has_route && (is_returned || delayed.is_none()) {
+            self.count_unroutable(number, &route, is_returned);
+        }
         let mut traits = Traits { hidden, ..traits };
         let mut at_once = None;
         if let Some(Delayed { due, queues, .. }) = delayed.filter(|_| !is_returned) {
-            let route = std::mem::replace(&mut route, queues.into());
-            if !route.is_empty() {
+            let counts = route.exchange.clone().filter(|_| route.queues.is_empty());
+            let waiting = Way { queues: queues.into(), exchange: counts, waits: true };
+            let route = std::mem::replace(&mut route, Arc::new(waiting));
+            if !route.queues.is_empty() {
                 let (properties, body) = (properties.as_deref().unwrap_or(view.properties), view.body.to_vec());
                 let part = Message::from_parts(view.route, properties, body, traits, self.broker.memory);
                 at_once = Some((part, route));
@@ -319,9 +294,10 @@ impl Session {
         let mut confirm = None;
         match self.channels.get_mut(&number).map(|state| &mut state.mode) {
             Some(Mode::Transaction(transaction)) if is_returned => {
+                route.count_lost();
                 transaction.returns.push(incoming.hold());
                 if !followers.is_empty() {
-                    transaction.publishes.push(Incoming::Held(incoming.hold()), Arc::new([]), None, None);
+                    transaction.publishes.push(Incoming::Held(incoming.hold()), Route::default(), None, None);
                     transaction.publishes.follow_last(followers);
                 }
                 return Ok(());
@@ -332,6 +308,7 @@ impl Session {
                 }
                 transaction.publishes.push(Incoming::Held(incoming.hold()), route, reply, None);
                 transaction.publishes.follow_last(followers);
+                self.count_transaction(number);
                 return Ok(());
             }
             Some(Mode::Confirm(confirms)) => confirm = Some((number, confirms.publish())),
@@ -341,10 +318,13 @@ impl Session {
             self.tell_publish(number, incoming.view(), at_once.as_ref().map_or(&route, |(_, route)| route));
         }
         if is_returned {
+            route.count_lost();
             self.outbox.returned(number, 312, "NO_ROUTE", incoming.view());
-            route = Arc::new([]);
+            route = Route::default();
         }
-        if !route.is_empty() || reply.is_some() || confirm.is_some() || !followers.is_empty() {
+        if route.queues.is_empty() && reply.is_none() && confirm.is_none() && followers.is_empty() {
+            route.count_lost();
+        } else {
             let is_followed = !followers.is_empty();
             if let Some((part, route)) = at_once {
                 work.publishes.push_part(part, route);
@@ -376,6 +356,10 @@ impl Session {
         }
         let (topology, rules) = (self.vhost.current_epoch(), self.broker.directory.epoch());
         let Some(route) = self.routes.get(key, topology, rules) else { return false };
+        if route.queues.is_empty() {
+            // It may have to be returned.
+            return false;
+        }
         let confirm = match &state.mode {
             Mode::Confirm(confirms) => Some((number, confirms.next())),
             _ => None,
@@ -385,6 +369,17 @@ impl Session {
             confirms.publish();
         }
         follows
+    }
+
+    /// Counts a message that has no queue to go to.
+    fn count_unroutable(&self, number: u16, route: &Route, is_returned: bool) {
+        if let Some(state) = self.channels.get(&number) {
+            let publishing = &state.publishing;
+            if is_returned { &publishing.returned } else { &publishing.dropped }.add(1);
+        }
+        if let Some(exchange) = &route.exchange {
+            exchange.unroutable(is_returned);
+        }
     }
 
     /// The message as it goes into queues.
@@ -413,10 +408,11 @@ impl Session {
         if exchange.is_empty() && key_is_reply(routing_key) {
             self.check_access(Access::Write, "exchange", exchange)?;
             let reply = self.reply_address(routing_key);
-            return Ok(Resolved { reply, ..Resolved::plain(Arc::new([])) });
+            let way = Way::new(Vec::new(), Arc::clone(&self.vhost.default_exchange));
+            return Ok(Resolved { reply, ..Resolved::plain(Arc::new(way)) });
         }
-        let routed = self.checked_route(exchange, &[routing_key], properties, true)?;
-        let route: Route = routed.queues.into();
+        let (routed, counts) = self.checked_route(exchange, &[routing_key], properties, true)?;
+        let route = Arc::new(Way::new(routed.queues, counts));
         if routed.by_key_only {
             self.routes.put(key, Arc::clone(&route));
         }
@@ -430,14 +426,16 @@ impl Session {
         keys: &[&str],
         properties: &Properties<'_>,
         check: bool,
-    ) -> Result<Routed, Refusal> {
+    ) -> Result<(Routed, Arc<ExchangeCounts>), Refusal> {
         if check {
             self.check_publish(exchange)?;
             self.check_publish_topic(exchange, keys)?;
         }
         let found = if exchange.is_empty() { None } else { Some(self.existing_exchange(exchange)?) };
         let keys: Vec<&[u8]> = keys.iter().map(|k| k.as_bytes()).collect();
-        Ok(self.vhost.route(found.as_ref(), &RouteInput { keys: &keys, properties, now: self.now_ms }))
+        let routed = self.vhost.route(found.as_ref(), &RouteInput { keys: &keys, properties, now: self.now_ms });
+        let counts = found.as_ref().map_or(&self.vhost.default_exchange, |exchange| &exchange.counts);
+        Ok((routed, Arc::clone(counts)))
     }
 
     fn existing_exchange(&self, name: &str) -> Result<Arc<Exchange>, Refusal> {
@@ -495,8 +493,10 @@ impl Session {
             rewritten = Some(death::uncounted(rewritten.as_deref().unwrap_or(view.properties)));
             hidden = true;
         }
-        let Routed { queues, followers, delayed, .. } = self.checked_route(exchange, &keys, properties, false)?;
-        Ok(Resolved { route: queues.into(), reply, properties: rewritten, followers, delayed, hidden })
+        let (routed, counts) = self.checked_route(exchange, &keys, properties, false)?;
+        let Routed { queues, followers, delayed, .. } = routed;
+        let route = Arc::new(Way::new(queues, counts));
+        Ok(Resolved { route, reply, properties: rewritten, followers, delayed, hidden })
     }
 
     fn check_user_id(&self, user_id: Option<&[u8]>) -> Result<(), Refusal> {
@@ -523,12 +523,13 @@ impl Session {
         let mut work = Work::default();
         for message in past.messages(self.now_ms, self.broker.memory) {
             let routed = past.route(&self.vhost, &message, self.now_ms);
+            let route = |queues: Vec<Arc<Queue>>| Arc::new(Way { queues: queues.into(), ..Way::default() });
             if let Some(Delayed { due, queues, .. }) = routed.delayed {
                 let waiting = message.with_due(Some(due), self.broker.memory);
-                work.publishes.push_part(message, routed.queues.into());
-                work.publishes.push(Incoming::Held(waiting), queues.into(), None, None);
+                work.publishes.push_part(message, route(routed.queues));
+                work.publishes.push(Incoming::Held(waiting), route(queues), None, None);
             } else {
-                work.publishes.push(Incoming::Held(message), routed.queues.into(), None, None);
+                work.publishes.push(Incoming::Held(message), route(routed.queues), None, None);
             }
             work.publishes.follow_last(routed.followers);
         }
@@ -539,6 +540,8 @@ impl Session {
     pub fn finish(&mut self, work: &mut Work<'_>) {
         let mut fates = Vec::new();
         let entries = work.publishes.enqueue(&mut work.wakes, &mut fates);
+        self.count_all();
+        self.outbox.counts.routed.add(work.publishes.take_routed());
         super::acks::apply(work);
         // What a client has published and acked in one go is one commit: all of it survives, or nothing.
         let store = self.broker.store.as_ref();
@@ -569,8 +572,10 @@ impl Session {
         let mut writing = self.outbox.lock();
         let mut due = due.peekable();
         while let Some((number, first, last, positive)) = due.next() {
-            let Some(Mode::Confirm(confirms)) = self.channels.get_mut(&number).map(|s| &mut s.mode) else { continue };
+            let Some(state) = self.channels.get_mut(&number) else { continue };
+            let Mode::Confirm(confirms) = &mut state.mode else { continue };
             confirms.settle(first, last, positive);
+            if positive { &state.publishing.confirm } else { &state.publishing.refuse }.add(last - first + 1);
             if due.peek().is_some_and(|(next, ..)| *next == number) {
                 continue;
             }
@@ -720,16 +725,5 @@ mod tests {
             let refusal = check_expiration(text.as_bytes()).unwrap_err();
             assert_eq!(refusal.text, format!("invalid expiration '{text}': {term}"));
         }
-    }
-
-    #[test]
-    fn a_cached_route_is_gone_when_an_epoch_moves() {
-        let mut cache = RouteCache::default();
-        assert!(cache.get(b"k", 1, 1).is_none());
-        cache.put(b"k", Arc::new([]));
-        assert!(cache.get(b"k", 1, 1).is_some());
-        assert!(cache.get(b"k", 2, 1).is_none());
-        cache.put(b"k", Arc::new([]));
-        assert!(cache.get(b"k", 2, 2).is_none());
     }
 }

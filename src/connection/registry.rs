@@ -52,8 +52,8 @@ impl Registry {
         check(&self.open.lock(), connection, limits)
     }
 
-    pub fn remove(&self, number: u64) {
-        self.open.lock().remove(&number);
+    pub fn remove(&self, number: u64) -> Option<Registered> {
+        self.open.lock().remove(&number)
     }
 
     pub fn count(&self) -> usize {

@@ -13,14 +13,16 @@ use foldhash::fast::RandomState;
 
 use super::channel::{Channel, Input};
 use super::confirms::Confirms;
+use super::counting::{Publishing, Tally};
 use super::error::Failure;
 use super::outbox::Outbox;
-use super::publish::RouteCache;
+use super::routes::RouteCache;
 use super::tx::Transaction;
 use crate::auth::{Access, Rules, User};
 use crate::frames::{Frame, Method, MethodId, Refusal};
 use crate::persist::journal::Waiter;
 use crate::queue::{ConsumerKey, Queue};
+use crate::stats::Sizes;
 use crate::vhost::command::DeleteQueue;
 use crate::vhost::{Applied, Broker, Command, Vhost};
 
@@ -36,6 +38,7 @@ pub struct ChannelState {
     pub prefetch: u16,
     /// The consumer of direct replies.
     pub reply: Option<ReplyConsumer>,
+    pub publishing: Arc<Publishing>,
 }
 
 /// How publishes and acks are treated.
@@ -109,6 +112,7 @@ pub struct Session {
     pub now_ms: u64,
     /// Its virtual host was traced when the current read began.
     pub traced: bool,
+    pub(super) tally: Tally,
 }
 
 impl Session {
@@ -135,6 +139,7 @@ impl Session {
             rules_epoch,
             now_ms: 0,
             traced: false,
+            tally: Tally::default(),
         }
     }
 
@@ -152,7 +157,9 @@ impl Session {
         if !self.channels.contains_key(&number) {
             self.count_channel()?;
             let protocol = Channel::new(self.broker.config.limits.max_message_size, self.broker.memory);
-            let state = ChannelState { protocol, mode: Mode::Plain, last_queue: None, prefetch: 0, reply: None };
+            let publishing = Arc::default();
+            let (mode, last_queue) = (Mode::Plain, None);
+            let state = ChannelState { protocol, mode, last_queue, prefetch: 0, reply: None, publishing };
             self.channels.insert(number, state);
         }
         let Some(state) = self.channels.get_mut(&number) else { return Ok(Step::Continue) };
@@ -225,7 +232,8 @@ impl Session {
     fn other(&mut self, number: u16, input: Input<'_>) -> Result<Step, Failure> {
         match input {
             Input::Open => {
-                self.outbox.open_channel(number);
+                let publishing = self.channels.get(&number).map(|state| Arc::clone(&state.publishing));
+                self.outbox.open_channel(number, publishing.unwrap_or_default());
                 self.reply(number, AMQPClass::Channel(channel::AMQPMethod::OpenOk(channel::OpenOk {})))
             }
             Input::Close => {
@@ -383,7 +391,9 @@ impl Session {
         }
         self.abandon_transaction(number);
         self.unconfirmed.retain(|u| u.channel != number);
-        let (settled, consumers) = self.outbox.close_channel(number);
+        let (settled, consumers, counted) = self.outbox.close_channel(number);
+        self.vhost.totals.leave(&counted, &Sizes::default());
+        self.broker.totals.leave(&counted, &Sizes::default());
         let mut wakes = crate::queue::Wakes::default();
         // First the messages, then the consumers, whose deliveries are refused already: whoever takes over from a single
         // active consumer finds everything in its place.

@@ -5,13 +5,12 @@
 
 use amq_protocol::protocol::{AMQPClass, confirm, tx};
 
-use std::sync::Arc;
-
 use super::acks::settle_now;
 use super::confirms::Confirms;
 use super::deliveries::Settled;
 use super::ledger::Unacked;
-use super::publish::{Publishes, Route};
+use super::publish::Publishes;
+use super::routes::Route;
 use super::session::{Mode, Session, Step, Until, Waiting};
 use crate::frames::Refusal;
 use crate::message::Message;
@@ -40,6 +39,7 @@ impl Session {
             Mode::Confirm(_) => {}
             Mode::Plain => *mode = Mode::Confirm(Confirms::default()),
         }
+        self.state(number)?.publishing.is_confirming.set(1);
         if nowait {
             return Ok(Step::Continue);
         }
@@ -53,13 +53,29 @@ impl Session {
             Mode::Transaction(_) => {}
             Mode::Plain => *mode = Mode::Transaction(Transaction::default()),
         }
+        self.state(number)?.publishing.is_transactional.set(1);
         Ok(self.answer(number, AMQPClass::Tx(tx::AMQPMethod::SelectOk(tx::SelectOk {}))))
     }
 
     fn take_transaction(&mut self, number: u16) -> Result<Transaction, Refusal> {
-        match &mut self.state(number)?.mode {
-            Mode::Transaction(transaction) => Ok(std::mem::take(transaction)),
+        let state = self.state(number)?;
+        match &mut state.mode {
+            Mode::Transaction(transaction) => {
+                state.publishing.uncommitted.set(0);
+                state.publishing.acks_uncommitted.set(0);
+                Ok(std::mem::take(transaction))
+            }
             _ => Err(Refusal::precondition_failed("channel is not transactional")),
+        }
+    }
+
+    /// Shows how much waits for the commit.
+    pub(super) fn count_transaction(&self, number: u16) {
+        let Some(state) = self.channels.get(&number) else { return };
+        if let Mode::Transaction(transaction) = &state.mode {
+            let acks = transaction.settlements.iter().map(|(reserved, _)| reserved.len() as u64).sum();
+            state.publishing.uncommitted.set(transaction.publishes.count() as u64);
+            state.publishing.acks_uncommitted.set(acks);
         }
     }
 
@@ -67,7 +83,7 @@ impl Session {
         let mut transaction = self.take_transaction(number)?;
         let mut wakes = Wakes::default();
         if self.traced {
-            let none: Route = Arc::new([]);
+            let none = Route::default();
             transaction.returns.iter().for_each(|message| self.tell_publish(number, message.view(), &none));
             transaction.publishes.iter().for_each(|(message, route)| self.tell_publish(number, message, route));
         }
@@ -75,9 +91,10 @@ impl Session {
             self.outbox.returned(number, 312, "NO_ROUTE", message.view());
         }
         let entries = transaction.publishes.enqueue(&mut wakes, &mut Vec::new());
+        self.outbox.counts.routed.add(transaction.publishes.take_routed());
         for (reserved, how) in transaction.settlements {
             let mut settled = Settled::default();
-            self.outbox.settle_reserved(number, reserved, &mut settled);
+            self.outbox.settle_reserved(number, reserved, how, &mut settled);
             settle_now(settled, how, &mut wakes);
         }
         let refused = entries.refused;

@@ -81,6 +81,7 @@ impl Wire {
         match self.stream.try_read_buf(&mut self.tail) {
             Ok(0) => Ok(Read::End),
             Ok(count) => {
+                self.count_read(count);
                 self.reprocess(process);
                 Ok(Read::Some(count))
             }
@@ -97,11 +98,17 @@ impl Wire {
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(Read::Nothing),
             Err(e) => return Err(e),
         };
+        self.count_read(count);
         front.copy_from_slice(&self.tail);
         let bytes = scratch.get(..kept + count).unwrap_or_default();
         let consumed = process(bytes);
         self.keep(bytes.get(consumed..).unwrap_or_default());
         Ok(Read::Some(count))
+    }
+
+    fn count_read(&self, bytes: usize) {
+        self.outbox.counts.received.add(bytes as u64);
+        self.outbox.counts.reads.add(1);
     }
 
     /// Hands the tail over again, without reading.
@@ -170,6 +177,8 @@ impl Wire {
             self.pending = VecDeque::new();
         }
         self.sent += written as u64;
+        self.outbox.counts.sent.add(written as u64);
+        self.outbox.counts.writes.add(1);
         let resumed = self.outbox.written(written);
         if !resumed.is_empty() {
             let mut wakes = crate::queue::Wakes::default();

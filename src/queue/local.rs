@@ -12,6 +12,7 @@ use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
+use super::counting::{Handed, Lengths, Moved, Numbers};
 use super::engine::{
     Accept, Cold, ConsumerKey, Delivery, Engine, Found, Got, Outlets, Placed, Settled, Settlement, SubscribeError,
     Terms,
@@ -33,6 +34,7 @@ use crate::persist::journal::item::ItemWriter;
 use crate::persist::ranges::Ranges;
 use crate::persist::recovery::FoundQueue;
 use crate::persist::shelf::Shelf;
+use crate::stats::Kind;
 
 /// What a queue was declared as.
 #[derive(Clone, Debug, Default)]
@@ -50,6 +52,8 @@ pub struct QueueSpec {
     pub delays_for: Option<Arc<str>>,
     /// Its virtual host's switch: deliveries are traced.
     pub traced: Arc<AtomicBool>,
+    /// Where its messages count.
+    pub lengths: Arc<Lengths>,
 }
 
 /// What the queues of a node share.
@@ -59,6 +63,8 @@ pub struct Shared {
     pub clock: Arc<Clock>,
     pub timekeeper: Arc<Timekeeper>,
     pub postman: Weak<dyn Postman>,
+    /// Queues that have changed.
+    pub moved: Moved,
 }
 
 impl Shared {
@@ -72,7 +78,7 @@ impl Shared {
         }
         let clock = Arc::new(Clock::system());
         let timekeeper = Timekeeper::asleep(Arc::clone(&clock));
-        Arc::new(Self { store, clock, timekeeper, postman: Weak::<Nobody>::new() })
+        Arc::new(Self { store, clock, timekeeper, postman: Weak::<Nobody>::new(), moved: Moved::default() })
     }
 }
 
@@ -111,6 +117,8 @@ pub struct Wakes {
     /// The queue that delivers now, where deliveries are traced.
     watched: Option<Watched>,
     delivered: Vec<Delivered>,
+    /// What the queue that delivers now has handed over.
+    handed: Handed,
 }
 
 impl Wakes {
@@ -180,10 +188,11 @@ impl Outlets<Subscriber> for Wakes {
         if wake {
             self.outlets.push(Arc::clone(&to.outlet));
         }
-        if let Some(watched) = &self.watched
-            && answer != Accept::Refused
-        {
-            self.delivered.push(watched.saw(to, &delivery));
+        if answer != Accept::Refused {
+            self.handed.note(&delivery);
+            if let Some(watched) = &self.watched {
+                self.delivered.push(watched.saw(to, &delivery));
+            }
         }
         answer
     }
@@ -262,6 +271,8 @@ pub(super) struct State {
     pub expires: bool,
     /// Since when nobody uses it.
     pub unused_since: u64,
+    /// What it has counted, once there was something.
+    pub numbers: Option<Box<Numbers>>,
     pub unusual: Rare<Unusual>,
 }
 
@@ -405,6 +416,7 @@ impl Queue {
             posting: false,
             expires: settings.expires.is_some(),
             unused_since: shared.clock.now_ms(),
+            numbers: None,
             unusual: Rare::default(),
         };
         if damage.is_some() {
@@ -413,6 +425,7 @@ impl Queue {
         let queue =
             Arc::new_cyclic(|me| Self { id, spec, is_durable, state: Mutex::new(state), shared, me: me.clone() });
         queue.register();
+        queue.count_handed(&mut queue.state.lock(), Handed::default());
         queue
     }
 
@@ -442,7 +455,7 @@ impl Queue {
         }
         let durable = self.is_durable();
         let mut landed = Landed { first: state.engine.next_position(), durable, ..Landed::default() };
-        let mut survives = false;
+        let (mut survives, mut left_out) = (false, 0);
         wakes.watch(self);
         for (index, incoming) in batch.enumerate() {
             let traits = incoming.traits();
@@ -450,6 +463,7 @@ impl Queue {
                 state.engine.set_now(traits.at);
             }
             if !state.is_new(incoming) {
+                left_out += 1;
                 landed.repetition = Some(state.engine.next_position());
                 landed.consumed.push(index);
                 state.engine.skip();
@@ -468,6 +482,7 @@ impl Queue {
                     }
                 }
                 Placed::Refused => {
+                    left_out += 1;
                     landed.refused.push(index);
                     landed.consumed.push(index);
                     state.was_refused(incoming);
@@ -478,6 +493,8 @@ impl Queue {
         if durable && survives {
             self.mark(&mut state, landed.first);
         }
+        let published = state.engine.next_position() - landed.first - left_out;
+        self.count_run(&mut state, published, std::mem::take(&mut wakes.handed));
         if state.engine.is_special() {
             self.limit(state, wakes);
         }
@@ -545,10 +562,12 @@ impl Queue {
             return;
         }
         let durable = self.is_durable();
+        let mut acked = 0;
         self.look_at_clock(&mut state);
         for position in batch {
             match state.engine.settle(position, how) {
                 Some(Settled::Gone(message)) => {
+                    acked += 1;
                     let persistent = durable && message.is_persistent();
                     state.has_left(&message);
                     leaving.settled(state.shelf.as_deref_mut(), position, message, persistent);
@@ -558,6 +577,9 @@ impl Queue {
                 }
                 Some(Settled::Returned { .. } | Settled::Leaves) | None => {}
             }
+        }
+        if how == Settlement::Ack {
+            state.count(Kind::Ack, acked);
         }
         self.pump(&mut state, wakes, &mut leaving);
         drop(state);
@@ -637,6 +659,7 @@ impl Queue {
             state.unused_since = self.shared.clock.now_ms();
         }
         let result = state.engine.get(no_ack);
+        self.count_get(&mut state, no_ack, &result);
         self.take_consumed(&mut state, &mut leaving);
         self.see_to(&mut state, result.as_ref().err().copied());
         self.see_off(&mut state, &mut told, &mut leaving);
@@ -652,6 +675,7 @@ impl Queue {
         let mut state = self.state.lock();
         let purged = state.engine.purge();
         state.ready_have_left();
+        self.count_handed(&mut state, Handed::default());
         self.forget_below_next(&mut state);
         drop(state);
         let count = purged.count();
@@ -701,6 +725,7 @@ impl Queue {
         state.deleted = true;
         let (consumers, purged) = state.engine.close();
         self.forget_below_next(&mut state);
+        self.leave_sums(&mut state);
         drop(state);
         purged.forget();
         self.forget_files();
@@ -720,6 +745,7 @@ impl Queue {
         self.take_consumed(state, leaving);
         self.see_to(state, stall);
         self.see_off(state, wakes, leaving);
+        self.count_handed(state, std::mem::take(&mut wakes.handed));
     }
 
     fn take_consumed(&self, state: &mut State, leaving: &mut Leaving) {

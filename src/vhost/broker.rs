@@ -24,9 +24,11 @@ use crate::persist::recovery::FoundQueue;
 use crate::persist::store::{Opened, StoreError};
 use crate::persist::{Catalog, CatalogError, CatalogWriter, Change, Record, Store};
 use crate::queue::Outlet;
+use crate::queue::counting::Moved;
 use crate::queue::letter::Postman;
 use crate::queue::local::Shared;
 use crate::queue::timekeeper::Timekeeper;
+use crate::stats::{ChurnCounts, Totals};
 
 /// A channel that waits for direct replies (`amq.rabbitmq.reply-to`).
 #[derive(Clone)]
@@ -91,6 +93,9 @@ pub struct Broker {
     /// One change of metadata at a time.
     changing: Mutex<()>,
     next_id: AtomicU64,
+    /// What channels and connections that have ended have counted.
+    pub totals: Totals,
+    pub churn: ChurnCounts,
 }
 
 impl Broker {
@@ -116,6 +121,7 @@ impl Broker {
             clock: Arc::clone(&clock),
             timekeeper: Arc::clone(&timekeeper),
             postman: Arc::downgrade(&(Arc::clone(&post) as Arc<dyn Postman>)),
+            moved: Moved::default(),
         });
         let broker = Arc::new(Self {
             config,
@@ -138,6 +144,8 @@ impl Broker {
             on_removed: OnceLock::new(),
             changing: Mutex::new(()),
             next_id: AtomicU64::new(1),
+            totals: Totals::default(),
+            churn: ChurnCounts::default(),
         });
         if records.is_empty() {
             broker.make_defaults()?;
@@ -160,6 +168,11 @@ impl Broker {
             vhost.wake_queues();
         }
         Ok(broker)
+    }
+
+    /// Queues that have changed since they were counted last.
+    pub fn moved(&self) -> &Moved {
+        &self.for_queues.moved
     }
 
     /// What queues share.

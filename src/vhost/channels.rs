@@ -7,6 +7,7 @@ use dashmap::DashMap;
 use super::broker::Broker;
 use crate::auth::User;
 use crate::frames::Refusal;
+use crate::stats::Churn;
 
 /// Open channels by user.
 #[derive(Default)]
@@ -56,11 +57,13 @@ impl Broker {
             return reached(&most, "on node has reached the maximum allowed");
         }
         self.channels.add(&user.name);
+        self.churn.note(Churn::ChannelCreated);
         Ok(())
     }
 
     /// A channel is closed.
     pub fn channel_closed(&self, user: &User) {
         self.channels.remove(&user.name);
+        self.churn.note(Churn::ChannelClosed);
     }
 }

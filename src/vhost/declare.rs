@@ -14,6 +14,7 @@ use crate::persist::recovery::FoundQueue;
 use crate::persist::{Change, Record};
 use crate::queue::arguments::{self, QUEUE_TYPE, check_argument_equivalent};
 use crate::queue::{Queue, QueueSpec};
+use crate::stats::Churn;
 
 /// The type of a declared exchange.
 ///
@@ -81,6 +82,7 @@ fn delay_queue(broker: &Broker, vhost: &Vhost, record: &ExchangeRecord) -> Arc<Q
         durable: record.durable,
         store_id: record.id,
         delays_for: Some(record.name.as_str().into()),
+        lengths: Arc::clone(&vhost.sums.delayed),
         ..QueueSpec::default()
     };
     let found = if record.durable { broker.take_found(record.id) } else { None };
@@ -204,6 +206,7 @@ pub(super) fn queue(broker: &Broker, record: QueueRecord, exclusive_owner: Optio
     if let Some(existing) = vhost.queue(&record.name) {
         check_queue_equivalent(&existing, &record, exclusive_owner, broker.config.limits.relaxed_redeclaration)?;
         existing.touch();
+        broker.churn.note(Churn::QueueDeclared);
         let durable_at = settled(broker, existing.spec.durable);
         return Ok(Applied { durable_at, queue: Some(existing), ..Applied::default() });
     }
@@ -221,6 +224,8 @@ pub(super) fn queue(broker: &Broker, record: QueueRecord, exclusive_owner: Optio
     let applied = persist(broker, &changes)?;
     let queue = add_queue(broker, &vhost, record, exclusive_owner, None);
     queue.wake_up();
+    broker.churn.note(Churn::QueueDeclared);
+    broker.churn.note(Churn::QueueCreated);
     Ok(Applied { queue: Some(queue), ..applied })
 }
 
@@ -296,6 +301,7 @@ fn add_queue(
         store_id: record.id,
         delays_for: None,
         traced: Arc::clone(&vhost.traced),
+        lengths: Arc::clone(&vhost.sums.queues),
     };
     let settings = vhost.shared.one(settings);
     let queue = Queue::new(broker.new_id(), spec, &settings, broker.for_queues(), found);
@@ -395,6 +401,7 @@ pub(super) fn delete_queue(broker: &Broker, delete: &DeleteQueue) -> Result<Appl
             remove_exchange(&mut topology, &exchange, &mut changes);
         }
     }
+    broker.churn.note(Churn::QueueDeleted);
     vhost.by_name.forget();
     vhost.move_epoch();
     if let Some(owner) = queue.spec.exclusive_owner {

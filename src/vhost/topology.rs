@@ -18,6 +18,8 @@ use crate::exchange::{Bindings, Settings, Target};
 use crate::message::memory::MemoryAccount;
 use crate::persist::record::{BindingRecord, ExchangeRecord, VhostRecord};
 use crate::queue::Queue;
+use crate::queue::counting::Sums;
+use crate::stats::{ExchangeCounts, Totals};
 
 /// Where a binding leads.
 #[derive(Clone, Debug)]
@@ -82,6 +84,7 @@ pub struct Exchange {
     /// An auto-delete exchange goes with its last binding, not before its first.
     pub had_binding: AtomicBool,
     recall: Recall,
+    pub counts: Arc<ExchangeCounts>,
 }
 
 /// What an exchange needs to keep messages.
@@ -106,6 +109,7 @@ impl Exchange {
             delays: keeps.delays,
             had_binding: AtomicBool::new(false),
             recall,
+            counts: Arc::default(),
         }
     }
 
@@ -238,6 +242,12 @@ pub struct Vhost {
     pub epoch: AtomicU64,
     /// Publishes and deliveries are traced.
     pub(super) traced: Arc<AtomicBool>,
+    /// What the default exchange counts.
+    pub default_exchange: Arc<ExchangeCounts>,
+    /// What channels and connections that have ended have counted.
+    pub totals: Totals,
+    /// Messages in its queues.
+    pub sums: Sums,
 }
 
 impl Vhost {
@@ -254,6 +264,9 @@ impl Vhost {
             topology: RwLock::default(),
             epoch: AtomicU64::new(1),
             traced: Arc::default(),
+            default_exchange: Arc::default(),
+            totals: Totals::default(),
+            sums: Sums::default(),
         }
     }
 

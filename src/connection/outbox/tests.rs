@@ -50,7 +50,7 @@ fn bytes_that_are_written_after_the_end_are_given_back_once() {
 fn a_message_that_was_got_does_not_count_as_a_cancelled_consumers() {
     let memory = MemoryAccount::new(u64::MAX);
     let (outbox, queue, mut wakes) = (outbox(memory), queue(), Wakes::default());
-    outbox.open_channel(1);
+    outbox.open_channel(1, Arc::default());
     let slot = outbox.add_consumer(1, b"tag", &queue).unwrap();
     let subscriber = Subscriber { outlet: Arc::clone(&outbox) as _, channel: 1, slot, tag: b"tag"[..].into() };
     let mut consumer = None;
@@ -66,8 +66,8 @@ fn a_message_that_was_got_does_not_count_as_a_cancelled_consumers() {
     let consumed = |outbox: &Outbox| outbox.lock().channel(1).unwrap().consumed;
     assert_eq!(consumed(&outbox), 1);
     let mut settled = Settled::default();
-    outbox.settle(1, 2, false, &mut settled).unwrap();
+    outbox.settle(1, 2, false, Settlement::Ack, &mut settled).unwrap();
     assert_eq!(consumed(&outbox), 1);
-    outbox.settle(1, 1, false, &mut settled).unwrap();
+    outbox.settle(1, 1, false, Settlement::Ack, &mut settled).unwrap();
     assert_eq!(consumed(&outbox), 0);
 }
