@@ -139,6 +139,7 @@ fn main() {
     let lines = [
         ("listeners.tcp.default", "127.0.0.1:0"),
         ("management.tcp", "none"),
+        ("prometheus.tcp", "none"),
         ("data_dir", data.path().to_str().unwrap()),
     ];
     let config = Config::load(None, &lines.map(|(key, value)| (key.to_owned(), value.to_owned()))).unwrap();

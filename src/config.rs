@@ -11,33 +11,46 @@ mod draft;
 mod error;
 mod example;
 mod keys;
+mod logging;
+mod logins;
+mod network;
 mod parse;
 mod rabbitmq;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod value;
+mod web;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use draft::Draft;
 pub use error::{ConfigError, ConfigErrors, Origin, Problem};
 pub use example::example;
+pub use logging::{Log, LogFormat, LogLevel, Rotation, RotationTime, Syslog, SyslogProtocol, SyslogTransport};
+pub use logins::{Auth, AuthBackend, AuthHttp, Backend, CertLogin, CertName, HttpMethod, OAuth2, SanType};
+pub use network::{ListenAddress, Listener, Tcp};
 use parse::Setting;
+pub use tls::{Secret, Tls, TlsOptions, TlsVersion};
+pub use web::{HttpTls, Management, Prometheus, RatesMode};
 
 /// Everything that an operator can set.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     pub tcp: Tcp,
+    pub tls: Tls,
     pub auth: Auth,
+    pub management: Management,
+    pub prometheus: Prometheus,
+    pub definitions: Definitions,
+    pub statistics: Statistics,
     pub defaults: Defaults,
     pub limits: Limits,
     pub memory: Memory,
     pub storage: Storage,
     pub log: Log,
-    pub management: Management,
     pub identity: Identity,
     /// Where messages and metadata are kept.
     pub data_dir: PathBuf,
@@ -45,48 +58,26 @@ pub struct Config {
     pub warnings: Vec<String>,
 }
 
-/// Listeners and the options of their sockets.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Tcp {
-    /// Empty when AMQP is switched off with `listeners.tcp = none`.
-    pub listeners: Vec<Listener>,
-    /// Longest time from accepting a connection to connection.open; none waits forever.
-    pub handshake_timeout: Option<Duration>,
-    /// Connections that may wait to be accepted.
-    pub backlog: u32,
-    pub nodelay: bool,
-    pub keepalive: bool,
-    /// Bytes; none leaves it to the system.
-    pub sndbuf: Option<usize>,
-    /// Bytes; none leaves it to the system.
-    pub recbuf: Option<usize>,
-    /// How long a closed socket tries to send what is left; none leaves it to the system.
-    pub linger: Option<Duration>,
+/// Definitions that are loaded at the start.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Definitions {
+    /// Files, and directories whose `.json` files are loaded in the order of their names.
+    pub load: Vec<PathBuf>,
+    /// A file that was loaded before and has not changed is not loaded again.
+    pub skip_if_unchanged: bool,
 }
 
-/// One `listeners.tcp.$name`.
+/// What is measured, and how often.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listener {
-    pub name: String,
-    pub address: ListenAddress,
+pub struct Statistics {
+    /// `collect_statistics_interval`.
+    pub interval: Duration,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ListenAddress {
-    /// This port on all interfaces, IPv4 and IPv6. Port 0 takes any free one.
-    AnyInterface(u16),
-    Socket(SocketAddr),
-}
-
-/// How clients log in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Auth {
-    /// Names of SASL mechanisms, in the order in which they are offered; at least one.
-    pub mechanisms: Vec<String>,
-    /// Users who may log in only from this machine.
-    pub loopback_users: Vec<String>,
-    /// RabbitMQ's name of the algorithm for new passwords, such as `rabbit_password_hashing_sha256`.
-    pub password_hashing: String,
+impl Default for Statistics {
+    fn default() -> Self {
+        Self { interval: Duration::from_secs(5) }
+    }
 }
 
 /// What is made at the first start, and with each new vhost.
@@ -260,49 +251,6 @@ pub enum Watermark {
     Absolute(u64),
 }
 
-/// What is logged, to the standard output.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Log {
-    pub console: bool,
-    /// Nothing below this is written, whatever its category; none writes all that the categories let through.
-    pub console_level: Option<LogLevel>,
-    /// Of categories without a level of their own.
-    pub default_level: LogLevel,
-    pub connection_level: Option<LogLevel>,
-    pub channel_level: Option<LogLevel>,
-    pub queue_level: Option<LogLevel>,
-}
-
-/// RabbitMQ's levels, the least important first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum LogLevel {
-    Debug,
-    Info,
-    Notice,
-    Warning,
-    Error,
-    Critical,
-    Alert,
-    Emergency,
-    /// Nothing at all.
-    None,
-}
-
-/// The HTTP API.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Management {
-    /// None when it is switched off with `management.tcp = none`; the local socket is served all the same.
-    pub listener: Option<ListenAddress>,
-    /// Before `/api`; empty, or with a slash before it and none behind.
-    pub path_prefix: String,
-    /// Origins whose pages may call it from a browser; `*` is every origin.
-    pub cors_origins: Vec<String>,
-    /// How long a browser may remember the answer to that question.
-    pub cors_max_age: Option<Duration>,
-    /// Largest body of a request, in bytes.
-    pub max_body: usize,
-}
-
 /// What the node says about itself in server-properties. None leaves it to the node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
@@ -349,28 +297,20 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             tcp: Tcp::default(),
+            tls: Tls::default(),
             auth: Auth::default(),
+            management: Management::default(),
+            prometheus: Prometheus::default(),
+            definitions: Definitions::default(),
+            statistics: Statistics::default(),
             defaults: Defaults::default(),
             limits: Limits::default(),
             memory: Memory { watermark: Watermark::Relative(0.4), total_override: None, paging_ratio: 0.5 },
             storage: Storage::default(),
             log: Log::default(),
-            management: Management::default(),
             identity: Identity::default(),
             data_dir: PathBuf::from("data"),
             warnings: Vec::new(),
-        }
-    }
-}
-
-impl Default for Management {
-    fn default() -> Self {
-        Self {
-            listener: Some(ListenAddress::AnyInterface(15672)),
-            path_prefix: String::new(),
-            cors_origins: Vec::new(),
-            cors_max_age: Some(Duration::from_secs(1800)),
-            max_body: 20_000_000,
         }
     }
 }
@@ -384,31 +324,6 @@ impl Default for Storage {
             journal_file_size: 16 << 20,
             journal_keep: 2,
             segment_size: 16 << 20,
-        }
-    }
-}
-
-impl Default for Tcp {
-    fn default() -> Self {
-        Self {
-            listeners: vec![Listener { name: "default".to_owned(), address: ListenAddress::AnyInterface(5672) }],
-            handshake_timeout: Some(Duration::from_millis(10_000)),
-            backlog: 128,
-            nodelay: true,
-            keepalive: false,
-            sndbuf: None,
-            recbuf: None,
-            linger: None,
-        }
-    }
-}
-
-impl Default for Auth {
-    fn default() -> Self {
-        Self {
-            mechanisms: vec!["PLAIN".to_owned(), "AMQPLAIN".to_owned()],
-            loopback_users: vec!["guest".to_owned()],
-            password_hashing: "rabbit_password_hashing_sha256".to_owned(),
         }
     }
 }
@@ -448,19 +363,6 @@ impl Default for Limits {
             relaxed_redeclaration: false,
             refuse_unsupported: true,
             count_client_deaths: true,
-        }
-    }
-}
-
-impl Default for Log {
-    fn default() -> Self {
-        Self {
-            console: true,
-            console_level: None,
-            default_level: LogLevel::Info,
-            connection_level: None,
-            channel_level: None,
-            queue_level: None,
         }
     }
 }

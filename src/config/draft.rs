@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use super::{Config, DefaultPolicy, DefaultUser, ListenAddress, Listener, VhostLimits, Watermark};
+use super::{
+    AuthBackend, Backend, Config, DefaultPolicy, DefaultUser, ListenAddress, Listener, VhostLimits, Watermark,
+};
 
 /// Settings gathered so far. The `Option`s tell "not set" from "set to nothing".
 #[derive(Debug, Default)]
@@ -20,6 +22,21 @@ pub struct Draft {
     pub user_tags: Option<Vec<String>>,
     /// By the number or word after `auth_mechanisms.`.
     pub mechanisms: BTreeMap<(u64, String), String>,
+    /// Likewise.
+    pub backends: BTreeMap<(u64, String), BackendDraft>,
+    /// Likewise.
+    pub username_claims: BTreeMap<(u64, String), String>,
+    /// Likewise.
+    pub algorithms: BTreeMap<(u64, String), String>,
+    /// Likewise.
+    pub cors_origins: BTreeMap<(u64, String), String>,
+    pub tls_listeners: Vec<Listener>,
+    /// `listeners.ssl = none`.
+    pub no_tls_listeners: bool,
+    pub management: Endpoint,
+    pub management_tls: Endpoint,
+    pub prometheus: Endpoint,
+    pub prometheus_tls: Endpoint,
     pub linger_on: bool,
     /// Seconds.
     pub linger_timeout: u64,
@@ -28,12 +45,41 @@ pub struct Draft {
     pub users: BTreeMap<String, DefaultUser>,
     pub vhost_limits: BTreeMap<String, VhostLimits>,
     pub operator_policies: BTreeMap<String, DefaultPolicy>,
-    /// `management.tcp = none`.
-    pub no_management: bool,
-    pub management_port: Option<u16>,
-    pub management_ip: Option<IpAddr>,
-    /// By the number or word after `management.cors.allow_origins.`.
-    pub cors_origins: BTreeMap<(u64, String), String>,
+}
+
+/// One `auth_backends.$n`.
+#[derive(Debug, Default)]
+pub struct BackendDraft {
+    pub both: Option<Backend>,
+    pub authn: Option<Backend>,
+    pub authz: Option<Backend>,
+}
+
+impl BackendDraft {
+    /// Where only one of the two is named, it does both.
+    fn finish(&self) -> AuthBackend {
+        let authn = self.authn.or(self.both).or(self.authz).unwrap_or(Backend::Internal);
+        AuthBackend { authn, authz: self.authz.or(self.both).unwrap_or(authn) }
+    }
+}
+
+/// Port and address of an HTTP listener, which come as two keys.
+#[derive(Debug, Default)]
+pub struct Endpoint {
+    pub off: bool,
+    pub port: Option<u16>,
+    pub ip: Option<IpAddr>,
+}
+
+impl Endpoint {
+    /// None when it is switched off, or when there is no port.
+    fn address(&self, default_port: Option<u16>) -> Option<ListenAddress> {
+        let port = self.port.or(default_port).filter(|_| !self.off)?;
+        Some(match self.ip {
+            Some(ip) => ListenAddress::Socket(SocketAddr::new(ip, port)),
+            None => ListenAddress::AnyInterface(port),
+        })
+    }
 }
 
 impl Draft {
@@ -62,10 +108,10 @@ impl Draft {
     /// Puts what was gathered into the configuration.
     pub fn finish(mut self) -> Config {
         self.finish_listeners();
+        self.finish_web();
         self.finish_logins();
         self.finish_watermark();
         self.finish_operator_policies();
-        self.finish_management();
         if self.linger_on {
             self.config.tcp.linger = Some(Duration::from_secs(self.linger_timeout));
         }
@@ -92,16 +138,17 @@ impl Draft {
         } else if let Some(listeners) = self.listeners.take() {
             self.config.tcp.listeners = listeners;
         }
+        if !self.no_tls_listeners {
+            self.config.tls.listeners = std::mem::take(&mut self.tls_listeners);
+        }
     }
 
-    fn finish_management(&mut self) {
-        let port = self.management_port.unwrap_or(15672);
-        let address = match self.management_ip {
-            Some(ip) => ListenAddress::Socket(SocketAddr::new(ip, port)),
-            None => ListenAddress::AnyInterface(port),
-        };
-        self.config.management.listener = (!self.no_management).then_some(address);
+    fn finish_web(&mut self) {
+        self.config.management.listener = self.management.address(Some(15672));
+        self.config.management.ssl.listener = self.management_tls.address(None);
         self.config.management.cors_origins = std::mem::take(&mut self.cors_origins).into_values().collect();
+        self.config.prometheus.listener = self.prometheus.address(Some(15692));
+        self.config.prometheus.ssl.listener = self.prometheus_tls.address(None);
     }
 
     fn finish_logins(&mut self) {
@@ -117,6 +164,12 @@ impl Draft {
         if !mechanisms.is_empty() {
             self.config.auth.mechanisms = mechanisms;
         }
+        if !self.backends.is_empty() {
+            self.config.auth.backends = self.backends.values().map(BackendDraft::finish).collect();
+        }
+        self.config.auth.oauth2.preferred_username_claims =
+            std::mem::take(&mut self.username_claims).into_values().collect();
+        self.config.auth.oauth2.algorithms = std::mem::take(&mut self.algorithms).into_values().collect();
     }
 
     fn finish_watermark(&mut self) {

@@ -3,14 +3,45 @@
 //! A row says everything about its key: the name, the default as one would write it, a line of help, and the function
 //! that reads a value. `$x` in a name stands for one word of the operator's choice.
 
-mod table;
+mod defaults;
+mod limits;
+mod logging;
+mod logins;
+mod network;
+mod node;
+mod storage;
+mod tls;
+mod web;
+
+use std::path::PathBuf;
 
 use super::draft::Draft;
 use super::error::{ConfigError, Problem};
 use super::parse::{Setting, words};
 use super::rabbitmq;
-use super::value::Expected;
-pub use table::SECTIONS;
+use super::value::{self, Expected};
+
+/// All keys, in the order of the example file.
+pub const SECTIONS: &[Section] = &[
+    Section { title: "Network", keys: network::NETWORK },
+    Section { title: "TLS of AMQP", keys: tls::AMQP },
+    Section { title: "Logins", keys: logins::LOGINS },
+    Section { title: "Logins that another service decides", keys: logins::HTTP },
+    Section { title: "TLS towards that service", keys: tls::AUTH_HTTP },
+    Section { title: "Logins with tokens (OAuth 2)", keys: logins::OAUTH2 },
+    Section { title: "What is made at the first start and with each vhost", keys: defaults::DEFAULTS },
+    Section { title: "Definitions that are loaded at the start", keys: defaults::DEFINITIONS },
+    Section { title: "Limits", keys: limits::LIMITS },
+    Section { title: "Memory", keys: storage::MEMORY },
+    Section { title: "Disk", keys: storage::DISK },
+    Section { title: "The HTTP API", keys: web::MANAGEMENT },
+    Section { title: "TLS of the HTTP API", keys: tls::MANAGEMENT },
+    Section { title: "Metrics", keys: web::PROMETHEUS },
+    Section { title: "TLS of metrics", keys: tls::PROMETHEUS },
+    Section { title: "Logging", keys: logging::LOGGING },
+    Section { title: "Logging to a syslog server", keys: logging::SYSLOG },
+    Section { title: "The node", keys: node::NODE },
+];
 
 /// A group of keys.
 pub struct Section {
@@ -60,6 +91,46 @@ impl Key {
         let words: Vec<_> = self.name.split('.').map(|name| if name.starts_with('$') { word } else { name }).collect();
         words.join(".")
     }
+}
+
+type Set = fn(&mut Draft, &str, &str) -> Result<(), Expected>;
+
+const fn key(name: &'static str, default: &'static str, help: &'static str, set: Set) -> Key {
+    Key { name, help, shown: Shown::Default(default), has_effect: true, set }
+}
+
+/// A key without a default; `word` is for its `$x`.
+const fn optional(name: &'static str, word: &'static str, example: &'static str, help: &'static str, set: Set) -> Key {
+    Key { name, help, shown: Shown::Example(word, example), has_effect: true, set }
+}
+
+const fn without_effect(mut key: Key) -> Key {
+    key.has_effect = false;
+    key
+}
+
+fn set_text(target: &mut String, text: &str) -> Result<(), Expected> {
+    if text.is_empty() {
+        return Err("a text that is not empty".to_owned());
+    }
+    text.clone_into(target);
+    Ok(())
+}
+
+/// A text that may be empty: the empty pattern denies everything.
+fn set_option(target: &mut Option<String>, text: &str) -> Result<(), Expected> {
+    *target = Some(text.to_owned());
+    Ok(())
+}
+
+fn set_path(target: &mut Option<PathBuf>, text: &str) -> Result<(), Expected> {
+    *target = Some(value::path(text)?);
+    Ok(())
+}
+
+/// Of `key.$n = ...`: entries in the order of their numbers, words behind them by name.
+fn numbered(n: &str) -> (u64, String) {
+    (n.parse().unwrap_or(u64::MAX), n.to_owned())
 }
 
 fn all() -> impl Iterator<Item = &'static Key> {

@@ -121,6 +121,108 @@ fn listeners_can_be_switched_off_and_must_be_addresses() {
 }
 
 #[test]
+fn http_and_metrics() {
+    let config = load("heartbeat = 1");
+    assert_eq!(config.management.listener, Some(ListenAddress::AnyInterface(15672)));
+    assert_eq!(config.prometheus.listener, Some(ListenAddress::AnyInterface(15692)));
+    assert_eq!((config.management.ssl.listener, config.prometheus.ssl.listener), (None, None));
+    let config = load(
+        "management.tcp.port = 0\nmanagement.tcp.ip = ::1\nprometheus.tcp = none\nmanagement.ssl.port = 15671\n\
+         management.ssl.certfile = /c.pem\nmanagement.path_prefix = /a/\nmanagement.rates_mode = none\n\
+         management.cors.allow_origins.1 = *\nmanagement.cors.max_age = undefined\nprometheus.path = /m/",
+    );
+    let (management, prometheus) = (config.management, config.prometheus);
+    assert_eq!(management.listener, Some(ListenAddress::Socket("[::1]:0".parse().unwrap())));
+    assert_eq!(management.ssl.listener, Some(ListenAddress::AnyInterface(15671)));
+    assert_eq!(management.ssl.tls.certfile.as_deref(), Some(Path::new("/c.pem")));
+    assert_eq!((management.path_prefix.as_str(), management.rates_mode), ("/a", RatesMode::None));
+    assert_eq!((&management.cors_origins[..], management.cors_max_age), (&["*".to_owned()][..], None));
+    assert_eq!((prometheus.listener, prometheus.path.as_str()), (None, "/m"));
+    assert!(error("management.tcp.port = x").ends_with("expected a whole number from 0 to 65535"));
+    assert!(error("management.path_prefix = a b").ends_with("expected a path of letters, digits and -_.~/"));
+    assert!(error("management.csp.policy = 'ä'").ends_with("expected a header's value in ASCII"));
+}
+
+#[test]
+fn tls_of_amqp() {
+    let config = load(
+        "listeners.ssl.default = 5671\nssl_options.certfile = /c\nssl_options.keyfile = /k\nssl_options.cacertfile = /a\n\
+         ssl_options.password = secret\nssl_options.verify = verify_peer\nssl_options.fail_if_no_peer_cert = true\n\
+         ssl_options.versions.1 = tlsv1.3\nssl_options.versions.2 = tlsv1.1\nssl_options.depth = 1\nproxy_protocol = true\n\
+         ssl_cert_login_from = common_name",
+    );
+    assert_eq!(config.tls.listeners[0].address, ListenAddress::AnyInterface(5671));
+    let options = &config.tls.options;
+    assert_eq!(
+        (options.certfile.as_deref(), options.keyfile.as_deref()),
+        (Some(Path::new("/c")), Some(Path::new("/k")))
+    );
+    assert_eq!(options.password.as_ref().map(Secret::reveal), Some("secret"));
+    assert!(!format!("{config:?}").contains("secret"), "a debugging line shows it");
+    assert!(options.verify_peer && options.fail_if_no_peer_cert && config.tcp.proxy_protocol);
+    assert_eq!((&options.versions[..], options.depth), (&[TlsVersion::V13][..], 1));
+    assert_eq!(config.auth.cert_login.from, CertName::CommonName);
+    assert_eq!(load("listeners.ssl.default = 5671\nlisteners.ssl = none").tls.listeners, []);
+}
+
+#[test]
+fn backends_of_logins() {
+    let backends = |text| load(text).auth.backends;
+    let (internal, http, oauth2) = (Backend::Internal, Backend::Http, Backend::OAuth2);
+    assert_eq!(backends("heartbeat = 1"), [AuthBackend::both(internal)]);
+    let text = "auth_backends.2 = internal\nauth_backends.1 = rabbit_auth_backend_oauth2";
+    assert_eq!(backends(text), [AuthBackend::both(oauth2), AuthBackend::both(internal)]);
+    let text = "auth_backends.1.authn = http\nauth_backends.1.authz = internal\nauth_backends.2.authn = http";
+    assert_eq!(backends(text), [AuthBackend { authn: http, authz: internal }, AuthBackend::both(http)]);
+    assert!(error("auth_backends.1 = ldap").contains("expected one of internal, http, oauth2"));
+    let auth = load(
+        "auth_http.http_method = post\nauth_http.user_path = https://a/u\nauth_oauth2.resource_server_id = r\n\
+         auth_oauth2.signing_keys.k1 = /k1.pem\nauth_oauth2.scope_aliases.dev = a b\nauth_oauth2.jwks_uri = https://i/k\n\
+         auth_oauth2.preferred_username_claims.2 = b\nauth_oauth2.preferred_username_claims.1 = a",
+    )
+    .auth;
+    assert_eq!((auth.http.method, auth.http.user_path.as_str()), (HttpMethod::Post, "https://a/u"));
+    let oauth2 = auth.oauth2;
+    assert_eq!(oauth2.signing_keys["k1"], Path::new("/k1.pem"));
+    assert_eq!(oauth2.scope_aliases["dev"], ["a", "b"]);
+    assert_eq!(
+        (oauth2.jwks_url.as_deref(), &oauth2.preferred_username_claims[..]),
+        (Some("https://i/k"), &["a".to_owned(), "b".to_owned()][..])
+    );
+    assert!(error("auth_http.user_path = localhost").contains("begins with http:// or https://"));
+}
+
+#[test]
+fn definitions_to_load() {
+    let text = "load_definitions = /a\nmanagement.load_definitions = /a\ndefinitions.local.path = /b";
+    assert_eq!(load(text).definitions.load, [Path::new("/a"), Path::new("/b")]);
+    assert!(error("definitions.import_backend = https").ends_with("expected one of local_filesystem, local"));
+}
+
+#[test]
+fn log_files_and_their_rotation() {
+    let log = load(
+        "log.file = l.log\nlog.dir = /d\nlog.file.level = error\nlog.file.formatter = json\nlog.file.rotation.size = 10\n\
+         log.file.rotation.date = $W5D16\nlog.file.rotation.count = 3\nlog.audit = audit.log\nlog.syslog.facility = local7",
+    )
+    .log;
+    assert_eq!((log.file.as_deref(), log.dir.as_deref()), (Some(Path::new("l.log")), Some(Path::new("/d"))));
+    let time = Some(RotationTime::Weekly { day: 5, hour: 16 });
+    assert_eq!(log.rotation, Rotation { size: 10, time, count: 3 });
+    assert_eq!((log.file_format, log.syslog.facility), (LogFormat::Json, 23));
+    assert_eq!(load("log.file = false").log.file, None);
+    let time = |text: &str| load(&format!("log.file.rotation.date = {text}")).log.rotation.time;
+    assert_eq!(time("$D"), Some(RotationTime::Daily { hour: 0 }));
+    assert_eq!(time("$D23"), Some(RotationTime::Daily { hour: 23 }));
+    assert_eq!(time("$H30"), Some(RotationTime::Hourly { minute: 30 }));
+    assert_eq!(time("$M1D5"), Some(RotationTime::Monthly { day: 1, hour: 5 }));
+    assert_eq!(time("''"), None);
+    for bad in ["D0", "$D24", "$H60", "$W7", "$M0", "$X", "$", "$ä", "daily"] {
+        assert!(errors(&format!("log.file.rotation.date = {bad}"))[0].contains("a time such as $H00"), "{bad}");
+    }
+}
+
+#[test]
 fn loopback_users_named_replace_the_default() {
     let users = |text| load(text).auth.loopback_users;
     assert_eq!(users("heartbeat = 1"), ["guest"]);
@@ -136,7 +238,7 @@ fn loopback_users_named_replace_the_default() {
 fn logins() {
     let auth = load("auth_mechanisms.10 = PLAIN\nauth_mechanisms.2 = AMQPLAIN").auth;
     assert_eq!(auth.mechanisms, ["AMQPLAIN", "PLAIN"], "in the order of their numbers");
-    assert!(error("auth_mechanisms.1 = EXTERNAL").ends_with("expected one of PLAIN, AMQPLAIN"));
+    assert!(error("auth_mechanisms.1 = DIGEST").ends_with("expected one of PLAIN, AMQPLAIN, EXTERNAL, ANONYMOUS"));
     let hashing = load("password_hashing_module = rabbit_password_hashing_sha512").auth.password_hashing;
     assert_eq!(hashing, "rabbit_password_hashing_sha512");
     assert!(error("password_hashing_module = bcrypt").contains("expected one of rabbit_password_hashing_sha256, "));
@@ -303,6 +405,7 @@ fn logging_and_identity() {
         connection_level: Some(LogLevel::None),
         channel_level: Some(LogLevel::Warning),
         queue_level: Some(LogLevel::Notice),
+        ..Log::default()
     };
     assert_eq!(config.log, expected);
     let identity = config.identity;
@@ -351,6 +454,9 @@ fn unknown_keys_name_the_nearest() {
         ("default_users.joe.pasword", "default_users.joe.password"),
         ("tcp_listen_options.no_delay", "tcp_listen_options.nodelay"),
         ("vm_memory_high_watermark.absolut", "vm_memory_high_watermark.absolute"),
+        ("management.tcp.prt", "management.tcp.port"),
+        ("ssl_options.certfil", "ssl_options.certfile"),
+        ("auth_oauth2.signing_key.a", "auth_oauth2.signing_keys.a"),
     ] {
         let expected = format!("rabbit.conf:1: unknown key {key}; the nearest known one is {nearest}");
         assert_eq!(error(&format!("{key} = 1")), expected);
@@ -361,13 +467,14 @@ fn unknown_keys_name_the_nearest() {
 
 #[test]
 fn keys_of_rabbitmq_without_meaning_here_are_warnings() {
-    let config =
-        load("\nprometheus.tcp.port = 15692\nlisteners.ssl.default = 5671\ncollect_statistics_interval = 5000");
-    assert_eq!(config.warnings.len(), 3);
-    assert_eq!(config.warnings[0], "rabbit.conf:2: prometheus.tcp.port is a key of RabbitMQ that has no effect here");
-    let config = load("num_acceptors.tcp = 10\nlog.file = /tmp/x\nlog.file.level = info\nreverse_dns_lookups = true");
+    let text =
+        "\nnet_ticktime = 60\nraft.wal_max_size_bytes = 1\nmanagement.ssl.idle_timeout = 1\nssl_options.dhfile = f";
+    let config = load(text);
     assert_eq!(config.warnings.len(), 4);
-    assert_eq!(config.warnings[1], "rabbit.conf:2: log.file is accepted and has no effect");
+    assert_eq!(config.warnings[0], "rabbit.conf:2: net_ticktime is a key of RabbitMQ that has no effect here");
+    let config = load("num_acceptors.tcp = 10\nlog.file.rotation.compress = true\nreverse_dns_lookups = true");
+    assert_eq!(config.warnings.len(), 3);
+    assert_eq!(config.warnings[1], "rabbit.conf:2: log.file.rotation.compress is accepted and has no effect");
 }
 
 #[test]

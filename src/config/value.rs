@@ -3,10 +3,11 @@
 use std::fmt::Display;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::{ListenAddress, LogLevel};
+use super::{ListenAddress, LogLevel, RotationTime};
 
 /// What was expected.
 pub type Expected = String;
@@ -125,23 +126,62 @@ fn socket(text: &str) -> Option<SocketAddr> {
 }
 
 pub fn level(text: &str) -> Result<LogLevel, Expected> {
-    choice(
-        text,
-        &[
-            ("debug", LogLevel::Debug),
-            ("info", LogLevel::Info),
-            ("notice", LogLevel::Notice),
-            ("warning", LogLevel::Warning),
-            ("error", LogLevel::Error),
-            ("critical", LogLevel::Critical),
-            ("alert", LogLevel::Alert),
-            ("emergency", LogLevel::Emergency),
-            ("none", LogLevel::None),
-        ],
-    )
+    choice(text, &LogLevel::NAMES)
+}
+
+/// An address to listen on.
+pub fn ip(text: &str) -> Result<IpAddr, Expected> {
+    text.parse().map_err(|_| "an IP address such as 127.0.0.1 or ::".to_owned())
+}
+
+/// A file or directory.
+pub fn path(text: &str) -> Result<PathBuf, Expected> {
+    if text.is_empty() { Err("a path".to_owned()) } else { Ok(PathBuf::from(text)) }
+}
+
+pub fn url(text: &str) -> Result<String, Expected> {
+    let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
+    match rest {
+        Some(rest) if !rest.is_empty() => Ok(text.to_owned()),
+        _ => Err("a URL that begins with http:// or https://".to_owned()),
+    }
+}
+
+/// Whether the other side's certificate is checked.
+pub fn verification(text: &str) -> Result<bool, Expected> {
+    choice(text, &[("verify_peer", true), ("verify_none", false)])
 }
 
 /// Words separated by commas.
 pub fn list(text: &str) -> Vec<String> {
     text.split(',').map(str::trim).filter(|word| !word.is_empty()).map(str::to_owned).collect()
+}
+
+/// When a log file is rotated: `$H30`, `$D0`, `$W0D0`, `$M1D0`; numbers may be left out, an empty text is never.
+pub fn rotation(text: &str) -> Result<Option<RotationTime>, Expected> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    parse_rotation(text)
+        .map(Some)
+        .ok_or_else(|| "a time such as $H00 (hourly), $D0 (daily), $W0D0 (weekly) or $M1D0 (monthly)".to_owned())
+}
+
+fn parse_rotation(text: &str) -> Option<RotationTime> {
+    let number = |text: &str, least: u8, most: u8| match text {
+        "" => Some(least),
+        _ => text.parse().ok().filter(|n| (least..=most).contains(n)),
+    };
+    let rest = text.strip_prefix('$').filter(|rest| !rest.is_empty())?;
+    let (first, hour) = rest.split_once('D').unwrap_or((rest, ""));
+    let hour = number(hour, 0, 23)?;
+    if first.is_empty() {
+        return Some(RotationTime::Daily { hour });
+    }
+    Some(match first.split_at_checked(1)? {
+        ("H", minute) => RotationTime::Hourly { minute: number(minute, 0, 59)? },
+        ("W", day) => RotationTime::Weekly { day: number(day, 0, 6)?, hour },
+        ("M", day) => RotationTime::Monthly { day: number(day, 1, 31)?, hour },
+        _ => return None,
+    })
 }

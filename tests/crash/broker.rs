@@ -51,6 +51,8 @@ impl Broker {
             "listeners.tcp.default=127.0.0.1:0",
             "--set",
             "management.tcp=none",
+            "--set",
+            "prometheus.tcp=none",
         ]);
         command.args(settings.iter().flat_map(|setting| ["--set", setting]));
         command.env_remove("LEVERET_DIE_AT").envs(die_at.map(|at| ("LEVERET_DIE_AT", at)));

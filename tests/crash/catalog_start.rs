@@ -21,6 +21,8 @@ fn refused(data: &Path, environment: &[(&str, &str)]) -> String {
         "listeners.tcp.default=127.0.0.1:0",
         "--set",
         "management.tcp=none",
+        "--set",
+        "prometheus.tcp=none",
     ]);
     let output = command.envs(environment.iter().copied()).output().expect("the broker can be run");
     assert_eq!(output.status.code(), Some(1));

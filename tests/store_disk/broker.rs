@@ -33,6 +33,7 @@ impl Broker {
             ("data_dir", path.as_str()),
             ("listeners.tcp.default", "127.0.0.1:0"),
             ("management.tcp", "none"),
+            ("prometheus.tcp", "none"),
             ("store.journal_file_size", "256KiB"),
             ("store.journal_keep", "1"),
             ("store.segment_size", "128KiB"),

@@ -65,7 +65,8 @@ impl Broker {
         count_panics();
         let data = data_dir();
         let mut lines = vec![("listeners.tcp.default".into(), "127.0.0.1:0".into())];
-        lines.push(("management.tcp".into(), "none".into()));
+        // Many brokers run at a time.
+        lines.extend(["management.tcp", "prometheus.tcp"].map(|key| (key.into(), "none".into())));
         lines.push(("data_dir".into(), data.display().to_string()));
         lines.extend(config.iter().map(|(key, value)| ((*key).into(), (*value).into())));
         let runtime = tokio::runtime::Builder::new_multi_thread()
