@@ -52,6 +52,7 @@ pub struct Config {
     pub storage: Storage,
     pub log: Log,
     pub identity: Identity,
+    pub events: Events,
     /// Where messages and metadata are kept.
     pub data_dir: PathBuf,
     /// What was accepted but has no effect, to be logged at the start.
@@ -261,6 +262,20 @@ pub struct Identity {
     pub product_version: Option<String>,
 }
 
+/// The exchange `amq.rabbitmq.event`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Events {
+    pub on: bool,
+    /// The virtual host that has it.
+    pub vhost: String,
+}
+
+impl Default for Events {
+    fn default() -> Self {
+        Self { on: false, vhost: "/".to_owned() }
+    }
+}
+
 impl Config {
     /// Reads a file, if one is given, and then the overrides, (key, value) pairs from the command line or the
     /// environment that win over the file.
@@ -309,6 +324,7 @@ impl Default for Config {
             storage: Storage::default(),
             log: Log::default(),
             identity: Identity::default(),
+            events: Events::default(),
             data_dir: PathBuf::from("data"),
             warnings: Vec::new(),
         }

@@ -24,6 +24,7 @@ pub mod declare;
 pub mod deliveries;
 pub mod driver;
 pub mod error;
+pub mod events;
 pub mod firehose;
 pub mod handshake;
 pub mod ledger;

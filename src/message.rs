@@ -22,6 +22,7 @@ use memory::MemoryAccount;
 
 pub mod death;
 pub mod delay;
+pub mod event;
 pub mod headers;
 pub mod memory;
 pub mod trace;

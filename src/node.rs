@@ -27,6 +27,7 @@ use crate::persist::store::{LOOK_AT_SEGMENTS, Opened, Settings, Store, StoreErro
 use crate::persist::{CatalogError, DataDir, DataDirError, open_catalog};
 use crate::vhost::Broker;
 use crate::vhost::broker::{Removed, StartError};
+use crate::vhost::events::Event;
 
 /// How long connections get to answer the broker's close when it stops.
 const STOP_WAIT: Duration = Duration::from_secs(5);
@@ -112,6 +113,9 @@ impl Node {
         node.serve_http(&tcp, &stopping)?;
         node.tasks.spawn(keep_saving(Arc::clone(&node.shared.broker), stopping.clone()));
         node.tasks.spawn(census::keep(Arc::clone(&node.shared), STATISTICS, stopping.clone()));
+        if node.shared.broker.tells_events() {
+            node.tasks.spawn(tell_alarms(Arc::clone(&node.shared.broker), stopping.clone()));
+        }
         node.tasks.spawn(keep_clock(clock, memory, stopping));
         Ok(node)
     }
@@ -390,6 +394,26 @@ async fn keep_clock(clock: Arc<AtomicU32>, memory: &'static MemoryAccount, mut s
             over = !over;
             log_watermark(memory, over);
         }
+    }
+}
+
+/// Tells of alarms as events.
+async fn tell_alarms(broker: Arc<Broker>, mut stopping: watch::Receiver<bool>) {
+    let mut ticks = tokio::time::interval(Duration::from_secs(1));
+    let mut were = [false; 2];
+    loop {
+        tokio::select! {
+            _ = stopping.changed() => return,
+            _ = ticks.tick() => {}
+        }
+        let are = [broker.memory.is_over(), broker.store.as_ref().is_some_and(|store| store.disk_alarm())];
+        for (source, (was, is)) in ["memory", "disk"].into_iter().zip(were.into_iter().zip(are)) {
+            let key = if is { "alarm.set" } else { "alarm.cleared" };
+            if was != is {
+                broker.tell_event(|| Event::new(key).text("source", source).text("node", broker.node_name()));
+            }
+        }
+        were = are;
     }
 }
 

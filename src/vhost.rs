@@ -11,6 +11,7 @@ pub mod broker;
 pub mod channels;
 pub mod command;
 pub mod declare;
+pub mod events;
 pub mod firehose;
 pub mod limits;
 pub mod names;

@@ -23,6 +23,7 @@ mod compat {
     mod declare;
     mod delayed;
     mod errors;
+    mod events;
     mod exchange_types;
     mod exchanges;
     mod firehose;

@@ -41,6 +41,7 @@ pub const SECTIONS: &[Section] = &[
     Section { title: "Logging", keys: logging::LOGGING },
     Section { title: "Logging to a syslog server", keys: logging::SYSLOG },
     Section { title: "The node", keys: node::NODE },
+    Section { title: "Events", keys: node::EVENTS },
 ];
 
 /// A group of keys.

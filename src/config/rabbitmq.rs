@@ -23,8 +23,6 @@ const KEYS: &[&str] = &[
     "default_worker_pool_size",
     "definitions.hashing.algorithm",
     "delegate_count",
-    "event_exchange.protocol",
-    "event_exchange.vhost",
     "hipe_compile",
     "initial_frame_max",
     "link_max_per_session",

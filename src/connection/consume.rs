@@ -82,6 +82,7 @@ impl Session {
             ConsumeError::Deleted => Refusal::not_found(format!("no {text}")),
             ConsumeError::Damaged(damage) => queue.refuse_damaged(&damage),
         })?;
+        self.tell_consumer(number, &queue, &tag, &terms, consume);
         Ok(Step::Continue)
     }
 
@@ -165,6 +166,7 @@ impl Session {
         let mut wakes = Wakes::default();
         queue.cancel(consumer, || finish(self), &mut wakes);
         wakes.run();
+        self.tell_cancelled(number, &queue, &tag);
         self.delete_if_abandoned(&queue);
         Ok(Step::Continue)
     }

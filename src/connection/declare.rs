@@ -33,7 +33,7 @@ fn not_the_default(name: &str) -> Result<(), Refusal> {
 
 impl Session {
     fn apply(&self, command: Command) -> Result<Applied, Refusal> {
-        self.broker.apply(command)
+        self.broker.apply_as(command, &self.user.name)
     }
 
     pub(super) fn declare_exchange(&mut self, number: u16, declare: &exchange::Declare) -> Result<Step, Refusal> {

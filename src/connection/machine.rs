@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use super::census::Census;
 use super::channel::whole_publish;
 use super::error::Failure;
+use super::events::{self, Opened};
 use super::handshake::{Handshake, Next, Preface, Tuning, preface};
 use super::login::{self, ClientProperties, LoginFailure};
 use super::outbox::{Outbox, READ_LIMIT};
@@ -84,6 +85,8 @@ pub struct Machine {
     /// Bytes sent when it was last looked at, and when that was.
     last_sent: (u64, Instant),
     registered: bool,
+    /// For its events, where there are any.
+    opened: Option<Box<Opened>>,
     /// Publishes wait for memory or disk: why.
     blocked: Option<&'static str>,
     /// Publishes wait for the journal.
@@ -116,6 +119,7 @@ impl Machine {
             last_received: now,
             last_sent: (0, now),
             registered: false,
+            opened: None,
             blocked: None,
             congested: false,
             held: false,
@@ -123,6 +127,22 @@ impl Machine {
             trouble: None,
             shared,
         }
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    pub(super) fn tuning(&self) -> Tuning {
+        self.tuning
+    }
+
+    pub(super) fn opened(&self) -> Option<&Opened> {
+        self.opened.as_deref()
     }
 
     /// Nothing more happens but that the outbox is emptied.
@@ -297,7 +317,10 @@ impl Machine {
 
     fn authenticate(&mut self, start_ok: &connection::StartOk) {
         self.client = ClientProperties::read(start_ok);
-        match login::authenticate(&self.shared.broker, start_ok, self.peer) {
+        self.opened = Opened::note(&self.shared.broker, start_ok);
+        let result = login::authenticate(&self.shared.broker, start_ok, self.peer);
+        events::login(&self.shared.broker, start_ok, &self.name, self.peer, result.as_ref().err());
+        match result {
             Ok(user) => {
                 self.shared.broker.churn.note(Churn::LoginSucceeded);
                 self.outbox.lock().send(0, &login::tune(login::offer(&self.shared.broker)));
@@ -355,6 +378,7 @@ impl Machine {
         self.outbox.set_owner(&self.name, &user.name);
         let mut session = Session::new(broker, vhost, user, outbox, self.tuning.channel_max);
         session.channel_wide_qos = channel_wide_qos;
+        self.tell_opened(&session);
         self.phase = Phase::Running(Box::new(session));
         Ok(())
     }
@@ -666,6 +690,7 @@ impl Machine {
         self.end_session();
         if self.registered {
             self.leave();
+            self.tell_closed(&self.shared.broker);
         }
         match (&self.trouble, self.registered) {
             (Some(trouble), _) => tracing::warn!(target: "leveret::connection", "{}: {trouble}", self.name),

@@ -379,6 +379,19 @@ impl Outbox {
         resumed
     }
 
+    /// The consumers on a channel: tags and queues.
+    pub fn consumers_of(&self, channel: u16) -> Vec<(Box<[u8]>, Arc<Queue>)> {
+        let mut inner = self.inner.lock();
+        let Some(out) = inner.channel(channel) else { return Vec::new() };
+        let queue = |slot: u32| out.slots.get(slot as usize)?.as_ref().map(|slot| Arc::clone(&slot.queue));
+        out.consumers.iter().filter_map(|(tag, slot)| Some((tag.clone(), queue(*slot)?))).collect()
+    }
+
+    /// The connection's name.
+    pub fn name(&self) -> Arc<str> {
+        self.owner.get().map(|owner| Arc::clone(&owner.connection)).unwrap_or_default()
+    }
+
     /// Number of consumers on a channel.
     pub fn consumer_count(&self, channel: u16) -> usize {
         self.inner.lock().channel(channel).map_or(0, |out| out.consumers.len())

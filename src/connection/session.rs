@@ -226,6 +226,7 @@ impl Session {
     fn forget_channel(&mut self, number: u16) {
         if self.channels.remove(&number).is_some() {
             self.broker.channel_closed(&self.user);
+            self.tell_channel_closed(number);
         }
     }
 
@@ -234,6 +235,7 @@ impl Session {
             Input::Open => {
                 let publishing = self.channels.get(&number).map(|state| Arc::clone(&state.publishing));
                 self.outbox.open_channel(number, publishing.unwrap_or_default());
+                self.tell_channel_opened(number);
                 self.reply(number, AMQPClass::Channel(channel::AMQPMethod::OpenOk(channel::OpenOk {})))
             }
             Input::Close => {
@@ -391,6 +393,7 @@ impl Session {
         }
         self.abandon_transaction(number);
         self.unconfirmed.retain(|u| u.channel != number);
+        self.tell_consumers_end(number);
         let (settled, consumers, counted) = self.outbox.close_channel(number);
         self.vhost.totals.leave(&counted, &Sizes::default());
         self.broker.totals.leave(&counted, &Sizes::default());

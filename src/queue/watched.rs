@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::engine::Delivery;
-use super::local::{QueueSpec, Subscriber};
+use super::local::{Queue, QueueSpec, Subscriber};
 use crate::message::MessageView;
 
 /// Whose an outlet is.
@@ -15,6 +15,14 @@ pub struct Owner {
     /// The connection's name.
     pub connection: Arc<str>,
     pub user: Arc<str>,
+}
+
+impl Queue {
+    /// Its consumers: the tag, the channel and the owner of each.
+    pub fn subscribers(&self) -> Vec<(Box<[u8]>, u16, Owner)> {
+        let state = self.state.lock();
+        state.engine.consumers().map(|(_, to)| (to.tag.clone(), to.channel, to.outlet.owner())).collect()
+    }
 }
 
 /// The queue that delivers.

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use super::broker::{Broker, Removed, StartError, internal};
 use super::command::{Applied, Command};
+use super::events::told;
 use super::topology::{Exchange, Keeps, Vhost};
-use super::{bindings, declare, limits, parameters, policies};
+use super::{bindings, declare, events, limits, parameters, policies};
 use crate::auth::Pattern;
 use crate::exchange::{Matching, Settings};
 use crate::frames::{Refusal, Table};
@@ -30,6 +31,10 @@ pub(super) fn apply(broker: &Broker, command: Command) -> Result<Applied, Refusa
         Command::DeleteVhost { name } => delete_vhost(broker, &name),
         Command::PutUser(user) => {
             let applied = persist(broker, &[Change::Put(Record::User(user.clone()))])?;
+            if broker.tells_events() {
+                let before = broker.directory.user(&user.name);
+                told::user_put(&user, before.as_deref()).into_iter().for_each(|event| broker.note_event(|| event));
+            }
             broker.directory.put_user(user);
             Ok(applied)
         }
@@ -100,7 +105,15 @@ fn put_vhost(broker: &Broker, record: VhostRecord) -> Result<Applied, Refusal> {
     if let Some(vhost) = existing {
         vhost.set_record(record);
     } else {
+        let event = broker.tells_events().then(|| told::vhost_created(&record));
         let vhost = add_vhost(broker, record);
+        if let Some(event) = event {
+            broker.note_event(|| told::exchange_created(&default_exchange(&vhost.name), None));
+            for exchange in vhost.topology.read().exchanges.values() {
+                broker.note_event(|| told::exchange_created(&exchange.record, None));
+            }
+            broker.note_event(|| event);
+        }
         for policy in policies {
             vhost.policies.write().put(Arc::new(policy));
         }
@@ -115,28 +128,42 @@ fn add_vhost(broker: &Broker, record: VhostRecord) -> Arc<Vhost> {
         Some(pattern) => Pattern::new(pattern).is_ok_and(|p| p.matches(&name)),
     });
     let vhost = Arc::new(Vhost::new(record, limits));
-    {
-        let mut topology = vhost.topology.write();
-        for (exchange, matching, internal) in PREDECLARED {
-            let settings = Settings::from(matching);
-            let record = ExchangeRecord {
-                vhost: name.clone(),
-                name: exchange.to_owned(),
-                kind: settings.kind.name().to_owned(),
-                durable: true,
-                auto_delete: false,
-                internal,
-                arguments: Table::default(),
-                id: 0,
-            };
-            let keeps = Keeps { memory: broker.memory, saved: None, delays: None };
-            topology
-                .exchanges
-                .insert(exchange.into(), Arc::new(Exchange::new(broker.new_id(), settings, record, keeps)));
-        }
+    for (exchange, matching, internal) in PREDECLARED {
+        predeclare(broker, &vhost, exchange, matching, internal);
+    }
+    if broker.events.as_ref().is_some_and(|events| events.vhost == name) {
+        add_event_exchange(broker, &vhost);
     }
     broker.vhosts.write().insert(name, Arc::clone(&vhost));
     vhost
+}
+
+fn predeclare(broker: &Broker, vhost: &Vhost, name: &str, matching: Matching, internal: bool) {
+    let settings = Settings::from(matching);
+    let kind = settings.kind.name().to_owned();
+    let record = ExchangeRecord { name: name.to_owned(), kind, internal, ..default_exchange(&vhost.name) };
+    let keeps = Keeps { memory: broker.memory, saved: None, delays: None };
+    let exchange = Arc::new(Exchange::new(broker.new_id(), settings, record, keeps));
+    vhost.topology.write().exchanges.insert(name.into(), exchange);
+}
+
+/// The exchange for events. It stays as long as bindings of it are stored, also while events are switched off.
+pub(super) fn add_event_exchange(broker: &Broker, vhost: &Vhost) {
+    predeclare(broker, vhost, events::EXCHANGE, Matching::Topic, true);
+}
+
+/// The exchange without a name, which is in no table.
+fn default_exchange(vhost: &str) -> ExchangeRecord {
+    ExchangeRecord {
+        vhost: vhost.to_owned(),
+        name: String::new(),
+        kind: Settings::from(Matching::Direct).kind.name().to_owned(),
+        durable: true,
+        auto_delete: false,
+        internal: false,
+        arguments: Table::default(),
+        id: 0,
+    }
 }
 
 fn delete_vhost(broker: &Broker, name: &str) -> Result<Applied, Refusal> {
@@ -155,6 +182,9 @@ fn delete_vhost(broker: &Broker, name: &str) -> Result<Applied, Refusal> {
     };
     let applied = delete_where(broker, of_vhost)?;
     broker.vhosts.write().remove(name);
+    if broker.tells_events() {
+        note_end(broker, &vhost);
+    }
     broker.directory.remove_vhost(name);
     let queues = vhost.topology.write().clear();
     vhost.by_name.forget();
@@ -165,6 +195,19 @@ fn delete_vhost(broker: &Broker, name: &str) -> Result<Applied, Refusal> {
     vhost.move_epoch();
     broker.removed(Removed::Vhost(name));
     Ok(applied)
+}
+
+/// Notes what goes with a virtual host.
+fn note_end(broker: &Broker, vhost: &Vhost) {
+    let name = &vhost.name;
+    for (user, ..) in broker.directory.permissions().iter().filter(|(_, of, _)| **of == **name) {
+        broker.note_event(|| told::permission("permission.deleted", user, name));
+    }
+    let topology = vhost.topology.read();
+    topology.queues.keys().for_each(|queue| broker.note_event(|| told::queue_deleted(name, queue)));
+    topology.exchanges.keys().for_each(|exchange| broker.note_event(|| told::exchange_deleted(name, exchange)));
+    broker.note_event(|| told::exchange_deleted(name, ""));
+    broker.note_event(|| told::vhost_deleted(name));
 }
 
 /// Deletes every stored record that a rare command takes along.
@@ -181,7 +224,9 @@ fn delete_user(broker: &Broker, name: &str) -> Result<Applied, Refusal> {
         Record::TopicPermission(p) => p.user == name,
         _ => false,
     })?;
-    broker.directory.delete_user(name);
+    if broker.directory.delete_user(name) {
+        broker.note_event(|| told::user_deleted(name));
+    }
     broker.removed(Removed::User(name));
     Ok(applied)
 }
@@ -193,12 +238,14 @@ fn set_permissions(broker: &Broker, record: PermissionRecord) -> Result<Applied,
         .directory
         .set_permissions(&user, &vhost, permissions)
         .map_err(|e| Refusal::precondition_failed(e.to_string()))?;
+    broker.note_event(|| told::permission_created(&record));
     persist(broker, &[Change::Put(Record::Permission(record))])
 }
 
 fn clear_permissions(broker: &Broker, user: &str, vhost: &str) -> Result<Applied, Refusal> {
     let applied = delete_where(broker, |r| matches!(r, Record::Permission(p) if p.user == user && p.vhost == vhost))?;
     broker.directory.clear_permissions(user, vhost);
+    broker.note_event(|| told::permission("permission.deleted", user, vhost));
     Ok(applied)
 }
 
@@ -209,6 +256,7 @@ fn set_topic_permissions(broker: &Broker, record: TopicPermissionRecord) -> Resu
         .directory
         .set_topic_permission(&user, &vhost, permission)
         .map_err(|e| Refusal::precondition_failed(e.to_string()))?;
+    broker.note_event(|| told::topic_permission_created(&record));
     persist(broker, &[Change::Put(Record::TopicPermission(record))])
 }
 
@@ -216,6 +264,7 @@ fn clear_topic_permissions(broker: &Broker, user: &str, vhost: &str) -> Result<A
     let of_user = |r: &Record| matches!(r, Record::TopicPermission(p) if p.user == user && p.vhost == vhost);
     let applied = delete_where(broker, of_user)?;
     broker.directory.clear_topic_permissions(user, vhost, None);
+    broker.note_event(|| told::permission("topic.permission.deleted", user, vhost));
     Ok(applied)
 }
 

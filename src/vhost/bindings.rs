@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use super::apply::{persist, settled, vhost_of};
+use super::apply::{add_event_exchange, persist, settled, vhost_of};
 use super::broker::Broker;
 use super::command::Applied;
 use super::declare::check_exclusive_access;
+use super::events::{self, told};
 use super::names::{exchange_text, queue_text};
 use super::topology::{Destination, Exchange, Vhost};
 use crate::exchange::{BindingRef, Bindings, Matching};
@@ -93,6 +94,7 @@ pub(super) fn bind(broker: &Broker, record: BindingRecord, connection: Option<u6
     let applied = persist(broker, &changes)?;
     vhost.topology.write().bind(&source, &destination, &record);
     vhost.move_epoch();
+    broker.note_event(|| told::binding("binding.created", &record));
     Ok(Applied { history: source.recall().past(destination), ..applied })
 }
 
@@ -106,6 +108,7 @@ pub(super) fn unbind(broker: &Broker, record: &BindingRecord, connection: Option
         return Ok(not_there());
     }
     vhost.move_epoch();
+    broker.note_event(|| told::binding("binding.deleted", record));
     let mut changes = Vec::new();
     if is_durable(&source, &destination) {
         changes.push(Change::Delete(Record::Binding(record.clone())));
@@ -124,6 +127,9 @@ pub(super) fn restore(broker: &Broker, record: &BindingRecord) -> Result<(), (St
         record.destination, record.source, record.key, record.vhost
     );
     let vhost = vhost_of(broker, &record.vhost).map_err(|e| (what.clone(), e.text))?;
+    if record.source == events::EXCHANGE && vhost.exchange(events::EXCHANGE).is_none() {
+        add_event_exchange(broker, &vhost);
+    }
     let (source, destination) = ends(&vhost, record).map_err(|e| (what, e.text))?;
     vhost.topology.write().bind(&source, &destination, record);
     Ok(())

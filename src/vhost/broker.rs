@@ -9,6 +9,7 @@ use parking_lot::{Mutex, RwLock};
 
 use super::channels::ChannelCounts;
 use super::command::{Applied, Command};
+use super::events::{self, Events};
 use super::parameters::GlobalParameters;
 use super::post::Post;
 use super::saving::Saving;
@@ -90,6 +91,8 @@ pub struct Broker {
     /// Exclusive queues, number and name, by the connection that owns them.
     exclusive: DashMap<u64, HashMap<u64, Arc<str>>>,
     on_removed: OnceLock<OnRemoved>,
+    /// Where events are published.
+    pub(super) events: Option<Arc<Events>>,
     /// One change of metadata at a time.
     changing: Mutex<()>,
     next_id: AtomicU64,
@@ -115,6 +118,7 @@ impl Broker {
         let catalog = CatalogWriter::new(catalog)?;
         let mut records = catalog.load()?;
         let directory = Directory::new(config.auth.loopback_users.clone());
+        let events = Events::new(&config.events);
         let post = Arc::<Post>::default();
         let for_queues = Arc::new(Shared {
             store: store.clone(),
@@ -142,6 +146,7 @@ impl Broker {
             saving: Saving::default(),
             exclusive: DashMap::new(),
             on_removed: OnceLock::new(),
+            events,
             changing: Mutex::new(()),
             next_id: AtomicU64::new(1),
             totals: Totals::default(),
@@ -164,6 +169,12 @@ impl Broker {
         }
         // Letters need exchanges and bindings: nothing leaves before all of them are there.
         broker.post.open(&broker);
+        if let Some(events) = &broker.events {
+            if broker.vhost(&events.vhost).is_none() {
+                tracing::warn!(target: "leveret", "there is no vhost '{}' to publish events in", events.vhost);
+            }
+            events.start(&broker)?;
+        }
         for vhost in broker.vhosts() {
             vhost.wake_queues();
         }
@@ -292,9 +303,24 @@ impl Broker {
     /// # Errors
     /// The refusal that the client gets.
     pub fn apply(&self, command: Command) -> Result<Applied, Refusal> {
+        self.apply_as(command, events::INTERNAL)
+    }
+
+    /// The same, by a user of that name.
+    ///
+    /// # Errors
+    /// The refusal that the client gets.
+    pub fn apply_as(&self, command: Command, user: &str) -> Result<Applied, Refusal> {
         let mut applied = {
             let _one_at_a_time = self.changing.lock();
-            apply::apply(self, command)?
+            if let Some(events) = &self.events {
+                events.begin(user);
+            }
+            let applied = apply::apply(self, command);
+            if let Some(events) = &self.events {
+                events.end(self.clock.now_ms(), applied.is_ok());
+            }
+            applied?
         };
         if let Some(spread) = applied.spread.take() {
             spread.run();
@@ -323,6 +349,9 @@ impl Broker {
     /// Closes the store and the catalog, whoever else still holds this broker. Blocks on the disk.
     pub fn close(&self) {
         self.timekeeper.close();
+        if let Some(events) = &self.events {
+            events.close();
+        }
         if let Some(store) = &self.store {
             store.close();
         }

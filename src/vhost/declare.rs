@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::apply::{persist, settled, vhost_of};
 use super::broker::Broker;
 use super::command::{Applied, DeleteQueue};
+use super::events::told;
 use super::names::{check_not_reserved, exchange_text, queue_text};
 use super::topology::{Destination, Exchange, Keeps, Topology, Vhost};
 use crate::exchange::{ExchangeType, Settings};
@@ -39,6 +40,8 @@ pub(super) fn exchange(broker: &Broker, record: ExchangeRecord) -> Result<Applie
     let record = ExchangeRecord { id: exchange_id(&record, &settings)?, ..record };
     let changes = if record.durable { vec![Change::Put(Record::Exchange(record.clone()))] } else { Vec::new() };
     let applied = persist(broker, &changes)?;
+    let policy = broker.tells_events().then(|| vhost.policies.read().for_exchange(&record).policy).flatten();
+    broker.note_event(|| told::exchange_created(&record, policy.as_deref()));
     add_exchange(broker, &vhost, settings, record);
     Ok(applied)
 }
@@ -128,23 +131,24 @@ pub(super) fn delete_exchange(broker: &Broker, vhost: &str, name: &str, if_unuse
     }
     let mut topology = vhost.topology.write();
     let mut changes = Vec::new();
-    remove_exchange(&mut topology, &exchange, &mut changes);
+    remove_exchange(broker, &mut topology, &exchange, &mut changes);
     drop(topology);
     vhost.move_epoch();
     persist(broker, &changes)
 }
 
 /// Takes an exchange and its bindings out, and with them auto-delete exchanges that lose their last binding.
-fn remove_exchange(topology: &mut Topology, exchange: &Arc<Exchange>, changes: &mut Vec<Change>) {
+fn remove_exchange(broker: &Broker, topology: &mut Topology, exchange: &Arc<Exchange>, changes: &mut Vec<Change>) {
     let mut leaving = vec![Arc::clone(exchange)];
     while let Some(exchange) = leaving.pop() {
         if topology.exchanges.remove(exchange.record.name.as_str()).is_none() {
             continue;
         }
         let destination = Destination::Exchange(Arc::clone(&exchange));
-        note_bindings_of(&exchange, changes);
+        broker.note_event(|| told::exchange_deleted(&exchange.record.vhost, &exchange.record.name));
+        note_bindings_of(broker, &exchange, changes);
         topology.unbind_source(&exchange);
-        leaving.extend(drop_destination(topology, &destination, changes));
+        leaving.extend(drop_destination(broker, topology, &destination, changes));
         if exchange.record.durable {
             changes.push(Change::Delete(Record::Exchange(exchange.record.clone())));
         }
@@ -155,9 +159,10 @@ fn remove_exchange(topology: &mut Topology, exchange: &Arc<Exchange>, changes: &
     }
 }
 
-fn note_bindings_of(exchange: &Exchange, changes: &mut Vec<Change>) {
+fn note_bindings_of(broker: &Broker, exchange: &Exchange, changes: &mut Vec<Change>) {
     for binding in exchange.bindings.read().iter() {
         let record = super::bindings::record_of(exchange, &binding);
+        broker.note_event(|| told::binding("binding.deleted", &record));
         if super::bindings::is_durable(exchange, binding.dest) {
             changes.push(Change::Delete(Record::Binding(record)));
         }
@@ -165,14 +170,22 @@ fn note_bindings_of(exchange: &Exchange, changes: &mut Vec<Change>) {
 }
 
 /// Removes all bindings to something that goes away; gives back the auto-delete exchanges that must follow it.
-fn drop_destination(topology: &mut Topology, leaving: &Destination, changes: &mut Vec<Change>) -> Vec<Arc<Exchange>> {
+fn drop_destination(
+    broker: &Broker,
+    topology: &mut Topology,
+    leaving: &Destination,
+    changes: &mut Vec<Change>,
+) -> Vec<Arc<Exchange>> {
     for source in topology.sources_of(leaving.id()) {
-        if !super::bindings::is_durable(&source, leaving) {
+        let is_stored = super::bindings::is_durable(&source, leaving);
+        if !is_stored && !broker.tells_events() {
             continue;
         }
         let bindings = source.bindings.read();
-        let stored = bindings.of_destination(leaving).map(|b| super::bindings::record_of(&source, &b));
-        changes.extend(stored.map(|record| Change::Delete(Record::Binding(record))));
+        for record in bindings.of_destination(leaving).map(|b| super::bindings::record_of(&source, &b)) {
+            broker.note_event(|| told::binding("binding.deleted", &record));
+            changes.extend(is_stored.then_some(Change::Delete(Record::Binding(record))));
+        }
     }
     let mut sources = topology.unbind_destination(leaving);
     sources.retain(|source| source.is_abandoned());
@@ -222,6 +235,10 @@ pub(super) fn queue(broker: &Broker, record: QueueRecord, exclusive_owner: Optio
     let record = QueueRecord { id, ..record };
     let changes = if durable { vec![Change::Put(Record::Queue(record.clone()))] } else { Vec::new() };
     let applied = persist(broker, &changes)?;
+    broker.note_event(|| {
+        let owner = exclusive_owner.map(|connection| broker.connection_pid(connection));
+        told::queue_created(&QueueRecord { durable, ..record.clone() }, owner.as_deref())
+    });
     let queue = add_queue(broker, &vhost, record, exclusive_owner, None);
     queue.wake_up();
     broker.churn.note(Churn::QueueDeclared);
@@ -377,6 +394,7 @@ pub(super) fn delete_queue(broker: &Broker, delete: &DeleteQueue) -> Result<Appl
     let text = queue_text(&vhost.name, &delete.name);
     let mut objection = None;
     let mut is_used_again = false;
+    let consumers = if broker.tells_events() { queue.subscribers() } else { Vec::new() };
     let deleted = queue.delete(|counts| {
         is_used_again = (delete.if_abandoned || delete.if_expired) && counts.consumers > 0;
         if delete.if_unused && counts.consumers > 0 {
@@ -397,11 +415,16 @@ pub(super) fn delete_queue(broker: &Broker, delete: &DeleteQueue) -> Result<Appl
         let mut topology = vhost.topology.write();
         topology.queues.remove(&*queue.spec.name);
         let destination = Destination::Queue(Arc::clone(&queue));
-        for exchange in drop_destination(&mut topology, &destination, &mut changes) {
-            remove_exchange(&mut topology, &exchange, &mut changes);
+        for exchange in drop_destination(broker, &mut topology, &destination, &mut changes) {
+            remove_exchange(broker, &mut topology, &exchange, &mut changes);
         }
     }
     broker.churn.note(Churn::QueueDeleted);
+    for (tag, channel, owner) in consumers {
+        let channel = format!("{} ({channel})", owner.connection);
+        broker.note_event(|| told::consumer_ended(&vhost.name, &queue.spec.name, &tag, &channel));
+    }
+    broker.note_event(|| told::queue_deleted(&vhost.name, &queue.spec.name));
     vhost.by_name.forget();
     vhost.move_epoch();
     if let Some(owner) = queue.spec.exclusive_owner {

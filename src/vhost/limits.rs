@@ -6,6 +6,7 @@ use parking_lot::RwLock;
 use super::apply::{persist, vhost_of};
 use super::broker::Broker;
 use super::command::Applied;
+use super::events::told;
 use crate::auth::User;
 use crate::config::VhostLimits;
 use crate::frames::Refusal;
@@ -56,6 +57,7 @@ fn effective(set: Option<i64>, configured: Option<u64>) -> Option<u64> {
 pub(super) fn set_of_vhost(broker: &Broker, record: VhostLimitsRecord) -> Result<Applied, Refusal> {
     let vhost = vhost_of(broker, &record.vhost)?;
     let applied = persist(broker, &[Change::Put(Record::VhostLimits(record.clone()))])?;
+    broker.note_event(|| told::vhost_limits_set(&record));
     *vhost.limits.set.write() = record;
     Ok(applied)
 }
@@ -64,6 +66,7 @@ pub(super) fn clear_of_vhost(broker: &Broker, vhost: String) -> Result<Applied, 
     let found = vhost_of(broker, &vhost)?;
     let record = VhostLimitsRecord { vhost, ..VhostLimitsRecord::default() };
     let applied = persist(broker, &[Change::Delete(Record::VhostLimits(record.clone()))])?;
+    broker.note_event(|| told::vhost_limits_cleared(&record.vhost));
     *found.limits.set.write() = record;
     Ok(applied)
 }
@@ -78,6 +81,7 @@ pub(super) fn set_of_user(
     let user = broker.directory.user(name).ok_or_else(missing)?;
     let user = User { max_connections, max_channels, ..User::clone(&user) };
     let applied = persist(broker, &[Change::Put(Record::User(user.clone()))])?;
+    broker.note_event(|| told::user_limits(&user));
     broker.directory.put_user(user);
     Ok(applied)
 }

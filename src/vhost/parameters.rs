@@ -12,6 +12,7 @@ use super::Vhost;
 use super::apply::{persist, vhost_of};
 use super::broker::Broker;
 use super::command::Applied;
+use super::events::told;
 use crate::frames::Refusal;
 use crate::persist::record::{GlobalParameterRecord, ParameterRecord};
 use crate::persist::{Change, Record};
@@ -93,6 +94,10 @@ pub(super) fn set(broker: &Broker, record: ParameterRecord) -> Result<Applied, R
     let vhost = vhost_of(broker, &record.vhost)?;
     check(&record)?;
     let applied = persist(broker, &[Change::Put(Record::Parameter(record.clone()))])?;
+    broker.note_event(|| {
+        let value = told::from_text(&record.value);
+        told::parameter_set(&record.component, &record.vhost, &record.name, &value)
+    });
     vhost.parameters.put(record);
     Ok(applied)
 }
@@ -103,6 +108,7 @@ pub(super) fn clear(broker: &Broker, vhost: &str, component: &str, name: &str) -
         || Refusal::not_found(format!("no parameter '{name}' of component '{component}' in vhost '{}'", vhost.name));
     let record = vhost.parameter(component, name).ok_or_else(missing)?;
     let applied = persist(broker, &[Change::Delete(Record::Parameter(record))])?;
+    broker.note_event(|| told::parameter_cleared(component, &vhost.name, name));
     vhost.parameters.remove(component, name);
     Ok(applied)
 }
@@ -110,6 +116,7 @@ pub(super) fn clear(broker: &Broker, vhost: &str, component: &str, name: &str) -
 pub(super) fn set_global(broker: &Broker, record: GlobalParameterRecord) -> Result<Applied, Refusal> {
     check_global(&record)?;
     let applied = persist(broker, &[Change::Put(Record::GlobalParameter(record.clone()))])?;
+    broker.note_event(|| told::global_parameter_set(&record.name, &told::from_text(&record.value)));
     broker.global_parameters.put(record);
     Ok(applied)
 }
@@ -118,6 +125,7 @@ pub(super) fn clear_global(broker: &Broker, name: &str) -> Result<Applied, Refus
     let missing = || Refusal::not_found(format!("no global parameter '{name}'"));
     let record = broker.global_parameter(name).ok_or_else(missing)?;
     let applied = persist(broker, &[Change::Delete(Record::GlobalParameter(record))])?;
+    broker.note_event(|| told::global_parameter_cleared(name));
     broker.global_parameters.remove(name);
     Ok(applied)
 }

@@ -21,6 +21,7 @@ use std::sync::Arc;
 use super::apply::{persist, vhost_of};
 use super::broker::Broker;
 use super::command::Applied;
+use super::events::told;
 use super::topology::{Exchange, Vhost};
 use crate::auth::Pattern;
 use crate::config::Config;
@@ -75,6 +76,10 @@ pub(super) fn set(broker: &Broker, record: PolicyRecord) -> Result<Applied, Refu
     let vhost = vhost_of(broker, &record.vhost)?;
     let policy = Policy::new(record).map_err(Refusal::precondition_failed)?;
     let applied = persist(broker, &[Change::Put(Record::Policy(policy.record.clone()))])?;
+    if policy.record.operator {
+        broker.note_event(|| told::operator_policy_set(&policy.record));
+    }
+    broker.note_event(|| told::policy_set(&policy.record));
     let idle = policy.definition.without_effect();
     if !idle.is_empty() {
         let PolicyRecord { name, vhost, .. } = &policy.record;
@@ -98,6 +103,10 @@ pub(super) fn clear(broker: &Broker, vhost: &str, name: &str, operator: bool) ->
         Refusal::not_found(format!("no {kind} '{name}' in vhost '{}'", vhost.name))
     })?;
     let applied = persist(broker, &[Change::Delete(Record::Policy(policy.record.clone()))])?;
+    if operator {
+        broker.note_event(|| told::parameter_cleared("operator_policy", &policy.record.vhost, name));
+    }
+    broker.note_event(|| told::policy_cleared(&policy.record));
     vhost.policies.write().remove(operator, name);
     let spread = Spread::new(vhost, policy, None);
     Ok(Applied { spread: Some(spread), ..applied })

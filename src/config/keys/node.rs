@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::value;
-use super::{Key, key, optional, set_option};
+use super::{Key, key, optional, set_option, without_effect};
 
 pub const NODE: &[Key] = &[
     key("data_dir", "data", "Where messages and metadata are kept (not a key of RabbitMQ).", |draft, _, text| {
@@ -40,4 +40,23 @@ pub const NODE: &[Key] = &[
     optional("product.version", "", "3.13.7", "The version that clients are told.", |draft, _, text| {
         set_option(&mut draft.config.identity.product_version, text)
     }),
+];
+
+pub const EVENTS: &[Key] = &[
+    key(
+        "event_exchange",
+        "false",
+        "Not RabbitMQ's. true: what happens is published to amq.rabbitmq.event, as by its plugin of that name.",
+        |draft, _, text| value::boolean(text).map(|on| draft.config.events.on = on),
+    ),
+    key("event_exchange.vhost", "/", "The vhost that has amq.rabbitmq.event.", |draft, _, text| {
+        draft.config.events.vhost = text.to_owned();
+        Ok(())
+    }),
+    without_effect(key(
+        "event_exchange.protocol",
+        "amqp_0_9_1",
+        "No effect: events are AMQP 0-9-1 messages.",
+        |_, _, text| value::choice(text, &[("amqp_0_9_1", ()), ("amqp_1_0", ())]),
+    )),
 ];
