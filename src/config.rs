@@ -8,6 +8,7 @@
 //! `rabbit.conf.example` is [`example`]'s output, kept equal by a test.
 
 mod draft;
+pub mod effective;
 mod error;
 mod example;
 mod keys;
@@ -16,6 +17,7 @@ mod logins;
 mod network;
 mod parse;
 mod rabbitmq;
+mod sources;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -27,12 +29,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use draft::Draft;
+pub use effective::{Changes, Effective};
 pub use error::{ConfigError, ConfigErrors, Origin, Problem};
 pub use example::example;
 pub use logging::{Log, LogFormat, LogLevel, Rotation, RotationTime, Syslog, SyslogProtocol, SyslogTransport};
 pub use logins::{Auth, AuthBackend, AuthHttp, Backend, CertLogin, CertName, HttpMethod, OAuth2, SanType};
 pub use network::{ListenAddress, Listener, Tcp};
-use parse::Setting;
+pub use parse::Setting;
+pub use sources::Sources;
 pub use tls::{Secret, Tls, TlsOptions, TlsVersion};
 pub use web::{HttpTls, Management, Prometheus, RatesMode};
 
@@ -57,6 +61,10 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// What was accepted but has no effect, to be logged at the start.
     pub warnings: Vec<String>,
+    /// What was set, each key once.
+    pub settings: Vec<Setting>,
+    /// Where it was read from, to read it again.
+    pub sources: Sources,
 }
 
 /// Definitions that are loaded at the start.
@@ -86,7 +94,7 @@ impl Default for Statistics {
 pub struct Defaults {
     pub vhost: String,
     pub user: String,
-    pub pass: String,
+    pub pass: Secret,
     pub user_tags: Vec<String>,
     /// Regular expressions, of the default user in the default vhost.
     pub configure: String,
@@ -129,7 +137,7 @@ impl DefaultPolicy {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DefaultUser {
     pub name: String,
-    pub password: Option<String>,
+    pub password: Option<Secret>,
     pub tags: Vec<String>,
     pub configure: Option<String>,
     pub write: Option<String>,
@@ -277,26 +285,70 @@ impl Default for Events {
 }
 
 impl Config {
-    /// Reads a file, if one is given, and then the overrides, (key, value) pairs from the command line or the
-    /// environment that win over the file.
+    /// Reads a file, if one is given, and then the overrides, (key, value) pairs that win over the file.
+    ///
+    /// # Errors
+    /// All that is wrong, at once.
     pub fn load(file: Option<&Path>, overrides: &[(String, String)]) -> Result<Self, ConfigErrors> {
-        let Some(path) = file else { return Self::parse("", "", overrides) };
-        let name = path.display().to_string();
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| ConfigErrors(vec![ConfigError::unreadable(&name, &error)]))?;
-        Self::parse(&text, &name, overrides)
+        let mut sources = Sources { files: file.map(Path::to_owned).into_iter().collect(), ..Sources::default() };
+        overrides.iter().for_each(|(key, value)| sources.set(key, value));
+        sources.load()
     }
 
     /// The same from a text; `name` stands in error messages.
+    ///
+    /// # Errors
+    /// All that is wrong, at once.
     pub fn parse(text: &str, name: &str, overrides: &[(String, String)]) -> Result<Self, ConfigErrors> {
-        let (mut settings, mut errors) = parse::settings(text, name);
+        let (mut settings, errors) = parse::settings(text, name);
         let over = |(key, value): &(String, String)| Setting::new(Origin::Override, key.clone(), value.clone());
         settings.extend(overrides.iter().map(over));
+        Self::from_settings(settings, errors, None)
+    }
+
+    /// Reads the values of all settings; what is wrong is added to the errors that there are.
+    fn from_settings(
+        settings: Vec<Setting>,
+        mut errors: Vec<ConfigError>,
+        strictness: Option<Strictness>,
+    ) -> Result<Self, ConfigErrors> {
         let mut draft = Draft::default();
-        for setting in last_of_each(settings) {
-            errors.extend(keys::apply(&mut draft, &setting).err());
+        let settings = last_of_each(settings);
+        for setting in &settings {
+            errors.extend(keys::apply(&mut draft, setting).err());
         }
-        errors.is_empty().then(|| draft.finish()).ok_or(ConfigErrors(errors))
+        let strictness = strictness.unwrap_or(draft.strictness);
+        for doubt in std::mem::take(&mut draft.doubts) {
+            if strictness.refuses(&doubt.problem) { errors.push(doubt) } else { draft.warn(doubt.to_string()) }
+        }
+        if !errors.is_empty() {
+            return Err(ConfigErrors(errors));
+        }
+        let mut config = draft.finish();
+        config.settings = settings;
+        Ok(config)
+    }
+}
+
+/// Whether keys that mean nothing are errors or warnings.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Strictness {
+    /// All are warnings.
+    None,
+    /// Keys that nobody knows are errors, keys of RabbitMQ that have no effect here are warnings.
+    #[default]
+    Unknown,
+    /// All are errors.
+    All,
+}
+
+impl Strictness {
+    fn refuses(self, problem: &Problem) -> bool {
+        match self {
+            Self::None => false,
+            Self::Unknown => matches!(problem, Problem::UnknownKey { .. }),
+            Self::All => true,
+        }
     }
 }
 
@@ -327,6 +379,8 @@ impl Default for Config {
             events: Events::default(),
             data_dir: PathBuf::from("data"),
             warnings: Vec::new(),
+            settings: Vec::new(),
+            sources: Sources::default(),
         }
     }
 }
@@ -349,7 +403,7 @@ impl Default for Defaults {
         Self {
             vhost: "/".to_owned(),
             user: "guest".to_owned(),
-            pass: "guest".to_owned(),
+            pass: Secret::new("guest"),
             user_tags: vec!["administrator".to_owned()],
             configure: ".*".to_owned(),
             read: ".*".to_owned(),

@@ -11,8 +11,8 @@
 //! - [`vhost`]: names to exchanges and queues; the one place where metadata changes.
 //! - [`connection`]: one client, from handshake to close.
 //! - [`http`]: the management HTTP API.
-//! - [`node`]: a running broker: listeners, clocks, stopping. [`store_tool`]: what an operator does with the data of a
-//!   node that does not run. [`perf`] is a load generator, good against any broker.
+//! - [`node`]: a running broker: listeners, clocks, stopping. [`store_tool`] and [`config_tool`]: what an operator does with
+//!   the data and the configuration of a node that does not run. [`perf`] is a load generator, good against any broker.
 //!
 //! A message's way: the connection's task reads a buffer, cuts frames in place, finds the queues of each publish in a
 //! route cache, and puts the whole batch into each queue under one lock. The queue's engine hands messages on to
@@ -21,6 +21,7 @@
 pub mod auth;
 pub mod clock;
 pub mod config;
+pub mod config_tool;
 pub mod connection;
 pub mod dedup;
 pub mod exchange;

@@ -1,11 +1,11 @@
-//! The command line: `serve` (the default), `perf` and `store`.
+//! The command line: `serve` (the default), `config`, `perf` and `store`.
 
 use std::io::IsTerminal;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 use leveret::config::{Config, Log, LogLevel};
+use leveret::config_tool::{self, Given};
 use leveret::node::Node;
 use leveret::{perf, store_tool};
 use rustix::process::{Resource, getrlimit, setrlimit};
@@ -22,35 +22,25 @@ struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
-    serve: Serve,
+    serve: Given,
 }
 
 #[derive(Subcommand)]
 enum Command {
     /// Run the broker (the default).
-    Serve(Serve),
+    Serve(Given),
+    /// Check a configuration, or see what it comes to.
+    Config(config_tool::Options),
     /// Put load on a broker, measure it, and check that nothing is lost.
     Perf(Box<perf::Options>),
     /// Look at the data directory of a node that does not run, and give up what is damaged in it.
     Store(store_tool::Options),
 }
 
-#[derive(Args, Default)]
-struct Serve {
-    /// A configuration file in rabbit.conf's format.
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Where the broker keeps its data [default: ./data].
-    #[arg(long, value_name = "DIR")]
-    data_dir: Option<PathBuf>,
-    /// A key of rabbit.conf, as listeners.tcp.default=5673; it wins over the file. May be repeated.
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    settings: Vec<String>,
-}
-
 fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.command {
+        Some(Command::Config(options)) => config_tool::run(&options),
         Some(Command::Perf(options)) => perf::run(*options),
         Some(Command::Store(options)) => store_tool::run(&options),
         Some(Command::Serve(serve)) => run(&serve),
@@ -58,8 +48,8 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(serve: &Serve) -> ExitCode {
-    let config = match load(serve) {
+fn run(given: &Given) -> ExitCode {
+    let config = match given.load() {
         Ok(config) => config,
         Err(text) => return fail(&text),
     };
@@ -83,25 +73,6 @@ fn fail(text: &str) -> ExitCode {
     ExitCode::FAILURE
 }
 
-fn load(serve: &Serve) -> Result<Config, String> {
-    let mut settings = Vec::new();
-    // RabbitMQ's own; there is no key of it.
-    if let Some(name) = std::env::var("RABBITMQ_NODENAME").ok().filter(|name| !name.is_empty()) {
-        settings.push(("node_name".to_owned(), name));
-    }
-    for setting in &serve.settings {
-        let (key, value) = setting
-            .split_once('=')
-            .ok_or_else(|| format!("--set {setting}: expected KEY=VALUE, as listeners.tcp.default=5673"))?;
-        settings.push((key.trim().to_owned(), value.trim().to_owned()));
-    }
-    let mut config = Config::load(serve.config.as_deref(), &settings).map_err(|e| e.to_string())?;
-    if let Some(dir) = &serve.data_dir {
-        config.data_dir.clone_from(dir);
-    }
-    Ok(config)
-}
-
 /// Each connection is an open file: takes as many as the system allows.
 fn raise_file_limit() {
     let mut limit = getrlimit(Resource::Nofile);
@@ -113,7 +84,7 @@ fn raise_file_limit() {
 
 async fn serve_until_told(config: Config) -> Result<(), String> {
     let data_dir = config.data_dir.display().to_string();
-    let has_default_user = (&*config.defaults.user, &*config.defaults.pass) == ("guest", "guest");
+    let has_default_user = (&*config.defaults.user, config.defaults.pass.reveal()) == ("guest", "guest");
     let handler = |kind| signal(kind).map_err(|e| format!("signals cannot be received: {e}"));
     let (mut terminate, mut interrupt) = (handler(SignalKind::terminate())?, handler(SignalKind::interrupt())?);
     let node = Node::start(config).await.map_err(|e| e.to_string())?;

@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use super::error::ConfigError;
 use super::{
-    AuthBackend, Backend, Config, DefaultPolicy, DefaultUser, ListenAddress, Listener, VhostLimits, Watermark,
+    AuthBackend, Backend, Config, DefaultPolicy, DefaultUser, ListenAddress, Listener, Strictness, VhostLimits,
+    Watermark,
 };
 
 /// Settings gathered so far. The `Option`s tell "not set" from "set to nothing".
@@ -37,6 +39,9 @@ pub struct Draft {
     pub management_tls: Endpoint,
     pub prometheus: Endpoint,
     pub prometheus_tls: Endpoint,
+    /// Settings that may be errors or warnings.
+    pub doubts: Vec<ConfigError>,
+    pub strictness: Strictness,
     pub linger_on: bool,
     /// Seconds.
     pub linger_timeout: u64,

@@ -9,7 +9,9 @@ pub enum Origin {
     Line { file: String, line: usize },
     /// The file as a whole.
     File(String),
-    /// The command line or the environment.
+    /// A variable of the environment.
+    Environment(String),
+    /// The command line.
     Override,
 }
 
@@ -17,7 +19,7 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Line { file, line } => write!(f, "{file}:{line}"),
-            Self::File(file) => f.write_str(file),
+            Self::File(text) | Self::Environment(text) => f.write_str(text),
             Self::Override => f.write_str("override"),
         }
     }
@@ -38,6 +40,12 @@ pub enum Problem {
     /// `found` is the line up to its `=`: the rest may be a password.
     #[error("cannot read {found:?}; expected {expected}")]
     Syntax { found: String, expected: &'static str },
+    #[error("{key}: byte {column} of the line is not UTF-8")]
+    NotUtf8 { key: String, column: usize },
+    #[error("{0} is a key of RabbitMQ that has no effect here")]
+    NoMeaning(String),
+    #[error("{0} is accepted and has no effect")]
+    NoEffect(String),
     #[error("unknown key {key}; the nearest known one is {nearest}")]
     UnknownKey { key: String, nearest: String },
     #[error("{key} = {value}: expected {expected}")]

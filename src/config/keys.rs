@@ -58,6 +58,8 @@ pub struct Key {
     pub shown: Shown,
     /// False when it is accepted only so that a file written for RabbitMQ loads.
     pub has_effect: bool,
+    /// True when it can be changed while the broker runs.
+    pub reloads: bool,
     /// Reads a value: the word that stands for `$x` (empty when there is none), and the value.
     pub set: fn(&mut Draft, &str, &str) -> Result<(), Expected>,
 }
@@ -87,6 +89,11 @@ impl Key {
         names.next().is_none().then_some(variable)
     }
 
+    /// Whether a key as it is written in a file is this one.
+    pub fn is(&self, key: &str) -> bool {
+        self.matches(&words(key).collect::<Vec<_>>()).is_some()
+    }
+
     /// The name with that word for `$x`.
     pub fn written(&self, word: &str) -> String {
         let words: Vec<_> = self.name.split('.').map(|name| if name.starts_with('$') { word } else { name }).collect();
@@ -97,12 +104,18 @@ impl Key {
 type Set = fn(&mut Draft, &str, &str) -> Result<(), Expected>;
 
 const fn key(name: &'static str, default: &'static str, help: &'static str, set: Set) -> Key {
-    Key { name, help, shown: Shown::Default(default), has_effect: true, set }
+    Key { name, help, shown: Shown::Default(default), has_effect: true, reloads: false, set }
 }
 
 /// A key without a default; `word` is for its `$x`.
 const fn optional(name: &'static str, word: &'static str, example: &'static str, help: &'static str, set: Set) -> Key {
-    Key { name, help, shown: Shown::Example(word, example), has_effect: true, set }
+    Key { name, help, shown: Shown::Example(word, example), has_effect: true, reloads: false, set }
+}
+
+/// A key that can be changed while the broker runs.
+const fn live(mut key: Key) -> Key {
+    key.reloads = true;
+    key
 }
 
 const fn without_effect(mut key: Key) -> Key {
@@ -143,30 +156,41 @@ pub fn apply(draft: &mut Draft, setting: &Setting) -> Result<(), ConfigError> {
     let error = |problem| ConfigError { origin: setting.origin.clone(), problem };
     let key: Vec<_> = words(&setting.key).collect();
     let Some((row, variable)) = all().find_map(|row| Some((row, row.matches(&key)?))) else {
-        return apply_unknown(draft, setting).map_err(error);
+        draft.doubts.push(doubt(setting));
+        return Ok(());
     };
     (row.set)(draft, &variable, &setting.value).map_err(|expected| {
         error(Problem::Value { key: setting.key.clone(), value: shown_value(setting), expected })
     })?;
     if !row.has_effect {
-        draft.warn(format!("{}: {} is accepted and has no effect", setting.origin, setting.key));
+        draft.doubts.push(error(Problem::NoEffect(setting.key.clone())));
     }
     Ok(())
 }
 
 /// Passwords stay out of error messages.
-fn shown_value(setting: &Setting) -> String {
-    let is_secret = setting.key.ends_with("pass") || setting.key.ends_with("password");
-    if is_secret { "***".to_owned() } else { setting.value.clone() }
+pub fn shown_value(setting: &Setting) -> String {
+    if is_secret(&setting.key) { "***".to_owned() } else { setting.value.clone() }
 }
 
-/// A key of RabbitMQ's that means nothing here is let pass with a warning; any other is an error.
-fn apply_unknown(draft: &mut Draft, setting: &Setting) -> Result<(), Problem> {
-    if rabbitmq::knows(&setting.key) {
-        draft.warn(format!("{}: {} is a key of RabbitMQ that has no effect here", setting.origin, setting.key));
-        return Ok(());
-    }
-    Err(Problem::UnknownKey { key: setting.key.clone(), nearest: nearest(&setting.key) })
+/// Whether a key's value is nobody's business.
+pub fn is_secret(key: &str) -> bool {
+    key.ends_with("pass") || key.ends_with("password")
+}
+
+/// Whether a key's value can be changed while the broker runs.
+pub fn can_reload(key: &str) -> bool {
+    all().any(|row| row.reloads && row.is(key))
+}
+
+/// What becomes of a key that means nothing is decided when all settings are in.
+fn doubt(setting: &Setting) -> ConfigError {
+    let key = setting.key.clone();
+    let problem = match rabbitmq::knows(&key) {
+        true => Problem::NoMeaning(key),
+        false => Problem::UnknownKey { nearest: nearest(&key), key },
+    };
+    ConfigError { origin: setting.origin.clone(), problem }
 }
 
 /// The known key that is written most like this one. Its `$x` is filled with the word in the same place.

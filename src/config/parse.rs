@@ -4,10 +4,13 @@
 //! blanks; there is no escape for a quote. A dot inside one word of a key is written `\.`. A `#` in a value without
 //! quotes begins a comment even when no blank stands before it.
 
+use std::fmt;
+
 use super::error::{ConfigError, Origin, Problem};
+use super::keys::shown_value;
 
 /// One setting. `key` is as written, with `\.` for a dot inside a word.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Setting {
     pub origin: Origin,
     pub key: String,
@@ -17,6 +20,13 @@ pub struct Setting {
 impl Setting {
     pub fn new(origin: Origin, key: String, value: String) -> Self {
         Self { origin, key, value }
+    }
+}
+
+impl fmt::Debug for Setting {
+    /// Passwords are not shown.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} = {} ({})", self.key, shown_value(self), self.origin)
     }
 }
 

@@ -56,6 +56,7 @@ fn the_example_changes_nothing_as_it_is() {
 fn the_defaults_it_shows_are_the_defaults() {
     let mut config = load(&example_settings(is_default));
     config.warnings.clear();
+    config.settings.clear();
     assert_eq!(config, Config::default());
 }
 
@@ -252,7 +253,7 @@ fn defaults_of_user_and_vhost() {
          default_permissions.write = w\ndefault_queue_type = quorum",
     )
     .defaults;
-    assert_eq!((defaults.vhost.as_str(), defaults.user.as_str(), defaults.pass.as_str()), ("v", "u", "p # q"));
+    assert_eq!((defaults.vhost.as_str(), defaults.user.as_str(), defaults.pass.reveal()), ("v", "u", "p # q"));
     assert_eq!(defaults.user_tags, ["monitoring"]);
     assert_eq!((defaults.configure.as_str(), defaults.read.as_str(), defaults.write.as_str()), ("c", "r", "w"));
     assert_eq!(defaults.queue_type, QueueType::Quorum);
@@ -279,7 +280,7 @@ fn users_and_limits_for_new_vhosts() {
     };
     let b = DefaultUser {
         name: "b".to_owned(),
-        password: text("pw"),
+        password: Some(Secret::new("pw")),
         tags: vec!["x".to_owned(), "y".to_owned()],
         vhost_pattern: text("^v"),
         ..DefaultUser::default()
@@ -475,6 +476,51 @@ fn keys_of_rabbitmq_without_meaning_here_are_warnings() {
     let config = load("num_acceptors.tcp = 10\nlog.file.rotation.compress = true\nreverse_dns_lookups = true");
     assert_eq!(config.warnings.len(), 3);
     assert_eq!(config.warnings[1], "rabbit.conf:2: log.file.rotation.compress is accepted and has no effect");
+}
+
+#[test]
+fn how_strict_it_is_can_be_said() {
+    let text = "heartbeet = 1\nnet_ticktime = 60\nnum_acceptors.tcp = 10";
+    let warnings = load(&format!("{text}\nstrict_config = none")).warnings;
+    assert_eq!(warnings[0], "rabbit.conf:1: unknown key heartbeet; the nearest known one is heartbeat");
+    assert_eq!(warnings.len(), 3);
+    assert_eq!(errors(text).len(), 1, "keys of RabbitMQ are no errors");
+    let all = errors(&format!("strict_config = all\n{text}"));
+    assert_eq!(all[1], "rabbit.conf:3: net_ticktime is a key of RabbitMQ that has no effect here");
+    assert_eq!(all[2], "rabbit.conf:4: num_acceptors.tcp is accepted and has no effect");
+    let mut sources = Sources { strictness: Some(Strictness::All), ..Sources::default() };
+    sources.set("net_ticktime", "60");
+    assert!(sources.load().is_err(), "the command line wins");
+}
+
+#[test]
+fn every_key_is_shown_with_its_value_and_origin() {
+    let config = load("heartbeat = 7\ndefault_pass = secret\nlisteners.tcp.a = 1\nlisteners.tcp.b = 2");
+    let text = effective::print(&config.effective());
+    for line in [
+        "heartbeat = 7  # rabbit.conf:1\n",
+        "default_pass = ***  # rabbit.conf:2\n",
+        "listeners.tcp.a = 1  # rabbit.conf:3\n",
+        "listeners.tcp.b = 2  # rabbit.conf:4\n",
+        "default_user = guest  # default\n",
+        "# cluster_name is not set\n",
+    ] {
+        assert!(text.contains(line), "{line}{text}");
+    }
+    assert!(!text.contains("= secret") && !text.contains(" 5672"), "{text}");
+    let rows: usize = SECTIONS.iter().map(|section| section.keys.len()).sum();
+    assert_eq!(config.effective().len(), rows + 1);
+}
+
+#[test]
+fn changes_between_two_configurations() {
+    let old = load("heartbeat = 7\nchannel_max = 5\ndefault_user = a\nssl_options.certfile = /a");
+    let text = "channel_max = 5\ndefault_user = b\nlog.connection.level = debug\nssl_options.certfile = /b";
+    let changes = old.changes(&load(text));
+    assert_eq!(changes.applied, ["heartbeat", "log.connection.level", "ssl_options.certfile"]);
+    assert_eq!(changes.at_restart, ["default_user"]);
+    assert_eq!(old.changes(&old), Changes::default());
+    assert_eq!(load("").changes(&load("heartbeat = 60")), Changes::default(), "a default that is written down");
 }
 
 #[test]

@@ -17,7 +17,7 @@ use super::topology::Vhost;
 use super::{apply, policies};
 use crate::auth::{Directory, Hashing, Pattern, Permissions, User, password};
 use crate::clock::Clock;
-use crate::config::{Config, DefaultUser};
+use crate::config::{Config, DefaultUser, Secret};
 use crate::frames::{Refusal, Table};
 use crate::message::memory::MemoryAccount;
 use crate::persist::record::{PermissionRecord, QueueRecord, VhostRecord};
@@ -251,7 +251,7 @@ impl Broker {
         let permissions = Permissions { configure: d.configure.clone(), write: d.write.clone(), read: d.read.clone() };
         let mut records = vec![
             Record::Vhost(default_vhost(&d.vhost)),
-            Record::User(self.new_user(&d.user, &d.pass, &d.user_tags)?),
+            Record::User(self.new_user(&d.user, d.pass.reveal(), &d.user_tags)?),
             Record::Permission(PermissionRecord { user: d.user.clone(), vhost: d.vhost.clone(), permissions }),
         ];
         for user in &d.users {
@@ -272,7 +272,7 @@ impl Broker {
     fn add_default_user(&self, user: &DefaultUser, records: &mut Vec<Record>) -> Result<(), StartError> {
         let d = &self.config.defaults;
         let failed = |e: &dyn std::fmt::Display| StartError::DefaultUser(format!("{}: {e}", user.name));
-        let password = user.password.as_deref().ok_or_else(|| failed(&"a password is missing"))?;
+        let password = user.password.as_ref().map(Secret::reveal).ok_or_else(|| failed(&"a password is missing"))?;
         records.push(Record::User(self.new_user(&user.name, password, &user.tags)?));
         let pattern = Pattern::new(user.vhost_pattern.as_deref().unwrap_or(".*")).map_err(|e| failed(&e))?;
         if !pattern.matches(&d.vhost) {

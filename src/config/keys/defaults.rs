@@ -1,8 +1,8 @@
 //! What is made at the first start, and with each new virtual host.
 
-use super::super::QueueType;
 use super::super::draft::Draft;
 use super::super::value::{self, Expected};
+use super::super::{QueueType, Secret};
 use super::{Key, Shown, key, optional, set_option, set_text, without_effect};
 
 pub const DEFAULTS: &[Key] = &[
@@ -13,13 +13,14 @@ pub const DEFAULTS: &[Key] = &[
         set_text(&mut draft.config.defaults.user, text)
     }),
     key("default_pass", "guest", "Its password; in single quotes when it holds a #.", |draft, _, text| {
-        set_text(&mut draft.config.defaults.pass, text)
+        set_secret(&mut draft.config.defaults.pass, text)
     }),
     Key {
         name: "default_user_tags.$tag",
         help: "true gives the default user that tag. Tags named here replace the default one.",
         shown: Shown::DefaultOf("administrator", "true"),
         has_effect: true,
+        reloads: false,
         set: |draft, tag, text| {
             let given = value::boolean(text)?;
             draft.user_tags.get_or_insert_default().extend(given.then(|| tag.to_owned()));
@@ -49,7 +50,10 @@ pub const DEFAULTS: &[Key] = &[
         "monitoring",
         "'s3kRe7#'",
         "A user that is made with each new vhost it matches: its password.",
-        |draft, name, text| set_option(&mut draft.user(name).password, text),
+        |draft, name, text| {
+            draft.user(name).password = Some(Secret::new(text));
+            Ok(())
+        },
     ),
     optional(
         "default_users.$name.tags",
@@ -258,6 +262,13 @@ pub const DEFINITIONS: &[Key] = &[
         |draft, _, text| value::boolean(text).map(|on| draft.config.definitions.skip_if_unchanged = on),
     ),
 ];
+
+fn set_secret(target: &mut Secret, text: &str) -> Result<(), Expected> {
+    let mut secret = String::new();
+    set_text(&mut secret, text)?;
+    *target = Secret::new(secret);
+    Ok(())
+}
 
 fn add_definitions(draft: &mut Draft, text: &str) -> Result<(), Expected> {
     let path = value::path(text)?;

@@ -4,24 +4,24 @@ use std::path::PathBuf;
 
 use super::super::value::{self, Expected};
 use super::super::{LogFormat, SyslogProtocol, SyslogTransport};
-use super::{Key, key, optional, set_path, set_text, without_effect};
+use super::{Key, key, live, optional, set_path, set_text, without_effect};
 
 pub const LOGGING: &[Key] = &[
-    key(
+    live(key(
         "log.default.level",
         "info",
         "The level of everything that has none of its own: debug, info, notice, warning, error, critical, alert, emergency or none.",
         |draft, _, text| value::level(text).map(|level| draft.config.log.default_level = level),
-    ),
-    optional("log.connection.level", "", "info", "The level of connections.", |draft, _, text| {
+    )),
+    live(optional("log.connection.level", "", "info", "The level of connections.", |draft, _, text| {
         value::level(text).map(|level| draft.config.log.connection_level = Some(level))
-    }),
-    optional("log.channel.level", "", "info", "The level of channels.", |draft, _, text| {
+    })),
+    live(optional("log.channel.level", "", "info", "The level of channels.", |draft, _, text| {
         value::level(text).map(|level| draft.config.log.channel_level = Some(level))
-    }),
-    optional("log.queue.level", "", "info", "The level of queues.", |draft, _, text| {
+    })),
+    live(optional("log.queue.level", "", "info", "The level of queues.", |draft, _, text| {
         value::level(text).map(|level| draft.config.log.queue_level = Some(level))
-    }),
+    })),
     key("log.console", "true", "Log to the standard output.", |draft, _, text| {
         value::boolean(text).map(|on| draft.config.log.console = on)
     }),
@@ -29,9 +29,9 @@ pub const LOGGING: &[Key] = &[
         let streams = [("stdout", false), ("stderr", true)];
         value::choice(text, &streams).map(|stderr| draft.config.log.console_stderr = stderr)
     }),
-    optional("log.console.level", "", "info", "Write nothing below this level there.", |draft, _, text| {
+    live(optional("log.console.level", "", "info", "Write nothing below this level there.", |draft, _, text| {
         value::level(text).map(|level| draft.config.log.console_level = Some(level))
-    }),
+    })),
     key("log.console.formatter", "plaintext", "The form of a line: plaintext or json.", |draft, _, text| {
         format(text).map(|format| draft.config.log.console_format = format)
     }),
@@ -71,9 +71,9 @@ pub const LOGGING: &[Key] = &[
         "No effect: old files stay as they are.",
         |_, _, text| value::boolean(text).map(drop),
     )),
-    optional("log.file.level", "", "info", "Write nothing below this level to the file.", |draft, _, text| {
+    live(optional("log.file.level", "", "info", "Write nothing below this level to the file.", |draft, _, text| {
         value::level(text).map(|level| draft.config.log.file_level = Some(level))
-    }),
+    })),
     key("log.file.formatter", "plaintext", "The form of a line: plaintext or json.", |draft, _, text| {
         format(text).map(|format| draft.config.log.file_format = format)
     }),
@@ -83,9 +83,13 @@ pub const LOGGING: &[Key] = &[
         "Log to the exchange amq.rabbitmq.log of the default vhost too, with the level as routing key.",
         |draft, _, text| value::boolean(text).map(|on| draft.config.log.exchange = on),
     ),
-    optional("log.exchange.level", "", "info", "Write nothing below this level to the exchange.", |draft, _, text| {
-        value::level(text).map(|level| draft.config.log.exchange_level = Some(level))
-    }),
+    live(optional(
+        "log.exchange.level",
+        "",
+        "info",
+        "Write nothing below this level to the exchange.",
+        |draft, _, text| value::level(text).map(|level| draft.config.log.exchange_level = Some(level)),
+    )),
     key("log.exchange.formatter", "plaintext", "The form of a line: plaintext or json.", |draft, _, text| {
         format(text).map(|format| draft.config.log.exchange_format = format)
     }),
@@ -115,9 +119,9 @@ pub const SYSLOG: &[Key] = &[
     key("log.syslog", "false", "Log to a syslog server too.", |draft, _, text| {
         value::boolean(text).map(|on| draft.config.log.syslog.on = on)
     }),
-    optional("log.syslog.level", "", "info", "Send nothing below this level.", |draft, _, text| {
+    live(optional("log.syslog.level", "", "info", "Send nothing below this level.", |draft, _, text| {
         value::level(text).map(|level| draft.config.log.syslog.level = Some(level))
-    }),
+    })),
     key("log.syslog.formatter", "plaintext", "The form of a line: plaintext or json.", |draft, _, text| {
         format(text).map(|format| draft.config.log.syslog.format = format)
     }),

@@ -26,6 +26,7 @@ pub const LOGINS: &[Key] = &[
         help: "true: the user may log in only from this machine. Users named here replace the default one.",
         shown: Shown::DefaultOf("guest", "true"),
         has_effect: true,
+        reloads: false,
         set: |draft, user, text| {
             let only = value::boolean(text)?;
             draft.loopback_users.get_or_insert_default().extend(only.then(|| user.to_owned()));
@@ -48,6 +49,7 @@ pub const LOGINS: &[Key] = &[
         help: "Who is asked, in the order of $n: internal, http or oauth2.",
         shown: Shown::DefaultOf("1", "internal"),
         has_effect: true,
+        reloads: false,
         set: |draft, n, text| {
             let backend = backend(text)?;
             draft.backends.entry(numbered(n)).or_default().both = Some(backend);

@@ -17,6 +17,7 @@ pub const NETWORK: &[Key] = &[
         help: "A port on all interfaces, or address:port. Named listeners replace the default one.",
         shown: Shown::DefaultOf("default", "5672"),
         has_effect: true,
+        reloads: false,
         set: |draft, name, text| {
             let listener = Listener { name: name.to_owned(), address: value::listener(text)? };
             draft.listeners.get_or_insert_default().push(listener);

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::super::Strictness;
 use super::super::value;
 use super::{Key, key, optional, set_option, without_effect};
 
@@ -19,6 +20,21 @@ pub const NODE: &[Key] = &[
                 return Err("a name without blanks, of at most 255 bytes".to_owned());
             }
             set_option(&mut draft.config.identity.node_name, text)
+        },
+    ),
+    key(
+        "strict_config",
+        "unknown",
+        "Keys without a meaning: unknown refuses those that RabbitMQ does not know either, all (or --strict) refuses all, none warns only (not a key of RabbitMQ).",
+        |draft, _, text| {
+            let choices = [
+                ("unknown", Strictness::Unknown),
+                ("all", Strictness::All),
+                ("none", Strictness::None),
+                ("true", Strictness::All),
+                ("false", Strictness::None),
+            ];
+            value::choice(text, &choices).map(|strictness| draft.strictness = strictness)
         },
     ),
     key(

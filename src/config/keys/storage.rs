@@ -4,42 +4,42 @@ use std::time::Duration;
 
 use super::super::value::{self, Expected};
 use super::super::{DiskFreeLimit, Sync};
-use super::{Key, key, optional};
+use super::{Key, key, live, optional};
 
 pub const MEMORY: &[Key] = &[
-    key(
+    live(key(
         "vm_memory_high_watermark.relative",
         "0.4",
         "Publishers are blocked above this share of the machine's memory.",
         |draft, _, text| value::fraction(text).map(|share| draft.relative_watermark = Some(share)),
-    ),
-    optional(
+    )),
+    live(optional(
         "vm_memory_high_watermark.absolute",
         "",
         "2GiB",
         "The same in bytes; it wins over the share.",
         |draft, _, text| value::memory(text).map(|bytes| draft.absolute_watermark = Some(bytes)),
-    ),
+    )),
     key(
         "vm_memory_high_watermark_paging_ratio",
         "0.5",
         "Backlogs leave memory from this share of the watermark on; 1 and more: they do not because of it.",
         |draft, _, text| value::positive(text).map(|ratio| draft.config.memory.paging_ratio = ratio),
     ),
-    optional(
+    live(optional(
         "total_memory_available_override_value",
         "",
         "8GiB",
         "What counts as the machine's memory, instead of what the system says.",
         |draft, _, text| value::memory(text).map(|bytes| draft.config.memory.total_override = Some(bytes)),
-    ),
+    )),
 ];
 
 pub const DISK: &[Key] = &[
-    key("disk_free_limit.absolute", "50MB", "Publishers are blocked when less is free.", |draft, _, text| {
+    live(key("disk_free_limit.absolute", "50MB", "Publishers are blocked when less is free.", |draft, _, text| {
         value::memory(text).map(|bytes| draft.config.storage.disk_free_limit = DiskFreeLimit::Absolute(bytes))
-    }),
-    optional(
+    })),
+    live(optional(
         "disk_free_limit.relative",
         "",
         "1.5",
@@ -47,7 +47,7 @@ pub const DISK: &[Key] = &[
         |draft, _, text| {
             value::positive(text).map(|share| draft.config.storage.disk_free_limit = DiskFreeLimit::Relative(share))
         },
-    ),
+    )),
     key(
         "store.sync",
         "fsync",

@@ -4,28 +4,28 @@ use std::time::Duration;
 
 use super::super::value::{self, Expected};
 use super::super::{Listener, Secret, TlsOptions, TlsVersion};
-use super::{Key, key, optional, set_path, without_effect};
+use super::{Key, key, live, optional, set_path, without_effect};
 
 /// The rows of one beginning; `$($path).+` is where in the configuration they go, `$verify` the default.
 macro_rules! tls_keys {
     ($prefix:literal, $verify:literal, $($path:ident).+ $(, $before:expr)*) => {
         &[
             $($before,)*
-            optional(
+            live(optional(
                 concat!($prefix, ".certfile"),
                 "",
                 "/etc/leveret/cert.pem",
                 "The certificate (PEM), with those that sign it behind it.",
                 |draft, _, text| set_path(&mut draft.config.$($path).+.certfile, text),
-            ),
-            optional(
+            )),
+            live(optional(
                 concat!($prefix, ".keyfile"),
                 "",
                 "/etc/leveret/key.pem",
                 "Its key (PEM).",
                 |draft, _, text| set_path(&mut draft.config.$($path).+.keyfile, text),
-            ),
-            optional(
+            )),
+            live(optional(
                 concat!($prefix, ".password"),
                 "",
                 "secret",
@@ -34,40 +34,40 @@ macro_rules! tls_keys {
                     draft.config.$($path).+.password = Some(Secret::new(text));
                     Ok(())
                 },
-            ),
-            optional(
+            )),
+            live(optional(
                 concat!($prefix, ".cacertfile"),
                 "",
                 "/etc/leveret/ca.pem",
                 "The authorities (PEM) that the other side's certificate is checked against.",
                 |draft, _, text| set_path(&mut draft.config.$($path).+.cacertfile, text),
-            ),
-            key(
+            )),
+            live(key(
                 concat!($prefix, ".verify"),
                 $verify,
                 "verify_peer checks the other side's certificate, verify_none does not.",
                 |draft, _, text| value::verification(text).map(|on| draft.config.$($path).+.verify_peer = on),
-            ),
-            key(
+            )),
+            live(key(
                 concat!($prefix, ".fail_if_no_peer_cert"),
                 "false",
                 "With verify_peer: a client without a certificate is refused.",
                 |draft, _, text| value::boolean(text).map(|on| draft.config.$($path).+.fail_if_no_peer_cert = on),
-            ),
-            key(
+            )),
+            live(key(
                 concat!($prefix, ".depth"),
                 "10",
                 "Most certificates between the other side's and the authority's.",
                 |draft, _, text| value::integer(text, 0..=255).map(|n| draft.config.$($path).+.depth = n),
-            ),
-            optional(
+            )),
+            live(optional(
                 concat!($prefix, ".versions.$n"),
                 "1",
                 "tlsv1.3",
                 "tlsv1.2 or tlsv1.3; both unless one is named. Older ones are accepted here and not served.",
                 |draft, _, text| set_version(&mut draft.config.$($path).+, text),
-            ),
-            optional(
+            )),
+            live(optional(
                 concat!($prefix, ".ciphers.$n"),
                 "1",
                 "TLS_AES_256_GCM_SHA384",
@@ -76,13 +76,13 @@ macro_rules! tls_keys {
                     draft.config.$($path).+.ciphers.push(text.to_owned());
                     Ok(())
                 },
-            ),
-            key(
+            )),
+            live(key(
                 concat!($prefix, ".honor_cipher_order"),
                 "true",
                 "Whether the server's order of cipher suites counts.",
                 |draft, _, text| value::boolean(text).map(|on| draft.config.$($path).+.honor_cipher_order = on),
-            ),
+            )),
             without_effect(key(
                 concat!($prefix, ".honor_ecc_order"),
                 "true",
