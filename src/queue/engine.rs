@@ -410,11 +410,13 @@ impl<C> Engine<C> {
 
     #[inline]
     fn append(&mut self, entry: Ready) {
-        if let Some(due) = entry.message.traits().due {
-            self.departures.due_at(due.get(), entry.position);
+        let (position, due) = (entry.position, entry.message.traits().due);
+        self.backlog.push(entry);
+        if let Some(due) = due {
+            self.departures.due_at(due.get(), position);
+            // The message is there already: its own time is not one of those that do not count.
             self.prune_dues();
         }
-        self.backlog.push(entry);
     }
 
     /// Why the first message cannot be delivered now, if that is so.
