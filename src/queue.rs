@@ -12,6 +12,7 @@ pub mod counting;
 mod departing;
 pub mod engine;
 pub mod entries;
+pub mod inventory;
 pub mod letter;
 pub mod local;
 pub mod policy;

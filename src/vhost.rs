@@ -14,6 +14,7 @@ pub mod declare;
 pub mod events;
 pub mod firehose;
 pub mod limits;
+pub mod moving;
 pub mod names;
 pub mod parameters;
 pub mod policies;

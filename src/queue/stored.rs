@@ -205,7 +205,7 @@ impl Queue {
 }
 
 /// A message read from a segment, in memory again.
-fn held(record: &Record<'_>, memory: &'static crate::message::memory::MemoryAccount) -> Message {
+pub(super) fn held(record: &Record<'_>, memory: &'static crate::message::memory::MemoryAccount) -> Message {
     let end = |parts: &[&[u8]]| u32::try_from(parts.iter().map(|p| p.len()).sum::<usize>()).unwrap_or(u32::MAX);
     let parts = record.parts;
     let route = end(&[parts.route]);

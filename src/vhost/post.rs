@@ -146,9 +146,9 @@ fn deliver(broker: &Broker, letters: Vec<Letter>, wakes: &mut Wakes) {
 }
 
 /// Letters that are in their new queues once the journal has said so on disk. Before, their old queue must not forget them.
-struct Arrival {
-    from: Arc<Queue>,
-    positions: Vec<u64>,
+pub(super) struct Arrival {
+    pub from: Arc<Queue>,
+    pub positions: Vec<u64>,
 }
 
 impl Waiter for Arrival {

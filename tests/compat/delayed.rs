@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use leveret::frames::Value;
+use leveret::frames::content::Property;
 
 use super::harness::letters::*;
 use super::harness::*;
@@ -331,4 +332,102 @@ fn a4_delayed_messages_survive_a_restart() {
     channel.consume(basic_consume("durable", "").no_ack());
     assert_eq!(channel.expect_bodies(3), ["500", "1000", "1500"]);
     channel.expect_nothing_more();
+}
+
+/// What an operator sees of a delayed exchange, and does with it.
+#[test]
+fn a4_delayed_messages_are_listed_and_cancelled() {
+    use leveret::queue::inventory::Page;
+    let Some(mut broker) = Broker::start_with(&[]) else { return };
+    let channel = broker.connect().channel();
+    channel.call(exchange_declare("delayed", "x-delayed-message").durable().arg("x-delayed-type", "fanout"));
+    channel.declare(queue_declare("durable").durable());
+    channel.call(queue_bind("durable", "delayed", ""));
+    channel.call(confirm_select());
+    for n in 0..10 {
+        let id = format!("id-{}", n % 5);
+        let delayed = delay(if n == 9 { 1500 } else { 600_000 }).persistent().text(Property::MessageId, &id);
+        channel.publish_with("delayed", &format!("k{n}"), delayed, &n.to_string());
+    }
+    channel.expect_confirms(10);
+    drop(channel);
+    let bodies = |broker: &Broker, most| {
+        let delays = delays_of(broker);
+        let (mut bodies, mut from) = (Vec::new(), Some(0));
+        while let Some(at) = from {
+            let page = delays.peek(Page { from: at, most, bytes: 1 << 20 }).expect("it can be read");
+            assert!(page.messages.len() <= most);
+            bodies.extend(page.messages.iter().map(|m| String::from_utf8_lossy(m.message.view().body).into_owned()));
+            from = page.next;
+        }
+        bodies
+    };
+    let all: Vec<String> = (0..10).map(|n| n.to_string()).collect();
+    assert_eq!(bodies(&broker, 3), all);
+    assert_eq!(bodies(&broker, 100), all);
+    assert_eq!(delays_of(&broker).counts().ready, 10);
+    assert_eq!(delays_of(&broker).cancel_delayed(b"id-1").expect("it can be read"), 2);
+    assert_eq!(delays_of(&broker).cancel_delayed(b"id-1").expect("it can be read"), 0);
+    let listed = delays_of(&broker).peek(Page { from: 0, most: 1, bytes: 0 }).expect("it can be read").messages;
+    assert!(listed[0].message.traits().due.is_some());
+    assert_eq!(delays_of(&broker).discard(&[listed[0].position]).expect("it can be read"), 1);
+    assert_eq!(bodies(&broker, 4), ["2", "3", "4", "5", "7", "8", "9"]);
+
+    broker.restart();
+    assert_eq!(bodies(&broker, 4), ["2", "3", "4", "5", "7", "8", "9"], "it stays cancelled");
+    let channel = broker.connect().channel();
+    channel.consume(basic_consume("durable", "").no_ack());
+    assert_eq!(channel.expect_bodies(1), ["9"]);
+    channel.expect_nothing_more();
+}
+
+fn delays_of(broker: &Broker) -> std::sync::Arc<leveret::queue::Queue> {
+    let node = broker.inside().and_then(|inside| inside.node.as_ref()).expect("a broker in this process");
+    let exchange = node.broker().vhost("/").and_then(|vhost| vhost.exchange("delayed")).expect("it is declared");
+    exchange.delays.clone().expect("it delays")
+}
+
+/// A queue that has left memory is looked into page by page; looking has no effect, and single messages can be moved.
+#[test]
+fn a7_queues_are_peeked_at_and_messages_moved() {
+    use leveret::queue::inventory::Page;
+    let small = [("store.journal_file_size", "1MB"), ("store.journal_keep", "0")];
+    let Some(broker) = Broker::start_with(&small) else { return };
+    let channel = broker.connect().channel();
+    channel.declare(queue_declare("q").durable());
+    channel.declare(queue_declare("other").durable());
+    channel.call(confirm_select());
+    let padding = "x".repeat(4096);
+    for n in 0..2000 {
+        channel.publish_with("", "q", props().persistent(), &format!("{n} {padding}"));
+    }
+    channel.expect_confirms(2000);
+    let node = broker.inside().and_then(|inside| inside.node.as_ref()).expect("a broker in this process");
+    let vhost = node.broker().vhost("/").expect("it is there");
+    let (queue, other) = (vhost.queue("q").expect("declared"), vhost.queue("other").expect("declared"));
+    let number = |body: &[u8]| String::from_utf8_lossy(body).split(' ').next().map(str::to_owned).unwrap_or_default();
+    let all = || {
+        let (mut bodies, mut from) = (Vec::new(), Some(0));
+        while let Some(at) = from {
+            let page = queue.peek(Page { from: at, most: 300, bytes: 400 << 10 }).expect("it can be read");
+            assert!(page.messages.len() <= 300);
+            bodies.extend(page.messages.iter().map(|m| number(m.message.view().body)));
+            from = page.next;
+        }
+        bodies
+    };
+    let expected: Vec<String> = (0..2000).map(|n| n.to_string()).collect();
+    assert_eq!(all(), expected);
+    assert_eq!(channel.ready("q"), 2000, "looking has no effect");
+    let moved = node.broker().move_messages(&queue, &[5, 1000, 1000, 9_999_999], &other).expect("it can be read");
+    assert_eq!(moved, 2);
+    assert_eq!(queue.discard(&[6, 1001]).expect("it can be read"), 2);
+    assert_eq!((channel.ready("q"), channel.ready("other")), (1996, 2));
+    let left: Vec<String> = (0..2000).filter(|n| ![5, 6, 1000, 1001].contains(n)).map(|n: i32| n.to_string()).collect();
+    assert_eq!(all(), left);
+    let there: Vec<String> = channel.drain("other").iter().map(|body| number(body.as_bytes())).collect();
+    assert_eq!(there, ["5", "1000"]);
+    channel.consume(basic_consume("q", "").no_ack());
+    let got: Vec<String> = channel.expect_bodies(1996).iter().map(|body| number(body.as_bytes())).collect();
+    assert_eq!(got, left);
 }

@@ -8,10 +8,13 @@
 //! is left but their number. In order of position, `returned` and `ready` come first, then what is cold, then `tail`. With
 //! several lanes, whose order is not that of the disk, a cold message keeps its place in its lane and only its bytes go.
 
+mod look;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 
 use crate::message::Message;
+pub use look::Waiting;
 
 /// Ready messages that are not in memory: `count` of them from position `from` on, below `to`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -6,6 +6,8 @@
 //! be the next to expire. What leaves either goes somewhere else, a letter, and stays *in transit* until it has arrived; or
 //! it is dropped. What is cold when it leaves is read first ([`Engine::take_unread`]).
 
+mod by_hand;
+
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::BuildHasherDefault;
 use std::ops::Range;
