@@ -8,6 +8,7 @@
 
 pub mod access;
 pub mod answer;
+pub mod body;
 pub mod call;
 mod cors;
 pub mod error;

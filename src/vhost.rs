@@ -22,6 +22,7 @@ pub mod post;
 pub mod recall;
 pub mod route;
 mod saving;
+pub mod submit;
 pub mod topology;
 
 pub use broker::Broker;

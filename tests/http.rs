@@ -7,5 +7,10 @@ mod http {
     mod harness;
 
     mod access;
+    mod bad_input;
+    mod health;
+    mod objects;
+    mod policies;
     mod server;
+    mod users;
 }

@@ -34,13 +34,13 @@ pub fn greeting(broker: &Broker) -> AMQPClass {
     let capabilities: Table = CAPABILITIES.iter().map(|name| (*name, Value::Bool(true))).collect();
     let properties: Table = [
         ("capabilities", Value::Table(capabilities)),
-        ("cluster_name", Value::text(config.identity.cluster_name.as_deref().unwrap_or("leveret"))),
+        ("cluster_name", Value::text(broker.cluster_name())),
         ("copyright", Value::text("Copyright (c) The Leveret Authors")),
         ("information", Value::text("Licensed under MIT OR Apache-2.0")),
         ("leveret_version", Value::text(env!("CARGO_PKG_VERSION"))),
         ("platform", Value::text("Rust")),
         ("product", Value::text(config.identity.product_name.as_deref().unwrap_or("Leveret"))),
-        ("version", Value::text(config.identity.product_version.as_deref().unwrap_or(COMPATIBLE_VERSION))),
+        ("version", Value::text(version(broker))),
     ]
     .into_iter()
     .collect();
@@ -51,6 +51,11 @@ pub fn greeting(broker: &Broker) -> AMQPClass {
         mechanisms: sasl::offer(&mechanisms(broker)).into(),
         locales: "en_US".into(),
     }))
+}
+
+/// The version that clients and tools are told.
+pub fn version(broker: &Broker) -> &str {
+    broker.config.identity.product_version.as_deref().unwrap_or(COMPATIBLE_VERSION)
 }
 
 /// The mechanisms of the configuration that exist, or all.

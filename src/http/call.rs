@@ -7,12 +7,16 @@ use axum::http::HeaderMap;
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value as Json};
 
+use super::body;
 use super::{ApiError, Caller, Http};
-use crate::vhost::{Broker, Vhost};
+use crate::auth::Access;
+use crate::vhost::{Applied, Broker, Command, Vhost};
 
 /// One request that may be carried out.
 pub struct Call {
     pub http: Arc<Http>,
+    /// The route's path, with its `{name}`s.
+    pub route: &'static str,
     pub caller: Caller,
     /// What stands for the `{name}`s of the path.
     pub path: Vec<(String, String)>,
@@ -44,7 +48,50 @@ impl Call {
     /// # Errors
     /// 404 when there is none of that name.
     pub fn vhost(&self) -> Result<Arc<Vhost>, ApiError> {
-        self.broker().vhost(self.path("vhost")).ok_or_else(ApiError::not_found)
+        self.broker().vhost(self.path("vhost")).ok_or_else(|| ApiError::missing("vhost_not_found"))
+    }
+
+    /// The virtual hosts that a list shows: the one of the path, or all that the caller may see; by name.
+    ///
+    /// # Errors
+    /// 404 when there is none of the path's name.
+    pub fn vhosts(&self) -> Result<Vec<Arc<Vhost>>, ApiError> {
+        if self.path.iter().any(|(name, _)| name == "vhost") {
+            return Ok(vec![self.vhost()?]);
+        }
+        let mut vhosts = self.broker().vhosts();
+        vhosts.retain(|vhost| self.caller.may_see(self.broker(), &vhost.name));
+        Ok(vhosts)
+    }
+
+    /// Changes something.
+    ///
+    /// # Errors
+    /// Why the broker refuses.
+    pub fn apply(&self, command: Command) -> Result<Applied, ApiError> {
+        Ok(self.broker().apply_as(command, self.caller.name())?)
+    }
+
+    /// Checks the caller's permission on a queue or exchange; `what` is its text as in `queue 'q' in vhost '/'`.
+    ///
+    /// # Errors
+    /// 401 when it is missing.
+    pub fn check_permission(&self, access: Access, name: &str, what: &str) -> Result<(), ApiError> {
+        let Some(user) = &self.caller.user else { return Ok(()) };
+        let name = if name.is_empty() { "amq.default" } else { name };
+        let rules = self.broker().directory.rules(&user.name, self.path("vhost"));
+        if rules.is_some_and(|rules| rules.allows(access, name)) {
+            return Ok(());
+        }
+        Err(ApiError::not_authorised(format!("{access} access to {what} refused for user '{}'", user.name)))
+    }
+
+    /// The body's fields, which must be among these.
+    ///
+    /// # Errors
+    /// 400 when it is no object, or has other fields.
+    pub fn fields(&self, names: &[&str]) -> Result<body::Fields, ApiError> {
+        body::Fields::known(self.object()?, names)
     }
 
     /// The body as an object; an empty one is an empty object.

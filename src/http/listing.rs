@@ -4,7 +4,12 @@
 //! sorted by something else than its usual order, for that column of each.
 
 use std::cmp::Ordering;
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
+use axum::body::{Body, Bytes, HttpBody};
+use hyper::body::Frame;
 use serde_json::{Value as Json, json};
 
 use super::fields::{Columns, Fields, at};
@@ -14,6 +19,8 @@ use crate::http::call::Query;
 
 const DEFAULT_PAGE_SIZE: usize = 100;
 const MAX_PAGE_SIZE: usize = 500;
+/// Items that are shown at once; a longer list goes out bit by bit.
+const AT_ONCE: usize = 200;
 
 /// A list's kind of items.
 pub trait Listed {
@@ -101,13 +108,29 @@ fn pattern(name: &str) -> Result<Pattern, ApiError> {
 ///
 /// # Errors
 /// 400 for a query that cannot be understood, or a page that is not there.
-pub fn answer<L: Listed>(call: &Call, list: &L, items: Vec<L::Item>) -> Result<Answer, ApiError> {
-    Answer::json(&shown(&call.query, list, items)?)
+pub fn answer<L>(call: &Call, list: L, items: Vec<L::Item>) -> Result<Answer, ApiError>
+where
+    L: Listed + Send + Unpin + 'static,
+    L::Item: Send + Unpin + 'static,
+{
+    let wanted = Wanted::parse(&call.query)?;
+    if wanted.page.is_some() || items.len() <= AT_ONCE {
+        return Answer::json(&shown(wanted, &list, items)?);
+    }
+    let items = ordered(&wanted, &list, items).into_iter();
+    let rows = Rows { list, items, columns: wanted.columns, has_begun: false };
+    Ok(Answer::stream("application/json", Body::new(rows)))
 }
 
-fn shown<L: Listed>(query: &Query, list: &L, mut items: Vec<L::Item>) -> Result<Json, ApiError> {
-    let wanted = Wanted::parse(query)?;
-    let total = items.len();
+/// The answer that shows one item.
+///
+/// # Errors
+/// When it cannot be written as JSON.
+pub fn one<L: Listed>(call: &Call, list: &L, item: &L::Item) -> Result<Answer, ApiError> {
+    Answer::json(&show(list, item, &Columns::parse(call.query.get("columns"))))
+}
+
+fn ordered<L: Listed>(wanted: &Wanted, list: &L, mut items: Vec<L::Item>) -> Vec<L::Item> {
     if let Some(filter) = wanted.page.as_ref().and_then(|page| page.filter.as_ref()) {
         items.retain(|item| filter.takes(list.name(item)));
     }
@@ -117,11 +140,13 @@ fn shown<L: Listed>(query: &Query, list: &L, mut items: Vec<L::Item>) -> Result<
     if wanted.reverse {
         items.reverse();
     }
-    let show = |item: &L::Item| {
-        let mut fields = Fields::new(&wanted.columns);
-        list.fill(item, &mut fields);
-        fields.finish()
-    };
+    items
+}
+
+fn shown<L: Listed>(wanted: Wanted, list: &L, items: Vec<L::Item>) -> Result<Json, ApiError> {
+    let total = items.len();
+    let items = ordered(&wanted, list, items);
+    let show = |item: &L::Item| show(list, item, &wanted.columns);
     let Some(page) = &wanted.page else { return Ok(items.iter().map(show).collect()) };
     let filtered = items.len();
     let first = (page.number - 1).saturating_mul(page.size);
@@ -141,14 +166,50 @@ fn shown<L: Listed>(query: &Query, list: &L, mut items: Vec<L::Item>) -> Result<
     }))
 }
 
+fn show<L: Listed>(list: &L, item: &L::Item, columns: &Columns) -> Json {
+    let mut fields = Fields::new(columns);
+    list.fill(item, &mut fields);
+    fields.finish()
+}
+
+/// A long list, made as fast as its reader takes it: only a bit of it is in memory.
+struct Rows<L: Listed> {
+    list: L,
+    items: std::vec::IntoIter<L::Item>,
+    columns: Columns,
+    has_begun: bool,
+}
+
+impl<L> HttpBody for Rows<L>
+where
+    L: Listed + Unpin,
+    L::Item: Unpin,
+{
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let rows = self.get_mut();
+        if rows.has_begun && rows.items.len() == 0 {
+            return Poll::Ready(None);
+        }
+        let mut text = String::new();
+        for item in rows.items.by_ref().take(AT_ONCE) {
+            text.push(if rows.has_begun { ',' } else { '[' });
+            rows.has_begun = true;
+            text.push_str(&show(&rows.list, &item, &rows.columns).to_string());
+        }
+        if rows.items.len() == 0 {
+            text.push(']');
+        }
+        Poll::Ready(Some(Ok(Frame::data(text.into()))))
+    }
+}
+
 /// Sorted by a column; what is alike stays in the usual order.
 fn sorted<L: Listed>(list: &L, items: Vec<L::Item>, column: &str) -> Vec<L::Item> {
     let columns = Columns::one(column);
-    let key = |item: &L::Item| {
-        let mut fields = Fields::new(&columns);
-        list.fill(item, &mut fields);
-        at(&fields.finish(), column).cloned().unwrap_or(Json::Null)
-    };
+    let key = |item: &L::Item| at(&show(list, item, &columns), column).cloned().unwrap_or(Json::Null);
     let mut keyed: Vec<_> = items.into_iter().map(|item| (key(&item), item)).collect();
     keyed.sort_by(|(a, _), (b, _)| compare(a, b));
     keyed.into_iter().map(|(_, item)| item).collect()

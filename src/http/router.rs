@@ -128,7 +128,7 @@ async fn carry_out(http: Arc<Http>, route: &'static Route, request: Request) -> 
     })?;
     // Held until the answer is there: the body lies in memory as long.
     let (body, _room) = read(body, &parts.headers, http.broker().config.management.max_body, &origin.turns).await?;
-    let call = Call { http: Arc::clone(&http), caller, path, query, headers: parts.headers, body };
+    let call = Call { http: Arc::clone(&http), route: route.path, caller, path, query, headers: parts.headers, body };
     let answer = match route.work {
         Work::Quick(work) => work(&call)?,
         Work::Awaiting(work) => work(call).await?,

@@ -1,11 +1,37 @@
 //! The table of all routes, and what they do, room by room.
 
+mod bindings;
+mod cluster;
+mod exchanges;
 mod general;
+mod health;
+mod limits;
+mod parameters;
+mod passwords;
+mod permissions;
+mod policies;
+mod queues;
+mod users;
+mod vhosts;
 
 use super::Route;
 
 /// The tables of all rooms.
-const TABLES: &[&[Route]] = &[general::ROUTES];
+const TABLES: &[&[Route]] = &[
+    general::ROUTES,
+    vhosts::ROUTES,
+    users::ROUTES,
+    permissions::ROUTES,
+    limits::ROUTES,
+    exchanges::ROUTES,
+    queues::ROUTES,
+    bindings::ROUTES,
+    policies::ROUTES,
+    parameters::ROUTES,
+    cluster::ROUTES,
+    health::ROUTES,
+    passwords::ROUTES,
+];
 
 /// All routes.
 pub fn all() -> impl Iterator<Item = &'static Route> {

@@ -42,7 +42,9 @@ pub(super) fn apply(broker: &Broker, command: Command) -> Result<Applied, Refusa
         Command::SetPermissions(record) => set_permissions(broker, record),
         Command::ClearPermissions { user, vhost } => clear_permissions(broker, &user, &vhost),
         Command::SetTopicPermissions(record) => set_topic_permissions(broker, record),
-        Command::ClearTopicPermissions { user, vhost } => clear_topic_permissions(broker, &user, &vhost),
+        Command::ClearTopicPermissions { user, vhost, exchange } => {
+            clear_topic_permissions(broker, &user, &vhost, exchange.as_deref())
+        }
         Command::SetVhostLimits(record) => limits::set_of_vhost(broker, record),
         Command::ClearVhostLimits { vhost } => limits::clear_of_vhost(broker, vhost),
         Command::SetUserLimits { user, max_connections, max_channels } => {
@@ -260,10 +262,17 @@ fn set_topic_permissions(broker: &Broker, record: TopicPermissionRecord) -> Resu
     persist(broker, &[Change::Put(Record::TopicPermission(record))])
 }
 
-fn clear_topic_permissions(broker: &Broker, user: &str, vhost: &str) -> Result<Applied, Refusal> {
-    let of_user = |r: &Record| matches!(r, Record::TopicPermission(p) if p.user == user && p.vhost == vhost);
-    let applied = delete_where(broker, of_user)?;
-    broker.directory.clear_topic_permissions(user, vhost, None);
+fn clear_topic_permissions(
+    broker: &Broker,
+    user: &str,
+    vhost: &str,
+    exchange: Option<&str>,
+) -> Result<Applied, Refusal> {
+    let is_meant = |p: &TopicPermissionRecord| {
+        p.user == user && p.vhost == vhost && exchange.is_none_or(|name| name == p.permission.exchange)
+    };
+    let applied = delete_where(broker, |r| matches!(r, Record::TopicPermission(p) if is_meant(p)))?;
+    broker.directory.clear_topic_permissions(user, vhost, exchange);
     broker.note_event(|| told::permission("topic.permission.deleted", user, vhost));
     Ok(applied)
 }

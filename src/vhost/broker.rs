@@ -31,6 +31,9 @@ use crate::queue::local::Shared;
 use crate::queue::timekeeper::Timekeeper;
 use crate::stats::{ChurnCounts, Totals};
 
+/// The parameter of the cluster that is its name.
+pub const CLUSTER_NAME: &str = "cluster_name";
+
 /// A channel that waits for direct replies (`amq.rabbitmq.reply-to`).
 #[derive(Clone)]
 pub struct ReplyAddress {
@@ -402,6 +405,13 @@ impl Broker {
     /// The node's name, as clients and operators are told.
     pub fn node_name(&self) -> &str {
         self.config.identity.node_name.as_deref().unwrap_or("leveret@localhost")
+    }
+
+    /// The cluster's name: as it was set at run time, or by the configuration.
+    pub fn cluster_name(&self) -> String {
+        let set = self.global_parameter(CLUSTER_NAME).and_then(|p| serde_json::from_str(&p.value).ok());
+        let configured = || self.config.identity.cluster_name.clone();
+        set.or_else(configured).unwrap_or_else(|| "leveret".to_owned())
     }
 
     /// A number that nothing else in this process has.

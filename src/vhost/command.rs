@@ -31,6 +31,8 @@ pub enum Command {
     ClearTopicPermissions {
         user: String,
         vhost: String,
+        /// Only the one for this exchange.
+        exchange: Option<String>,
     },
     SetVhostLimits(VhostLimitsRecord),
     ClearVhostLimits {

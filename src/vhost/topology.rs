@@ -287,6 +287,18 @@ impl Vhost {
         self.topology.read().exchanges.get(name).cloned()
     }
 
+    /// All queues, by name.
+    pub fn queues_by_name(&self) -> Arc<[Arc<Queue>]> {
+        ByName::of(self)
+    }
+
+    /// All exchanges, by name.
+    pub fn exchanges_by_name(&self) -> Vec<Arc<Exchange>> {
+        let mut all: Vec<_> = self.topology.read().exchanges.values().cloned().collect();
+        all.sort_unstable_by(|a, b| a.record.name.cmp(&b.record.name));
+        all
+    }
+
     /// Has every queue do what became due while the node was down.
     pub fn wake_queues(&self) {
         let topology = self.topology.read();

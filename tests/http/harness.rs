@@ -71,8 +71,24 @@ impl Broker {
         self.ask(GUEST, "GET", path, "")
     }
 
+    pub fn put(&self, path: &str, body: &str) -> Response {
+        self.ask(GUEST, "PUT", path, body)
+    }
+
+    pub fn post(&self, path: &str, body: &str) -> Response {
+        self.ask(GUEST, "POST", path, body)
+    }
+
     pub fn delete(&self, path: &str) -> Response {
         self.ask(GUEST, "DELETE", path, "")
+    }
+
+    /// The JSON of a path that must be there.
+    #[track_caller]
+    pub fn json(&self, path: &str) -> Json {
+        let response = self.get(path);
+        assert_eq!(response.status, 200, "{path}: {}", response.text());
+        response.json()
     }
 
     pub fn ask(&self, who: As<'_>, method: &str, path: &str, body: &str) -> Response {

@@ -18,7 +18,7 @@ impl Listed for Numbers {
 
 fn list(query: &str) -> Result<Json, ApiError> {
     let items = vec![("anna", 3), ("Bert", 1), ("carl", 2), ("dora", 1)];
-    shown(&Query::parse(query).unwrap(), &Numbers, items)
+    shown(Wanted::parse(&Query::parse(query).unwrap())?, &Numbers, items)
 }
 
 fn names(list: &Json) -> Vec<&str> {
@@ -55,4 +55,22 @@ fn bad_queries_are_named() {
         assert_eq!(error.status, 400, "{query}");
     }
     assert_eq!(list("page=9").unwrap_err().error, "page_out_of_range");
+}
+
+#[tokio::test]
+async fn a_long_list_comes_in_bits() {
+    use http_body_util::BodyExt as _;
+    let items: Vec<_> = (0..1000).map(|n| ("x", n)).collect();
+    let columns = Columns::one("in");
+    let rows = Rows { list: Numbers, items: items.into_iter(), columns, has_begun: false };
+    let mut body = Body::new(rows);
+    let (mut text, mut bits) = (Vec::new(), 0);
+    while let Some(frame) = body.frame().await {
+        text.extend_from_slice(&frame.unwrap().into_data().unwrap());
+        bits += 1;
+    }
+    let list: Json = serde_json::from_slice(&text).unwrap();
+    assert_eq!(list.as_array().unwrap().len(), 1000);
+    assert_eq!(list[999], json!({ "in": { "n": 999 } }));
+    assert_eq!(bits, 5);
 }
