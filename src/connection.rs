@@ -8,7 +8,8 @@
 //! - [`session`] carries out what a client asks for: [`publish`] routes ([`routes`]) and enqueues batch-wise, [`acks`] settles,
 //!   [`consume`], [`declare`] and [`tx`] do the rest.
 //! - [`machine`] is a whole connection without its socket: login ([`login`]), frames to their channels, errors to closes,
-//!   heartbeats. [`driver`] is the task around it, [`wire`] its socket.
+//!   heartbeats. [`driver`] is the task around it, [`wire`] and [`socket`] its way to the client.
+//! - [`entrance`] is what comes before AMQP: TLS.
 //! - [`registry`] knows all connections of the node. [`counting`] is what they count, [`census`] what
 //!   that adds up to.
 //!
@@ -23,6 +24,7 @@ pub mod counting;
 pub mod declare;
 pub mod deliveries;
 pub mod driver;
+pub mod entrance;
 pub mod error;
 pub mod events;
 pub mod firehose;
@@ -35,6 +37,7 @@ pub mod publish;
 pub mod registry;
 pub mod routes;
 pub mod session;
+pub mod socket;
 pub mod tx;
 pub mod wire;
 

@@ -3,7 +3,7 @@
 //! The house, from the ground up; a floor knows only those below it.
 //!
 //! - [`frames`]: bytes to AMQP frames, methods, properties and tables, and back. [`config`]: `rabbit.conf` to one typed
-//!   value. [`auth`]: users, passwords, permissions.
+//!   value. [`auth`]: users, passwords, permissions. [`tls`]: certificates and handshakes.
 //!   [`clock`]: the time of day. [`message`]: a message as it is borrowed or held, and the account of memory.
 //!   [`dedup`]: which messages were published before. [`stats`]: counters and rates.
 //! - [`exchange`]: the matching of messages to bindings. [`persist`]: what outlives the process. [`queue`]: the queue
@@ -34,4 +34,5 @@ pub mod persist;
 pub mod queue;
 pub mod stats;
 pub mod store_tool;
+pub mod tls;
 pub mod vhost;

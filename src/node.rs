@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use crate::config::{Config, DiskFreeLimit, ListenAddress, Listener, Sync, Tcp, Watermark};
 use crate::connection::census::{self, Census};
 use crate::connection::driver;
+use crate::connection::entrance::{self, Client, Entrance};
 use crate::connection::machine::Shared;
 use crate::connection::registry::Registry;
 use crate::http::router::Api;
@@ -25,6 +26,7 @@ use crate::persist::disk::{Disk, RealDisk};
 use crate::persist::journal::SyncMode;
 use crate::persist::store::{LOOK_AT_SEGMENTS, Opened, Settings, Store, StoreError};
 use crate::persist::{CatalogError, DataDir, DataDirError, open_catalog};
+use crate::tls::{Acceptor, TlsError};
 use crate::vhost::Broker;
 use crate::vhost::broker::{Removed, StartError};
 use crate::vhost::events::Event;
@@ -49,6 +51,8 @@ pub enum NodeError {
     Catalog(#[from] CatalogError),
     #[error(transparent)]
     Start(#[from] StartError),
+    #[error("TLS cannot be served: {0}")]
+    Tls(#[from] TlsError),
     #[error("cannot listen on {address}: {error}")]
     Listen { address: String, error: io::Error },
 }
@@ -58,6 +62,8 @@ pub struct Node {
     shared: Arc<Shared>,
     listeners: Arc<Listeners>,
     http: Option<SocketAddr>,
+    /// Of the listeners with TLS.
+    acceptors: Vec<Arc<Acceptor>>,
     stop: watch::Sender<bool>,
     tasks: JoinSet<()>,
     /// Locked until everything in it is closed.
@@ -88,7 +94,7 @@ impl Node {
         let data_dir = DataDir::open(disk.as_ref(), &config.data_dir, config.identity.node_name.as_deref())?;
         let catalog = open_catalog(&disk, data_dir.path())?;
         let memory = MemoryAccount::new(memory_limit(&config));
-        let tcp = config.tcp.clone();
+        let (tcp, tls) = (config.tcp.clone(), config.tls.clone());
         let opened = open_store(&config, &data_dir, &disk, memory)?;
         let broker = Broker::start(config, catalog, memory, Some(opened))?;
         let clock = Arc::new(AtomicU32::new(0));
@@ -106,9 +112,18 @@ impl Node {
         });
         let (stop, stopping) = watch::channel(false);
         let listeners = Arc::default();
-        let mut node = Self { shared, listeners, http: None, stop, tasks: JoinSet::new(), data_dir };
+        let mut node =
+            Self { shared, listeners, http: None, acceptors: Vec::new(), stop, tasks: JoinSet::new(), data_dir };
         for listener in &tcp.listeners {
-            node.listen(listener, &tcp, &stopping)?;
+            node.listen(listener, &tcp, Entrance::default(), &stopping)?;
+        }
+        if !tls.listeners.is_empty() {
+            let acceptor = Arc::new(Acceptor::new(tls.options, &[], tls.handshake_timeout)?);
+            node.acceptors.push(Arc::clone(&acceptor));
+            for listener in &tls.listeners {
+                let entrance = Entrance { tls: Some(Arc::clone(&acceptor)) };
+                node.listen(listener, &tcp, entrance, &stopping)?;
+            }
         }
         node.serve_http(&tcp, &stopping)?;
         node.tasks.spawn(keep_saving(Arc::clone(&node.shared.broker), stopping.clone()));
@@ -120,11 +135,21 @@ impl Node {
         Ok(node)
     }
 
-    fn listen(&mut self, listener: &Listener, tcp: &Tcp, stopping: &watch::Receiver<bool>) -> Result<(), NodeError> {
+    fn listen(
+        &mut self,
+        listener: &Listener,
+        tcp: &Tcp,
+        entrance: Entrance,
+        stopping: &watch::Receiver<bool>,
+    ) -> Result<(), NodeError> {
         let (socket, address) = open(listener.address, tcp)?;
-        self.listeners.add(ListenerInfo { protocol: "amqp", address, purpose: "AMQP 0-9-1" });
+        let (protocol, purpose) = match entrance.tls {
+            None => ("amqp", "AMQP 0-9-1"),
+            Some(_) => ("amqp/ssl", "AMQP 0-9-1 over TLS"),
+        };
+        self.listeners.add(ListenerInfo { protocol, address, purpose });
         let shared = Arc::clone(&self.shared);
-        self.tasks.spawn(accept(socket, shared, tcp.clone(), stopping.clone()));
+        self.tasks.spawn(accept(socket, shared, tcp.clone(), entrance, stopping.clone()));
         Ok(())
     }
 
@@ -145,10 +170,27 @@ impl Node {
         Ok(())
     }
 
-    /// Where AMQP is served.
+    /// Where AMQP is served without TLS.
     pub fn amqp_addrs(&self) -> Vec<SocketAddr> {
+        self.addresses_of("amqp")
+    }
+
+    /// Where AMQP is served with TLS.
+    pub fn amqps_addrs(&self) -> Vec<SocketAddr> {
+        self.addresses_of("amqp/ssl")
+    }
+
+    fn addresses_of(&self, protocol: &str) -> Vec<SocketAddr> {
         let all = self.listeners.listeners();
-        all.iter().filter(|listener| listener.protocol == "amqp").map(|listener| listener.address).collect()
+        all.iter().filter(|listener| listener.protocol == protocol).map(|listener| listener.address).collect()
+    }
+
+    /// Reads certificates and keys again, for connections that come from now on. What cannot be used changes nothing.
+    ///
+    /// # Errors
+    /// Why the old ones stay in force.
+    pub fn reload_tls(&self) -> Result<(), TlsError> {
+        self.acceptors.iter().try_for_each(|acceptor| acceptor.reload())
     }
 
     /// Where the HTTP API is served.
@@ -331,13 +373,19 @@ fn bind(address: ListenAddress, tcp: &Tcp) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-async fn accept(listener: TcpListener, shared: Arc<Shared>, tcp: Tcp, mut stopping: watch::Receiver<bool>) {
+async fn accept(
+    listener: TcpListener,
+    shared: Arc<Shared>,
+    tcp: Tcp,
+    entrance: Entrance,
+    mut stopping: watch::Receiver<bool>,
+) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             _ = stopping.changed() => break,
             accepted = listener.accept() => match accepted {
-                Ok((stream, peer)) => serve(&mut connections, stream, peer, &shared, &tcp),
+                Ok((stream, peer)) => serve(&mut connections, stream, peer, &shared, &tcp, &entrance),
                 Err(error) => {
                     // Out of file descriptors, most likely: clients wait in the backlog meanwhile.
                     tracing::error!(target: "leveret::connection", "cannot accept a connection: {error}");
@@ -351,11 +399,22 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, tcp: Tcp, mut stoppi
     while connections.join_next().await.is_some() {}
 }
 
-fn serve(connections: &mut JoinSet<()>, stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared>, tcp: &Tcp) {
+fn serve(
+    connections: &mut JoinSet<()>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    shared: &Arc<Shared>,
+    tcp: &Tcp,
+    entrance: &Entrance,
+) {
     let options = set_options(&stream, tcp);
     match options.and_then(|()| stream.local_addr()) {
         Ok(local) => {
-            connections.spawn(driver::serve(stream, peer, local, Arc::clone(shared)));
+            let client = Client::new(peer, local);
+            match entrance.is_open() {
+                true => connections.spawn(driver::serve(stream.into(), client, Arc::clone(shared))),
+                false => connections.spawn(entrance::serve(stream, client, entrance.clone(), Arc::clone(shared))),
+            };
         }
         Err(error) => tracing::debug!(target: "leveret::connection", "{peer} left at once: {error}"),
     }

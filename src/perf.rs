@@ -8,7 +8,7 @@
 //! [`run`] sets everything up ([`setup`]), prints a line a second, and judges at the end ([`load`], [`report`]).
 //! [`idle`] and [`declare`] measure what connections and queues cost.
 //!
-//! Of the rest of the program only `frames` is used: what is measured with is no part of what is measured.
+//! Of the rest of the program only `frames` and the bottom of `tls` are used: what is measured with is no part of what is measured.
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
 
 mod body;
@@ -35,6 +35,7 @@ mod sampler;
 mod seqset;
 mod session;
 mod setup;
+mod socket;
 mod system;
 mod template;
 mod topology;

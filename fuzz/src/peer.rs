@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use amq_protocol::protocol::{AMQPClass, channel, connection};
 use leveret::connection::Failure;
+use leveret::connection::entrance::Client;
 use leveret::connection::machine::{Machine, Shared};
 use leveret::connection::outbox::Segment;
 use leveret::frames::{MethodId, write};
@@ -37,7 +38,7 @@ impl Peer {
     pub fn new(shared: &Arc<Shared>, now: Instant) -> Self {
         let address = SocketAddr::from(([127, 0, 0, 1], 40_000));
         Self {
-            machine: Machine::new(Arc::clone(shared), address, "a client".into(), now),
+            machine: Machine::new(Arc::clone(shared), Client::new(address, address), now),
             observer: Observer::default(),
             inbox: VecDeque::new(),
             tail: Vec::new(),

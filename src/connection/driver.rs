@@ -5,17 +5,17 @@
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
+use super::entrance::Client;
 use super::error::Failure;
 use super::machine::{Machine, Shared};
 use super::session::Until;
+use super::socket::Socket;
 use super::wire::{Event, Read, Wire};
 use crate::frames::{MethodId, Refusal};
 
@@ -41,21 +41,15 @@ struct Connection {
 }
 
 /// Serves one client until it goes.
-pub async fn serve(stream: TcpStream, peer: SocketAddr, local: SocketAddr, shared: Arc<Shared>) {
-    let name = format!("{} -> {}", plain(peer), plain(local)).into();
-    let machine = Machine::new(Arc::clone(&shared), peer, name, Instant::now());
-    let wire = Wire::new(stream, Arc::clone(&machine.outbox));
+pub async fn serve(socket: Socket, client: Client, shared: Arc<Shared>) {
+    let machine = Machine::new(Arc::clone(&shared), client, Instant::now());
+    let wire = Wire::new(socket, Arc::clone(&machine.outbox));
     let timer = Box::pin(tokio::time::sleep_until(machine.next_tick()));
     let mut connection = Connection { wire, timer, durable: None, shared, machine };
     if let Err(error) = connection.run().await {
         connection.machine.trouble.get_or_insert_with(|| error.to_string());
     }
     connection.machine.release();
-}
-
-/// An IPv4 client of an IPv6 listener is shown as what it is.
-fn plain(address: SocketAddr) -> SocketAddr {
-    SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
 impl Connection {
@@ -67,6 +61,7 @@ impl Connection {
             }
             let all_written = self.wire.flush()?;
             if self.machine.has_ended() && (all_written || self.machine.abandoned) {
+                self.wire.say_goodbye();
                 return Ok(());
             }
             if let Some(reason) = self.machine.outbox.close_requested() {

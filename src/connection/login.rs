@@ -1,11 +1,11 @@
 //! What the handshake needs of the broker: the greeting, credentials, virtual hosts and limits.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use amq_protocol::protocol::connection::{AMQPMethod, Start, StartOk, Tune};
 use amq_protocol::protocol::{AMQPClass, connection};
 
+use super::entrance::Client;
 use super::handshake::Tuning;
 use super::registry::{Limits, Registered};
 use crate::auth::{self, User, sasl};
@@ -133,7 +133,7 @@ impl LoginFailure {
 ///
 /// # Errors
 /// Why they are not accepted.
-pub fn authenticate(broker: &Broker, start_ok: &StartOk, peer: SocketAddr) -> Result<Arc<User>, LoginFailure> {
+pub fn authenticate(broker: &Broker, start_ok: &StartOk, client: &Client) -> Result<Arc<User>, LoginFailure> {
     let name = start_ok.mechanism.as_str();
     let offered = |m: &auth::Mechanism| mechanisms(broker).contains(m);
     let Some(mechanism) = auth::Mechanism::parse(name).filter(offered) else {
@@ -147,7 +147,7 @@ pub fn authenticate(broker: &Broker, start_ok: &StartOk, peer: SocketAddr) -> Re
         .directory
         .authenticate(&credentials.username, &credentials.password)
         .map_err(|e| refused(e.to_string()))?;
-    if broker.directory.is_loopback_only(&user.name) && !peer.ip().to_canonical().is_loopback() {
+    if broker.directory.is_loopback_only(&user.name) && !client.peer.ip().is_loopback() {
         return Err(refused(format!("user '{}' can only connect via localhost", user.name)));
     }
     Ok(user)

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::census::Census;
 use super::channel::whole_publish;
+use super::entrance::Client;
 use super::error::Failure;
 use super::events::{self, Opened};
 use super::handshake::{Handshake, Next, Preface, Tuning, preface};
@@ -71,10 +72,10 @@ pub struct Machine {
     pub outbox: Arc<Outbox>,
     /// The time, as of the last call from outside.
     pub now: Instant,
-    peer: SocketAddr,
+    pub client: Client,
     name: Arc<str>,
     phase: Phase,
-    client: ClientProperties,
+    properties: ClientProperties,
     tuning: Tuning,
     /// Frames up to this size are taken; before tuning, the smallest.
     frame_max: u32,
@@ -100,18 +101,18 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// A connection that has just been accepted. `name` is how logs call it.
-    pub fn new(shared: Arc<Shared>, peer: SocketAddr, name: Arc<str>, now: Instant) -> Self {
+    /// A connection that has just been accepted.
+    pub fn new(shared: Arc<Shared>, client: Client, now: Instant) -> Self {
         let number = shared.broker.new_id();
         let outbox = Outbox::new(number, Arc::clone(&shared.clock), shared.broker.memory);
         let handshake_end = now + shared.broker.config.tcp.handshake_timeout.unwrap_or(NO_TIMEOUT);
         Self {
             outbox,
             now,
-            peer,
-            name,
+            name: client.name().into(),
+            client,
             phase: Phase::Preface,
-            client: ClientProperties::default(),
+            properties: ClientProperties::default(),
             tuning: Tuning { channel_max: 0, frame_max: 0, heartbeat: 0 },
             frame_max: FRAME_MIN_SIZE,
             waiting: None,
@@ -134,7 +135,7 @@ impl Machine {
     }
 
     pub(super) fn peer(&self) -> SocketAddr {
-        self.peer
+        self.client.peer
     }
 
     pub(super) fn tuning(&self) -> Tuning {
@@ -176,7 +177,7 @@ impl Machine {
             self.blocked = reason;
             // Silence during the wait is ours, not the client's.
             self.last_received = self.now;
-            if self.client.blocked {
+            if self.properties.blocked {
                 self.outbox.blocked(reason);
             }
         }
@@ -303,7 +304,7 @@ impl Machine {
             Next::Tuned(tuning) => {
                 self.tuning = tuning;
                 self.frame_max = tuning.frame_max;
-                self.outbox.set_negotiated(tuning.frame_max, self.client.cancel_notify);
+                self.outbox.set_negotiated(tuning.frame_max, self.properties.cancel_notify);
             }
             Next::Open(open) => self.enter(&open)?,
             Next::Close => {
@@ -316,10 +317,10 @@ impl Machine {
     }
 
     fn authenticate(&mut self, start_ok: &connection::StartOk) {
-        self.client = ClientProperties::read(start_ok);
+        self.properties = ClientProperties::read(start_ok);
         self.opened = Opened::note(&self.shared.broker, start_ok);
-        let result = login::authenticate(&self.shared.broker, start_ok, self.peer);
-        events::login(&self.shared.broker, start_ok, &self.name, self.peer, result.as_ref().err());
+        let result = login::authenticate(&self.shared.broker, start_ok, &self.client);
+        events::login(&self.shared.broker, start_ok, &self.name, self.client.peer, result.as_ref().err());
         match result {
             Ok(user) => {
                 self.shared.broker.churn.note(Churn::LoginSucceeded);
@@ -332,7 +333,7 @@ impl Machine {
             Err(LoginFailure::Refused { reason, mechanism }) => {
                 self.shared.broker.churn.note(Churn::LoginFailed);
                 tracing::warn!(target: "leveret::connection", "{}: login refused: {reason}", self.name);
-                if self.client.authentication_failure_close {
+                if self.properties.authentication_failure_close {
                     self.close(&Failure::new(LoginFailure::refusal(&mechanism), MethodId::NONE));
                 } else {
                     self.end_after(SILENT_CLOSE);
@@ -371,10 +372,10 @@ impl Machine {
             target: "leveret::connection",
             "{}{}: user '{user_name}' entered vhost '{vhost_name}'",
             self.name,
-            self.client.connection_name.as_ref().map(|n| format!(" ({n})")).unwrap_or_default()
+            self.properties.connection_name.as_ref().map(|n| format!(" ({n})")).unwrap_or_default()
         );
         self.deadline = None;
-        let channel_wide_qos = self.client.means_channel_wide_qos(&broker);
+        let channel_wide_qos = self.properties.means_channel_wide_qos(&broker);
         self.outbox.set_owner(&self.name, &user.name);
         let mut session = Session::new(broker, vhost, user, outbox, self.tuning.channel_max);
         session.channel_wide_qos = channel_wide_qos;

@@ -10,9 +10,8 @@ use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::task::Poll;
 
-use tokio::net::TcpStream;
-
 use super::outbox::{Outbox, Segment};
+use super::socket::Socket;
 
 /// Bytes that one read can bring.
 const READ_SIZE: usize = 64 * 1024;
@@ -40,7 +39,7 @@ pub enum Read {
 
 /// The socket and what is on its way.
 pub struct Wire {
-    stream: TcpStream,
+    stream: Socket,
     pub outbox: Arc<Outbox>,
     /// Bytes of an unfinished frame, or bytes that must wait.
     pub tail: Vec<u8>,
@@ -52,7 +51,7 @@ pub struct Wire {
 }
 
 impl Wire {
-    pub fn new(stream: TcpStream, outbox: Arc<Outbox>) -> Self {
+    pub fn new(stream: Socket, outbox: Arc<Outbox>) -> Self {
         Self { stream, outbox, tail: Vec::new(), pending: VecDeque::new(), offset: 0, sent: 0 }
     }
 
@@ -77,8 +76,8 @@ impl Wire {
 
     /// A large frame is on its way: what follows is read to where its beginning lies already.
     fn read_behind_tail(&mut self, process: impl FnOnce(&[u8]) -> usize) -> io::Result<Read> {
-        self.tail.reserve(self.tail.len() + READ_SIZE);
-        match self.stream.try_read_buf(&mut self.tail) {
+        let room = self.tail.len() + READ_SIZE;
+        match self.stream.try_read_behind(&mut self.tail, room) {
             Ok(0) => Ok(Read::End),
             Ok(count) => {
                 self.count_read(count);
@@ -138,7 +137,7 @@ impl Wire {
             if self.pending.is_empty() {
                 self.outbox.take(&mut self.pending);
                 if self.pending.is_empty() {
-                    return Ok(true);
+                    return self.stream.drain();
                 }
             }
             match self.write_some() {
@@ -150,7 +149,7 @@ impl Wire {
         Ok(false)
     }
 
-    fn write_some(&self) -> io::Result<usize> {
+    fn write_some(&mut self) -> io::Result<usize> {
         let first = self.pending.front().map(|s| s.bytes().get(self.offset..).unwrap_or_default()).unwrap_or_default();
         if self.pending.len() == 1 {
             return self.stream.try_write(first);
@@ -158,6 +157,11 @@ impl Wire {
         let others = self.pending.iter().skip(1).take(MOST_SLICES - 1).map(|s| IoSlice::new(s.bytes()));
         let slices: Vec<IoSlice<'_>> = std::iter::once(IoSlice::new(first)).chain(others).collect();
         self.stream.try_write_vectored(&slices)
+    }
+
+    /// The connection ends in order.
+    pub fn say_goodbye(&mut self) {
+        self.stream.say_goodbye();
     }
 
     /// Drops what has been written and lets stalled consumers go on.

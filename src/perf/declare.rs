@@ -60,7 +60,7 @@ fn on_all(options: &Options, queues: u32, call: &(dyn Fn(u32) -> AMQPClass + Syn
     let connections = u32::from(options.connections.unwrap_or(1));
     let mut sessions = Vec::new();
     for _ in 0..connections {
-        let mut session = Session::open(&options.uri, Heartbeats::Off)?;
+        let mut session = Session::open(options, Heartbeats::Off)?;
         session.call(1, &methods::channel_open())?;
         sessions.push(session);
     }

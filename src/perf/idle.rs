@@ -2,7 +2,6 @@
 
 use std::fmt::Write as _;
 use std::io::{ErrorKind, Write as _};
-use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,6 +15,7 @@ use super::options::Options;
 use super::procfs::Process;
 use super::report::{grouped, per_item, per_second};
 use super::session::{Heartbeats, Session};
+use super::socket::Socket;
 use super::system::raise_file_limit;
 
 /// Threads that open connections side by side, where --connections does not say.
@@ -50,7 +50,7 @@ pub fn run(options: &Options, connections: usize) -> Result<Idle, Failure> {
     Ok(Idle { connections, open_seconds, held_seconds, dropped, memory_bytes, cpu_seconds })
 }
 
-fn open_all(options: &Options, connections: usize) -> Result<Vec<TcpStream>, Failure> {
+fn open_all(options: &Options, connections: usize) -> Result<Vec<Socket>, Failure> {
     let openers = options.connections.map_or(OPENERS, usize::from).min(connections).max(1);
     thread::scope(|scope| {
         let mine = |opener| (opener..connections).step_by(openers).map(|_| open_one(options));
@@ -65,19 +65,20 @@ fn open_all(options: &Options, connections: usize) -> Result<Vec<TcpStream>, Fai
 }
 
 /// Only the socket is kept: ten thousand read buffers would be gigabytes.
-fn open_one(options: &Options) -> Result<TcpStream, Failure> {
-    let mut session = Session::open(&options.uri, Heartbeats::Off)?;
+fn open_one(options: &Options) -> Result<Socket, Failure> {
+    let mut session = Session::open(options, Heartbeats::Off)?;
     session.call(1, &methods::channel_open())?;
     Ok(session.stream)
 }
 
 /// Nothing should have come, least of all the end.
-fn is_alive(stream: &TcpStream) -> bool {
+fn is_alive(socket: &Socket) -> bool {
+    let stream = socket.raw();
     let nothing = |e: std::io::Error| e.kind() == ErrorKind::WouldBlock;
     stream.set_nonblocking(true).is_ok() && stream.peek(&mut [0]).map_or_else(nothing, |n| n > 0)
 }
 
-fn good_bye(mut stream: TcpStream) {
+fn good_bye(mut stream: Socket) {
     let mut out = Vec::new();
     write::cold(&mut out, 0, &methods::close());
     // The answer is of no interest, nor whether there is anybody left to take this.

@@ -26,7 +26,7 @@ const LINE: Duration = Duration::from_secs(1);
 
 pub fn run(options: &Options) -> Result<Summary, Failure> {
     let topology = Topology::new(options);
-    let mut control = Session::open(&options.uri, Heartbeats::Off)?;
+    let mut control = Session::open(options, Heartbeats::Off)?;
     control.call(1, &methods::channel_open())?;
     let waiting = if options.drain_only {
         setup::backlog(&mut control, &topology)?

@@ -1,9 +1,15 @@
 //! The command line of `leveret perf`, and what of it contradicts itself.
 
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+
 use clap::{Args, ValueEnum};
+use tokio_rustls::rustls::ClientConfig;
 
 use super::body;
+use super::failure::Failure;
 use super::uri::Uri;
+use crate::tls::client::{self, Trust};
 
 /// Put load on any AMQP 0-9-1 broker, measure it, and check that every message arrives once and in order.
 #[derive(Args, Clone, Debug)]
@@ -11,6 +17,21 @@ pub struct Options {
     /// Broker to load
     #[arg(long, default_value = "amqp://guest:guest@127.0.0.1:5672/%2f")]
     pub uri: Uri,
+    /// With amqps: the authorities that the broker's certificate must be signed by [default: the system's]
+    #[arg(long, value_name = "FILE")]
+    pub cacert: Option<PathBuf>,
+    /// With amqps: believe every certificate
+    #[arg(long, conflicts_with = "cacert")]
+    pub insecure: bool,
+    /// With amqps: a certificate for the broker
+    #[arg(long, value_name = "FILE", requires = "key")]
+    pub cert: Option<PathBuf>,
+    /// With amqps: the certificate's key
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub key: Option<PathBuf>,
+    /// What came of these files
+    #[arg(skip)]
+    pub(super) tls: OnceLock<Arc<ClientConfig>>,
     /// Number of producers
     #[arg(long, default_value_t = 1)]
     pub producers: u16,
@@ -163,6 +184,24 @@ impl Options {
 
     pub(super) fn exchange(&self) -> ExchangeType {
         if self.fanout { ExchangeType::Fanout } else { self.exchange_type }
+    }
+
+    /// How TLS is spoken, with amqps.
+    pub(super) fn tls(&self) -> Result<Option<Arc<ClientConfig>>, Failure> {
+        if !self.uri.tls {
+            return Ok(None);
+        }
+        if let Some(known) = self.tls.get() {
+            return Ok(Some(Arc::clone(known)));
+        }
+        let trust = match &self.cacert {
+            Some(file) => Trust::File(file),
+            None if self.insecure => Trust::Anybody,
+            None => Trust::System,
+        };
+        let identity = self.cert.as_deref().zip(self.key.as_deref());
+        let config = client::config(trust, identity).map_err(|error| Failure::Options(error.to_string()))?;
+        Ok(Some(Arc::clone(self.tls.get_or_init(|| config))))
     }
 
     /// Producers that really run.

@@ -6,7 +6,6 @@
 //! cannot lock up with us.
 
 use std::io::{ErrorKind, Write};
-use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -26,6 +25,7 @@ use super::lane::Lane;
 use super::meter::{Meter, Orders, Waits};
 use super::producer::Producer;
 use super::session::{channel_closed, connection_closed};
+use super::socket::Socket;
 use super::system::{precise_timers, wait};
 use super::{body, methods};
 
@@ -39,7 +39,7 @@ const PATIENT_ACK: u64 = 30_000_000;
 const GOOD_BYE: Duration = Duration::from_secs(2);
 
 pub struct Pump {
-    stream: TcpStream,
+    stream: Socket,
     inbox: Inbox,
     frame_max: u32,
     /// Nanoseconds; 0 is none.
@@ -72,7 +72,7 @@ struct State {
 
 /// Everything that a pump starts with.
 pub struct Parts {
-    pub stream: TcpStream,
+    pub stream: Socket,
     pub inbox: Inbox,
     pub frame_max: u32,
     pub heartbeat: u16,
@@ -87,7 +87,8 @@ pub struct Parts {
 
 impl Pump {
     pub fn new(parts: Parts) -> Result<Self, Failure> {
-        parts.stream.set_nonblocking(true)?;
+        parts.stream.raw().set_nonblocking(true)?;
+        parts.stream.raw().set_read_timeout(None)?;
         let highest = parts.lanes.iter().map(|l| l.channel).max().unwrap_or(0);
         let lane_of =
             (0..=highest).map(|c| parts.lanes.iter().position(|l| l.channel == c).unwrap_or(usize::MAX)).collect();
@@ -150,12 +151,16 @@ impl Pump {
         self.state.now = self.clock.now();
         let may_send = !stopped && self.state.may_send();
         let pending = self.out_at < self.state.out.len();
-        let ready = wait(&self.stream, may_send || pending, self.timeout(stopped))?;
+        let encrypted = self.stream.wants_write();
+        let ready = wait(self.stream.raw(), may_send || pending || encrypted, self.timeout(stopped))?;
         self.state.now = self.clock.now();
         if ready.read {
             self.read()?;
         } else {
             self.rest();
+        }
+        if encrypted && ready.write {
+            self.stream.drain()?;
         }
         if pending && ready.write {
             self.write()?;
@@ -240,7 +245,7 @@ impl Pump {
 
     fn read_last_words(&mut self) -> Result<(), Failure> {
         loop {
-            let ready = wait(&self.stream, false, TICK)?;
+            let ready = wait(self.stream.raw(), false, TICK)?;
             if !ready.read {
                 return Err(Failure::Cut(""));
             }
@@ -277,9 +282,10 @@ impl Pump {
     fn good_bye(&mut self) -> Result<(), Failure> {
         self.state.flush_acks();
         write::cold(&mut self.state.out, 0, &methods::close());
-        self.stream.set_nonblocking(false)?;
-        self.stream.set_write_timeout(Some(GOOD_BYE))?;
-        self.stream.set_read_timeout(Some(GOOD_BYE))?;
+        let socket = self.stream.raw();
+        socket.set_nonblocking(false)?;
+        socket.set_write_timeout(Some(GOOD_BYE))?;
+        socket.set_read_timeout(Some(GOOD_BYE))?;
         // Whoever does not take or answer a good-bye need not.
         let pending = self.state.out.get(self.out_at..).unwrap_or_default();
         if self.stream.write_all(pending).is_ok() {

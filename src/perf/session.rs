@@ -17,6 +17,8 @@ use crate::frames::write;
 use super::failure::Failure;
 use super::inbox::{FRAME_MAX, Inbox};
 use super::methods;
+use super::options::Options;
+use super::socket::Socket;
 use super::uri::Uri;
 
 /// How long an answer may take. Deleting an exchange with very many bindings takes some brokers minutes.
@@ -35,7 +37,7 @@ pub enum Heartbeats {
 }
 
 pub struct Session {
-    pub stream: TcpStream,
+    pub stream: Socket,
     pub inbox: Inbox,
     pub frame_max: u32,
     pub channel_max: u16,
@@ -45,18 +47,23 @@ pub struct Session {
 }
 
 impl Session {
-    pub fn open(uri: &Uri, heartbeats: Heartbeats) -> Result<Self, Failure> {
+    pub fn open(options: &Options, heartbeats: Heartbeats) -> Result<Self, Failure> {
+        let uri = &options.uri;
         let address = format!("{}:{}", uri.host, uri.port);
         let stream =
             TcpStream::connect((uri.host.as_str(), uri.port)).map_err(|cause| Failure::Connect { address, cause })?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(HANDSHAKE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
+        let stream = match options.tls()? {
+            Some(config) => Socket::with_tls(stream, &uri.host, &config)?,
+            None => Socket::Plain(stream),
+        };
         let out = b"AMQP\0\0\x09\x01".to_vec();
         let inbox = Inbox::new();
         let mut session = Self { stream, inbox, frame_max: FRAME_MAX, channel_max: 0, heartbeat: 0, out };
         session.handshake(uri, heartbeats)?;
-        session.stream.set_read_timeout(Some(PATIENCE))?;
+        session.stream.raw().set_read_timeout(Some(PATIENCE))?;
         Ok(session)
     }
 

@@ -97,7 +97,7 @@ impl Builder<'_> {
     }
 
     fn pump(&self, members: &[Member], meter: Arc<Meter>) -> Result<Pump, Failure> {
-        let mut session = Session::open(&self.options.uri, Heartbeats::On)?;
+        let mut session = Session::open(self.options, Heartbeats::On)?;
         let channels = self.options.channels.map_or(members.len(), usize::from).min(members.len());
         if channels > usize::from(session.channel_max) {
             let text = format!("the broker allows {} channels on a connection", session.channel_max);

@@ -1,9 +1,10 @@
-//! `amqp://user:password@host:port/vhost`, as client libraries take it.
+//! `amqp://user:password@host:port/vhost` (with TLS, `amqps://`), as client libraries take it.
 
 use std::str::FromStr;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Uri {
+    pub tls: bool,
     pub user: String,
     pub password: String,
     pub host: String,
@@ -15,10 +16,10 @@ impl FromStr for Uri {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let rest = match text.split_once("://") {
-            Some(("amqp", rest)) => rest,
-            Some(("amqps", _)) => return Err("TLS (amqps) is not supported here".into()),
-            _ => return Err("must begin with amqp://".into()),
+        let (tls, rest) = match text.split_once("://") {
+            Some(("amqp", rest)) => (false, rest),
+            Some(("amqps", rest)) => (true, rest),
+            _ => return Err("must begin with amqp:// or amqps://".into()),
         };
         let (authority, path) = rest.split_once('/').map_or((rest, None), |(a, p)| (a, Some(p)));
         // What follows the vhost are options of client libraries.
@@ -28,8 +29,9 @@ impl FromStr for Uri {
             Some(login) => login.split_once(':').unwrap_or((login, "")),
             None => ("guest", "guest"),
         };
-        let (host, port) = split_address(address)?;
+        let (host, port) = split_address(address, if tls { 5671 } else { 5672 })?;
         Ok(Self {
+            tls,
             user: decode(user)?,
             password: decode(password)?,
             host,
@@ -43,7 +45,7 @@ impl FromStr for Uri {
 }
 
 /// Host and port; an IPv6 address stands in brackets.
-fn split_address(address: &str) -> Result<(String, u16), String> {
+fn split_address(address: &str, usual: u16) -> Result<(String, u16), String> {
     let (host, port) = match address.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((host, "")) => (host, None),
         Some((host, rest)) => (host, Some(rest.strip_prefix(':').ok_or("a colon must follow the bracket")?)),
@@ -51,7 +53,7 @@ fn split_address(address: &str) -> Result<(String, u16), String> {
     };
     let host = if host.is_empty() { "127.0.0.1".into() } else { decode(host)? };
     let port = match port {
-        None | Some("") => 5672,
+        None | Some("") => usual,
         Some(port) => port.parse().map_err(|_| format!("{port} is not a port"))?,
     };
     Ok((host, port))
@@ -97,8 +99,14 @@ mod tests {
     }
 
     #[test]
+    fn tls_has_a_port_of_its_own() {
+        let uri = |text: &str| text.parse::<Uri>().map(|u| (u.tls, u.port));
+        assert_eq!((uri("amqps://h"), uri("amqps://h:5")), (Ok((true, 5671)), Ok((true, 5))));
+    }
+
+    #[test]
     fn errors_are_told() {
-        for bad in ["http://h", "amqps://h", "amqp://h:x", "amqp://h/%2", "amqp://[::1]x"] {
+        for bad in ["http://h", "amqp://h:x", "amqp://h/%2", "amqp://[::1]x"] {
             assert!(bad.parse::<Uri>().is_err(), "{bad}");
         }
     }

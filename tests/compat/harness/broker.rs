@@ -91,6 +91,12 @@ impl Broker {
         self.inside.as_ref()
     }
 
+    /// The node itself, of a broker of this process.
+    #[allow(dead_code, reason = "not every test looks inside")]
+    pub fn node(&self) -> &Node {
+        self.inside.as_ref().and_then(|inside| inside.node.as_ref()).expect("a broker of this process")
+    }
+
     /// A connection as `guest` that has been opened.
     pub fn connect(&self) -> Client {
         self.connect_with(|_| ())

@@ -73,7 +73,12 @@ impl Deref for Client {
 
 impl Client {
     pub fn new(address: SocketAddr) -> Self {
-        let wire = Rc::new(RefCell::new(Wire::connect(address)));
+        Self::over(Wire::connect(address))
+    }
+
+    /// A client on a socket that is there already.
+    pub fn over(wire: Wire) -> Self {
+        let wire = Rc::new(RefCell::new(wire));
         Self { zero: Channel { wire, number: 0 }, opened: Cell::new(0), server_properties: RefCell::default() }
     }
 

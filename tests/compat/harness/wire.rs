@@ -8,12 +8,30 @@ use amq_protocol::protocol::{AMQPClass, connection};
 use leveret::frames::content::ContentHeader;
 use leveret::frames::frame::{self, FrameKind};
 use leveret::frames::method::{self, Method, split_route};
+use tokio_rustls::rustls::{ClientConnection, StreamOwned};
 
 use super::message::Kind;
 use super::{Incoming, Message, PATIENCE, Props, connection_close_ok};
 
+/// A socket, or one with TLS.
+pub trait Stream: Read + Write {
+    fn tcp(&self) -> &TcpStream;
+}
+
+impl Stream for TcpStream {
+    fn tcp(&self) -> &TcpStream {
+        self
+    }
+}
+
+impl Stream for StreamOwned<ClientConnection, TcpStream> {
+    fn tcp(&self) -> &TcpStream {
+        &self.sock
+    }
+}
+
 pub struct Wire {
-    stream: TcpStream,
+    stream: Box<dyn Stream>,
     read: Vec<u8>,
     pub frame_max: u32,
     pub heartbeats: usize,
@@ -30,10 +48,19 @@ struct Partial {
 
 impl Wire {
     pub fn connect(address: SocketAddr) -> Self {
+        Self::over(Box::new(Self::socket(address)))
+    }
+
+    /// A TCP connection, with nothing said on it.
+    pub fn socket(address: SocketAddr) -> TcpStream {
         let stream = TcpStream::connect_timeout(&address, PATIENCE).expect("the broker accepts connections");
         stream.set_nodelay(true).expect("a socket option");
         stream.set_read_timeout(Some(PATIENCE)).expect("a socket option");
         stream.set_write_timeout(Some(PATIENCE)).expect("a socket option");
+        stream
+    }
+
+    pub fn over(stream: Box<dyn Stream>) -> Self {
         let (inbox, partial) = Default::default();
         Self { stream, read: vec![], frame_max: 131_072, heartbeats: 0, inbox, partial }
     }
@@ -50,7 +77,7 @@ impl Wire {
 
     /// Says that nothing more will be written, which is how a client hangs up and still hears the answer.
     pub fn shut_down_writing(&self) {
-        let _ = self.stream.shutdown(std::net::Shutdown::Write);
+        let _ = self.stream.tcp().shutdown(std::net::Shutdown::Write);
     }
 
     /// Whatever arrives next, or nothing when the broker has hung up.

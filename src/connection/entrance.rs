@@ -1,0 +1,66 @@
+//! What a connection goes through before AMQP begins: the header of a proxy, the TLS handshake. Both within a time.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::net::TcpStream;
+
+use super::driver;
+use super::machine::Shared;
+use super::socket::Socket;
+use crate::tls::{Acceptor, HandshakeError, Secured};
+
+/// How the clients of a listener come in.
+#[derive(Clone, Default)]
+pub struct Entrance {
+    pub tls: Option<Arc<Acceptor>>,
+}
+
+impl Entrance {
+    /// AMQP begins at once.
+    pub fn is_open(&self) -> bool {
+        self.tls.is_none()
+    }
+}
+
+/// Who has come in.
+#[derive(Clone, Debug)]
+pub struct Client {
+    pub peer: SocketAddr,
+    pub local: SocketAddr,
+    /// How the connection is secured, if it is.
+    pub secured: Option<Arc<Secured>>,
+}
+
+impl Client {
+    pub fn new(peer: SocketAddr, local: SocketAddr) -> Self {
+        Self { peer: plain(peer), local: plain(local), secured: None }
+    }
+
+    /// How logs and operators call the connection.
+    pub fn name(&self) -> String {
+        format!("{} -> {}", self.peer, self.local)
+    }
+}
+
+/// An IPv4 client of an IPv6 listener is shown as what it is.
+fn plain(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+/// Lets a client in and serves it until it goes.
+pub async fn serve(stream: TcpStream, mut client: Client, entrance: Entrance, shared: Arc<Shared>) {
+    let Some(acceptor) = entrance.tls else { return driver::serve(stream.into(), client, shared).await };
+    // In a box: the task keeps no room for it afterwards.
+    match Box::pin(acceptor.accept(stream)).await {
+        Ok(accepted) => {
+            let (stream, tls) = accepted.into_inner();
+            client.secured = Some(Arc::new(Secured::of(&tls)));
+            driver::serve(Socket::with_tls(stream, tls), client, shared).await;
+        }
+        Err(error @ HandshakeError::Gone(_)) => {
+            tracing::debug!(target: "leveret::connection", "{}: {error}", client.name());
+        }
+        Err(error) => tracing::warn!(target: "leveret::connection", "{}: {error}", client.name()),
+    }
+}

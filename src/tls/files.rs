@@ -1,0 +1,62 @@
+//! Certificates and keys from PEM files.
+
+use std::io;
+use std::path::Path;
+
+use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+/// Largest file that is read, in bytes: a bundle of all public authorities is a quarter of it.
+const LARGEST: u64 = 1 << 20;
+
+/// Why a file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    #[error("cannot read {file}: {error}")]
+    Unreadable { file: String, error: io::Error },
+    #[error("{file} has {size} bytes, more than a file of certificates and keys ever has")]
+    TooLarge { file: String, size: u64 },
+    #[error("{file} is no PEM file: {error}")]
+    NotPem { file: String, error: pem::Error },
+    #[error("{file} holds no certificate")]
+    NoCertificate { file: String },
+    #[error("{file} holds no private key (PKCS#8, PKCS#1 or SEC1)")]
+    NoKey { file: String },
+    #[error(
+        "the key in {file} is encrypted, which is not supported: decrypt it and make the file readable for the broker's user only"
+    )]
+    Encrypted { file: String },
+}
+
+/// All certificates of a file, in their order.
+pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, FileError> {
+    let (bytes, file) = read(path)?;
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
+    let found = found.map_err(|error| FileError::NotPem { file: file.clone(), error })?;
+    if found.is_empty() { Err(FileError::NoCertificate { file }) } else { Ok(found) }
+}
+
+/// The private key of a file.
+pub fn key(path: &Path) -> Result<PrivateKeyDer<'static>, FileError> {
+    let (bytes, file) = read(path)?;
+    let text = String::from_utf8_lossy(&bytes);
+    if text.contains("BEGIN ENCRYPTED PRIVATE KEY") || text.contains("Proc-Type: 4,ENCRYPTED") {
+        return Err(FileError::Encrypted { file });
+    }
+    match PrivateKeyDer::from_pem_slice(&bytes) {
+        Ok(key) => Ok(key),
+        Err(pem::Error::NoItemsFound) => Err(FileError::NoKey { file }),
+        Err(error) => Err(FileError::NotPem { file, error }),
+    }
+}
+
+fn read(path: &Path) -> Result<(Vec<u8>, String), FileError> {
+    let file = path.display().to_string();
+    let unreadable = |error| FileError::Unreadable { file: file.clone(), error };
+    let size = std::fs::metadata(path).map_err(unreadable)?.len();
+    if size > LARGEST {
+        return Err(FileError::TooLarge { file, size });
+    }
+    let bytes = std::fs::read(path).map_err(unreadable)?;
+    Ok((bytes, file))
+}

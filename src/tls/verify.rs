@@ -1,0 +1,140 @@
+//! Checks of client certificates. What is right is webpki's to say; this remembers whose certificate was refused and why,
+//! for the log, and keeps `ssl_options.depth`.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio_rustls::rustls::client::danger::HandshakeSignatureValid;
+use tokio_rustls::rustls::pki_types::{CertificateDer, UnixTime};
+use tokio_rustls::rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use tokio_rustls::rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
+
+use super::subject::Names;
+
+/// Whose certificate was refused, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    pub subject: String,
+    pub reason: String,
+}
+
+/// Where a handshake leaves that.
+#[derive(Clone, Debug, Default)]
+pub struct Note(Arc<Mutex<Option<Refused>>>);
+
+impl Note {
+    pub fn take(&self) -> Option<Refused> {
+        self.0.lock().take()
+    }
+}
+
+/// What checks the certificates of a listener's clients.
+#[derive(Debug)]
+pub struct Verifier {
+    inner: Arc<dyn ClientCertVerifier>,
+    /// Most certificates between the client's and an authority's.
+    depth: u8,
+}
+
+impl Verifier {
+    pub fn new(inner: Arc<dyn ClientCertVerifier>, depth: u8) -> Self {
+        Self { inner, depth }
+    }
+
+    /// The verifier of one handshake, and where it leaves whom it has refused.
+    pub fn for_one(&self) -> (Arc<dyn ClientCertVerifier>, Note) {
+        let note = Note::default();
+        let one = OneHandshake { inner: Arc::clone(&self.inner), depth: self.depth, note: note.clone() };
+        (Arc::new(one), note)
+    }
+}
+
+#[derive(Debug)]
+struct OneHandshake {
+    inner: Arc<dyn ClientCertVerifier>,
+    depth: u8,
+    note: Note,
+}
+
+impl OneHandshake {
+    fn refused(&self, certificate: &CertificateDer<'_>, reason: String) {
+        let subject = Names::read(certificate).map_or_else(|e| format!("unreadable: {e}"), |names| names.subject);
+        *self.note.0.lock() = Some(Refused { subject, reason });
+    }
+}
+
+impl ClientCertVerifier for OneHandshake {
+    fn offer_client_auth(&self) -> bool {
+        self.inner.offer_client_auth()
+    }
+
+    fn client_auth_mandatory(&self) -> bool {
+        self.inner.client_auth_mandatory()
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.inner.root_hint_subjects()
+    }
+
+    fn verify_client_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        let (count, depth) = (intermediates.len(), self.depth);
+        if count > usize::from(depth) {
+            self.refused(
+                certificate,
+                format!("its chain has {count} more certificates, ssl_options.depth allows {depth}"),
+            );
+            return Err(CertificateError::UnknownIssuer.into());
+        }
+        self.inner
+            .verify_client_cert(certificate, intermediates, now)
+            .inspect_err(|error| self.refused(certificate, reason(error)))
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.inner
+            .verify_tls12_signature(message, certificate, signed)
+            .inspect_err(|error| self.refused(certificate, reason(error)))
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.inner
+            .verify_tls13_signature(message, certificate, signed)
+            .inspect_err(|error| self.refused(certificate, reason(error)))
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.inner.supported_verify_schemes()
+    }
+}
+
+/// In words for whoever has to find out which certificate is at fault.
+fn reason(error: &Error) -> String {
+    match error {
+        Error::InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. }) => {
+            "it has expired".to_owned()
+        }
+        Error::InvalidCertificate(CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. }) => {
+            "it is not valid yet".to_owned()
+        }
+        Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
+            "it is signed by no authority of ssl_options.cacertfile".to_owned()
+        }
+        Error::InvalidCertificate(other) => other.to_string(),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,18 @@
+//! Who gets in, and what it may do then: TLS and client certificates, logins, tokens, proxies, rates.
+//!
+//! The broker runs in this process on a free port; certificates are made by the tests.
+
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+
+#[path = "compat"]
+#[allow(dead_code, unused_imports, reason = "other tests use more of it")]
+mod compat {
+    pub mod harness;
+}
+
+mod security {
+    mod certificates;
+    mod logs;
+
+    mod tls;
+}
