@@ -13,7 +13,11 @@ pub mod call;
 mod cors;
 pub mod error;
 pub mod fields;
+pub mod figures;
 pub mod listing;
+pub mod metrics;
+pub mod pid;
+pub mod process;
 pub mod route;
 pub mod router;
 pub mod routes;
@@ -29,6 +33,7 @@ pub use call::Call;
 pub use error::ApiError;
 pub use route::{Route, Work};
 
+use crate::connection::login::COMPATIBLE_VERSION;
 use crate::connection::machine::Shared;
 use crate::vhost::Broker;
 
@@ -37,6 +42,8 @@ pub struct Http {
     pub shared: Arc<Shared>,
     pub node: Arc<dyn Control>,
     pub started: SystemTime,
+    /// The data directory's own, which outlives the node's name.
+    pub permanent_id: String,
 }
 
 /// What the node has done by the HTTP API, which stands below it.
@@ -62,5 +69,22 @@ impl Http {
 
     pub fn node_name(&self) -> &str {
         self.shared.broker.node_name()
+    }
+
+    pub fn cluster_name(&self) -> &str {
+        self.broker().config.identity.cluster_name.as_deref().unwrap_or(self.node_name())
+    }
+
+    pub fn permanent_id(&self) -> &str {
+        &self.permanent_id
+    }
+
+    /// The RabbitMQ version whose behaviour clients may count on.
+    pub fn version(&self) -> &str {
+        self.broker().config.identity.product_version.as_deref().unwrap_or(COMPATIBLE_VERSION)
+    }
+
+    pub fn product_name(&self) -> &str {
+        self.broker().config.identity.product_name.as_deref().unwrap_or("Leveret")
     }
 }

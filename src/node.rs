@@ -18,6 +18,7 @@ use crate::connection::driver;
 use crate::connection::entrance::{self, Client, Entrance};
 use crate::connection::machine::Shared;
 use crate::connection::registry::Registry;
+use crate::http::metrics::Site;
 use crate::http::router::Api;
 use crate::http::socket::LocalSocket;
 use crate::http::{Control, Http, ListenerInfo, server};
@@ -33,8 +34,6 @@ use crate::vhost::events::Event;
 
 /// How long connections get to answer the broker's close when it stops.
 const STOP_WAIT: Duration = Duration::from_secs(5);
-/// How often rates are taken.
-const STATISTICS: Duration = Duration::from_secs(5);
 /// How often the broker saves what is not in the journal.
 const SAVE_EVERY: Duration = Duration::from_secs(3);
 /// Share of the machine's memory that is assumed when the system does not say how much there is: 4 GiB.
@@ -127,7 +126,8 @@ impl Node {
         }
         node.serve_http(&tcp, &stopping)?;
         node.tasks.spawn(keep_saving(Arc::clone(&node.shared.broker), stopping.clone()));
-        node.tasks.spawn(census::keep(Arc::clone(&node.shared), STATISTICS, stopping.clone()));
+        let interval = node.shared.broker.config.statistics.interval;
+        node.tasks.spawn(census::keep(Arc::clone(&node.shared), interval, stopping.clone()));
         if node.shared.broker.tells_events() {
             node.tasks.spawn(tell_alarms(Arc::clone(&node.shared.broker), stopping.clone()));
         }
@@ -156,7 +156,9 @@ impl Node {
     /// Serves the HTTP API, on its port and on the socket in the data directory.
     fn serve_http(&mut self, tcp: &Tcp, stopping: &watch::Receiver<bool>) -> Result<(), NodeError> {
         let (shared, control) = (Arc::clone(&self.shared), Arc::clone(&self.listeners));
-        let http = Arc::new(Http { shared, node: control, started: SystemTime::now() });
+        let permanent_id = self.data_dir.identity().id.clone();
+        let http = Arc::new(Http { shared, node: control, started: SystemTime::now(), permanent_id });
+        self.serve_metrics(&http, tcp, stopping)?;
         let api = Arc::new(Api::new(http));
         let local = LocalSocket::bind(self.data_dir.path());
         let local = local.map_err(|error| NodeError::Listen { address: "leveret.sock".to_owned(), error })?;
@@ -168,6 +170,27 @@ impl Node {
             self.tasks.spawn(server::serve(socket, api, stopping.clone()));
         }
         Ok(())
+    }
+
+    /// Serves metrics, on a port of their own.
+    fn serve_metrics(
+        &mut self,
+        http: &Arc<Http>,
+        tcp: &Tcp,
+        stopping: &watch::Receiver<bool>,
+    ) -> Result<(), NodeError> {
+        let Some(address) = self.shared.broker.config.prometheus.listener else { return Ok(()) };
+        let (socket, address) = open(address, tcp)?;
+        self.listeners.add(ListenerInfo { protocol: "http/prometheus", address, purpose: "Prometheus metrics" });
+        let site = Arc::new(Site::new(Arc::clone(http)));
+        self.tasks.spawn(server::serve(socket, site, stopping.clone()));
+        Ok(())
+    }
+
+    /// Where metrics are served.
+    pub fn metrics_addr(&self) -> Option<SocketAddr> {
+        let all = self.listeners.listeners();
+        all.iter().find(|listener| listener.protocol == "http/prometheus").map(|listener| listener.address)
     }
 
     /// Where AMQP is served without TLS.

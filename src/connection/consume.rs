@@ -6,6 +6,7 @@ use amq_protocol::protocol::AMQPClass;
 use amq_protocol::protocol::basic::{AMQPMethod, Cancel, CancelOk, Consume, ConsumeOk, Qos, QosOk, RecoverOk};
 
 use super::acks::requeue;
+use super::deliveries::Wanted;
 use super::outbox::Outbox;
 use super::publish::REPLY_TO;
 use super::session::{ReplyConsumer, Session, Step, Until, Waiting};
@@ -77,7 +78,8 @@ impl Session {
         }
         let prefetch = u32::from(self.state(number)?.prefetch);
         let terms = Terms { no_ack: consume.no_ack, prefetch, priority, exclusive: consume.exclusive };
-        self.subscribe(number, &queue, &tag, terms, consume.nowait).map_err(|error| match error {
+        let wanted = Wanted { terms, arguments };
+        self.subscribe(number, &queue, &tag, wanted, consume.nowait).map_err(|error| match error {
             ConsumeError::InExclusiveUse => Refusal::access_refused(format!("{text} in exclusive use")),
             ConsumeError::Deleted => Refusal::not_found(format!("no {text}")),
             ConsumeError::Damaged(damage) => queue.refuse_damaged(&damage),
@@ -91,11 +93,13 @@ impl Session {
         number: u16,
         queue: &Arc<Queue>,
         tag: &str,
-        terms: Terms,
+        wanted: Wanted,
         nowait: bool,
     ) -> Result<(), ConsumeError> {
         // The tag is free: it has been looked up by this very task.
         let Some(slot) = self.outbox.add_consumer(number, tag.as_bytes(), queue) else { return Ok(()) };
+        let terms = wanted.terms;
+        self.outbox.describe_consumer(number, slot, wanted);
         let outlet: Arc<Outbox> = Arc::clone(&self.outbox);
         let subscriber = Subscriber { outlet, channel: number, slot, tag: tag.as_bytes().into() };
         let consumer_tag = tag.into();

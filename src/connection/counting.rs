@@ -4,9 +4,15 @@
 //! to it under the outbox's lock ([`Delivering`]), where the delivery tags count most of it anyway. Publishes of a read are
 //! gathered in a [`Tally`] first.
 
-use super::deliveries::ChannelOut;
+use std::sync::Arc;
+
+use super::deliveries::{ChannelOut, Slot};
 use super::session::{Mode, Session};
+use crate::queue::Queue;
 use crate::stats::{Counted, Counter, KINDS, Kind, Rates, Sizes};
+
+/// Most deliveries of a channel that are looked at for the oldest of each queue.
+const LOOKED_AT: usize = 1_000;
 
 /// What a connection counts. Written by its task.
 #[derive(Debug, Default)]
@@ -18,6 +24,8 @@ pub struct ConnectionCounts {
     pub writes: Counter,
     /// Queues that publishes were routed to.
     pub routed: Counter,
+    /// 1 while its publishes wait for memory or disk.
+    pub blocked: Counter,
     /// Published messages by size, and their bytes.
     classes: [Counter; 9],
     published_bytes: Counter,
@@ -85,6 +93,12 @@ pub struct Delivering {
 }
 
 impl ChannelOut {
+    /// Its consumers, with their tags.
+    pub fn consumers(&self) -> impl Iterator<Item = (&[u8], &Slot)> {
+        let slot = |slot: u32| self.slots.get(slot as usize)?.as_ref();
+        self.consumers.iter().filter_map(move |(tag, number)| Some((&**tag, slot(*number)?)))
+    }
+
     pub fn consumer_count(&self) -> usize {
         self.consumers.len()
     }
@@ -99,7 +113,31 @@ impl ChannelOut {
         self.global_prefetch
     }
 
-    /// Takes a sample, `seconds` after the last one. True when something has moved.
+    /// The queues of its deliveries, each with when the one came that has waited longest, in seconds of the node's clock. Only
+    /// the first deliveries are looked at.
+    pub fn oldest_by_queue(&self, mut each: impl FnMut(&Arc<Queue>, u32)) {
+        let mut seen: Vec<u32> = Vec::new();
+        let slots = self.slots.iter().flatten().filter(|slot| slot.outstanding > 0).count();
+        for unacked in self.ledger.waiting().take(LOOKED_AT) {
+            if seen.contains(&unacked.slot) {
+                continue;
+            }
+            seen.push(unacked.slot);
+            if let Some(Some(slot)) = self.slots.get(unacked.slot as usize) {
+                each(&slot.queue, unacked.at);
+            }
+            if seen.len() >= slots {
+                return;
+            }
+        }
+    }
+
+    /// Deliveries that came at or before a time, in seconds of the node's clock.
+    pub fn delivered_until(&self, until: u32) -> u64 {
+        self.ledger.waiting().take_while(|unacked| unacked.at <= until).count() as u64
+    }
+
+    /// Takes a sample, `seconds` after the last one.
     pub fn sample(&mut self, seconds: f64, now_ms: u64) {
         let counted = self.counted();
         if self.sampled.is_none() && counted.is_zero() {

@@ -9,6 +9,8 @@ use std::sync::Arc;
 
 use super::counting::{Delivering, Publishing, Sampled};
 use super::ledger::{Ledger, Unacked};
+use crate::frames::Table;
+use crate::queue::engine::Terms;
 use crate::queue::{ConsumerKey, Queue};
 
 /// A channel's number for a consumer, or for a queue that it has got messages from.
@@ -19,6 +21,15 @@ pub struct Slot {
     pub(super) outstanding: usize,
     /// The consumer is gone; the slot stays until its deliveries are settled.
     pub(super) ended: bool,
+    /// What its consumer wants; none after a get.
+    pub wanted: Option<Box<Wanted>>,
+}
+
+/// How a consumer wants its messages, and what else it came with.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    pub terms: Terms,
+    pub arguments: Table,
 }
 
 /// What deliveries need of a channel.
@@ -84,7 +95,7 @@ impl ChannelOut {
     }
 
     pub(super) fn add_slot(&mut self, queue: &Arc<Queue>) -> u32 {
-        let slot = Slot { queue: Arc::clone(queue), consumer: None, outstanding: 0, ended: false };
+        let slot = Slot { queue: Arc::clone(queue), consumer: None, outstanding: 0, ended: false, wanted: None };
         let free = self.slots.iter().position(Option::is_none).unwrap_or(self.slots.len());
         match self.slots.get_mut(free) {
             Some(place) => *place = Some(slot),

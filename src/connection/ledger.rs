@@ -65,6 +65,11 @@ impl Ledger {
         self.entries.iter().find(|e| !e.settled).map(|e| e.unacked)
     }
 
+    /// Deliveries that wait, oldest first.
+    pub fn waiting(&self) -> impl Iterator<Item = Unacked> {
+        self.entries.iter().filter(|entry| !entry.settled).map(|entry| entry.unacked)
+    }
+
     /// Settles one tag, or with `multiple` all up to it (0: all there are), in tag order.
     ///
     /// # Errors

@@ -13,7 +13,7 @@ use crate::frames::{Refusal, ReplyCode, Table, Value};
 use crate::vhost::{Broker, Vhost};
 
 /// The RabbitMQ version whose behaviour clients may count on.
-const COMPATIBLE_VERSION: &str = "3.13.7";
+pub const COMPATIBLE_VERSION: &str = "3.13.7";
 
 /// What a client can rely on, as RabbitMQ names it.
 const CAPABILITIES: [&str; 9] = [
@@ -84,6 +84,9 @@ pub struct ClientProperties {
     pub authentication_failure_close: bool,
     pub connection_name: Option<String>,
     pub product: Option<String>,
+    /// All of it, and how the client has logged in.
+    pub properties: Table,
+    pub mechanism: String,
 }
 
 impl ClientProperties {
@@ -94,13 +97,16 @@ impl ClientProperties {
             Some(Value::Table(capabilities)) => capabilities.get(name) == Some(&Value::Bool(true)),
             _ => false,
         };
-        Self {
+        let read = Self {
             cancel_notify: can("consumer_cancel_notify"),
             blocked: can("connection.blocked"),
             authentication_failure_close: can("authentication_failure_close"),
             connection_name: text("connection_name"),
             product: text("product"),
-        }
+            mechanism: start_ok.mechanism.to_string(),
+            properties: Table::default(),
+        };
+        Self { properties, ..read }
     }
 
     /// Celery's client asks who the broker is. Of any but RabbitMQ it expects that `basic.qos` means what AMQP says: a

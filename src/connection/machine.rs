@@ -20,7 +20,7 @@ use super::events::{self, Opened};
 use super::handshake::{Handshake, Next, Preface, Tuning, preface};
 use super::login::{self, ClientProperties, LoginFailure};
 use super::outbox::{Outbox, READ_LIMIT};
-use super::registry::{Registered, Registry};
+use super::registry::{About, Registered, Registry};
 use super::session::{Session, Step, Until, Waiting, Work};
 use crate::auth::User;
 use crate::frames::{FRAME_MIN_SIZE, Frame, FrameKind, Method, MethodId, Refusal, frame, method, write};
@@ -175,6 +175,7 @@ impl Machine {
         let reason = blocked_reason(broker.memory.is_over(), broker.store.as_ref().is_some_and(|s| s.disk_alarm()));
         if reason != self.blocked {
             self.blocked = reason;
+            self.outbox.counts.blocked.set(u64::from(reason.is_some()));
             // Silence during the wait is ours, not the client's.
             self.last_received = self.now;
             if self.properties.blocked {
@@ -356,6 +357,7 @@ impl Machine {
             name: Arc::clone(&self.name),
             user: user.name.as_str().into(),
             vhost: open.virtual_host.as_str().into(),
+            about: Arc::new(self.opened_with()),
         };
         let limits = login::limits(&broker, &registered, &user);
         let failure = |refusal| Failure::new(refusal, MethodId::new(10, 40));
@@ -382,6 +384,19 @@ impl Machine {
         self.tell_opened(&session);
         self.phase = Phase::Running(Box::new(session));
         Ok(())
+    }
+
+    fn opened_with(&self) -> About {
+        let Tuning { channel_max, frame_max, heartbeat } = self.tuning;
+        About {
+            client_properties: self.properties.properties.clone(),
+            mechanism: self.properties.mechanism.clone(),
+            connected_at: self.shared.broker.clock.now_ms(),
+            channel_max,
+            frame_max,
+            heartbeat,
+            secured: self.client.secured.clone(),
+        }
     }
 
     /// Takes all whole frames of a running connection. `None` when there is none.

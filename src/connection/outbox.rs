@@ -20,7 +20,7 @@ use foldhash::fast::RandomState;
 use parking_lot::{Mutex, MutexGuard};
 
 use super::counting::{ConnectionCounts, Publishing};
-use super::deliveries::{ChannelOut, Settled};
+use super::deliveries::{ChannelOut, Settled, Wanted};
 use super::ledger::{Unacked, UnknownTag};
 use crate::frames::{Refusal, write};
 use crate::message::memory::MemoryAccount;
@@ -417,6 +417,13 @@ impl Outbox {
         }
         if let Some(method) = consume_ok {
             writing.send(channel, method);
+        }
+    }
+
+    /// Says what a consumer wants, for those who look at it.
+    pub fn describe_consumer(&self, channel: u16, slot: u32, wanted: Wanted) {
+        if let Some(slot) = self.inner.lock().channel(channel).and_then(|out| out.slot_mut(slot)) {
+            slot.wanted = Some(Box::new(wanted));
         }
     }
 

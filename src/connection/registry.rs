@@ -6,7 +6,8 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::outbox::Outbox;
-use crate::frames::{Refusal, ReplyCode};
+use crate::frames::{Refusal, ReplyCode, Table};
+use crate::tls::Secured;
 
 /// A connection that is open.
 #[derive(Clone)]
@@ -16,6 +17,22 @@ pub struct Registered {
     pub name: Arc<str>,
     pub user: Arc<str>,
     pub vhost: Arc<str>,
+    pub about: Arc<About>,
+}
+
+/// What a connection was opened with.
+#[derive(Clone, Debug, Default)]
+pub struct About {
+    pub client_properties: Table,
+    pub mechanism: String,
+    /// In milliseconds since 1970.
+    pub connected_at: u64,
+    pub channel_max: u16,
+    pub frame_max: u32,
+    /// Seconds.
+    pub heartbeat: u16,
+    /// How it is secured, if it is.
+    pub secured: Option<Arc<Secured>>,
 }
 
 /// Connections by number.
@@ -54,6 +71,11 @@ impl Registry {
 
     pub fn remove(&self, number: u64) -> Option<Registered> {
         self.open.lock().remove(&number)
+    }
+
+    /// A connection, by its number.
+    pub fn get(&self, number: u64) -> Option<Registered> {
+        self.open.lock().get(&number).cloned()
     }
 
     pub fn count(&self) -> usize {

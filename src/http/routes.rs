@@ -1,11 +1,16 @@
 //! The table of all routes, and what they do, room by room.
 
 mod bindings;
+mod channels;
 mod cluster;
+mod connections;
+mod consumers;
 mod exchanges;
 mod general;
 mod health;
 mod limits;
+mod nodes;
+mod overview;
 mod parameters;
 mod passwords;
 mod permissions;
@@ -19,6 +24,11 @@ use super::Route;
 /// The tables of all rooms.
 const TABLES: &[&[Route]] = &[
     general::ROUTES,
+    overview::ROUTES,
+    nodes::ROUTES,
+    connections::ROUTES,
+    channels::ROUTES,
+    consumers::ROUTES,
     vhosts::ROUTES,
     users::ROUTES,
     permissions::ROUTES,

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
+use axum::extract::Request;
+use axum::response::Response;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -51,8 +53,19 @@ impl Door for LocalSocket {
     }
 }
 
+/// Something that answers requests.
+pub trait Answers: Send + Sync + 'static {
+    fn answer(&self, request: Request, peer: Peer, turns: Arc<Turns>) -> impl Future<Output = Response> + Send;
+}
+
+impl Answers for Api {
+    async fn answer(&self, request: Request, peer: Peer, turns: Arc<Turns>) -> Response {
+        Self::answer(self, request, peer, turns).await
+    }
+}
+
 /// Serves a listener until the node stops.
-pub async fn serve(mut door: impl Door, api: Arc<Api>, mut stopping: watch::Receiver<bool>) {
+pub async fn serve(mut door: impl Door, api: Arc<impl Answers>, mut stopping: watch::Receiver<bool>) {
     let (turns, room) = (Arc::new(Turns::default()), Arc::new(Semaphore::new(CONNECTIONS)));
     let mut connections = JoinSet::new();
     loop {
@@ -91,8 +104,9 @@ async fn stopped(stopping: &mut watch::Receiver<bool>) {
     let _ = stopping.wait_for(|stop| *stop).await;
 }
 
-async fn connection<S>(stream: S, peer: Peer, api: Arc<Api>, turns: Arc<Turns>, mut stopping: watch::Receiver<bool>)
+async fn connection<S, A>(stream: S, peer: Peer, api: Arc<A>, turns: Arc<Turns>, mut stopping: watch::Receiver<bool>)
 where
+    A: Answers,
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let answer = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {

@@ -17,6 +17,7 @@ use parking_lot::{Condvar, Mutex};
 use tokio::sync::watch;
 
 use crate::message::Ticket;
+use crate::stats::Counter;
 
 use self::block::FRONT;
 use self::files::Files;
@@ -62,6 +63,39 @@ pub struct Settings {
     pub keeper: Arc<Signal>,
 }
 
+/// Upper bounds of [`Latency`]'s classes, in microseconds; the last class has none.
+pub const LATENCY_BOUNDS: [u64; 10] = [100, 250, 500, 1_000, 2_500, 5_000, 10_000, 50_000, 250_000, 1_000_000];
+
+/// How long commits took, from when they were taken until they were done. The writer writes it.
+#[derive(Debug, Default)]
+pub struct Latency {
+    classes: [Counter; LATENCY_BOUNDS.len() + 1],
+    micros: Counter,
+    syncs: Counter,
+    pub bytes: Counter,
+}
+
+impl Latency {
+    fn note(&self, took: Duration) {
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        let class = LATENCY_BOUNDS.iter().position(|bound| micros <= *bound).unwrap_or(LATENCY_BOUNDS.len());
+        if let Some(class) = self.classes.get(class) {
+            class.add(1);
+        }
+        self.micros.add(micros);
+    }
+
+    /// Commits by class, and the time of all in seconds.
+    pub fn classes(&self) -> ([u64; LATENCY_BOUNDS.len() + 1], f64) {
+        (self.classes.each_ref().map(Counter::get), self.micros.get() as f64 / 1e6)
+    }
+
+    /// How often a file was synced.
+    pub fn syncs(&self) -> u64 {
+        self.syncs.get()
+    }
+}
+
 /// Somebody who waits for a commit, or for room.
 pub trait Waiter: Send + Sync {
     /// Called without locks; must be quick.
@@ -103,6 +137,7 @@ pub struct Journal {
     failed: AtomicBool,
     /// Why the journal has ended for good.
     failure: watch::Sender<Option<String>>,
+    pub latency: Latency,
 }
 
 impl Journal {
@@ -124,6 +159,7 @@ impl Journal {
             trouble: Mutex::new(None),
             failed: AtomicBool::new(false),
             failure: watch::Sender::new(None),
+            latency: Latency::default(),
         }
     }
 

@@ -117,6 +117,11 @@ impl Shelf {
         segment::queue_dir(&self.root, self.queue)
     }
 
+    /// Bytes of segments that living messages do not need, about.
+    pub fn reclaimable(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.bytes.saturating_sub(segment.live_bytes())).sum()
+    }
+
     /// True when a message may be in a segment and live.
     pub fn holds(&self, position: u64) -> bool {
         self.find(position).is_some() && !self.dead.contains(position)

@@ -113,6 +113,26 @@ pub struct QueueNumbers {
     pub capacity: Option<f64>,
 }
 
+/// How a queue stands.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Standing {
+    pub ready: u64,
+    pub unacked: u64,
+    pub consumers: u64,
+    /// Bytes of bodies; of messages that are not in memory, about.
+    pub ready_bytes: u64,
+    pub unacked_bytes: u64,
+    /// Ready messages that are not in memory.
+    pub cold: u64,
+    /// Bytes that ready messages hold in memory.
+    pub held_bytes: u64,
+    /// When the message that is next came, in milliseconds since 1970; none when none waits or it is not in memory.
+    pub first_came_at: Option<u64>,
+    /// Bytes on disk that nothing needs any more, about.
+    pub reclaimable: u64,
+    pub numbers: QueueNumbers,
+}
+
 impl State {
     fn lengths(&self) -> (u64, u64) {
         (self.engine.ready_count() as u64, self.engine.unacked_count() as u64)
@@ -201,9 +221,33 @@ impl Queue {
         numbers.listed
     }
 
+    /// How it stands.
+    pub fn standing(&self) -> Standing {
+        let state = self.state.lock();
+        let engine = &state.engine;
+        Standing {
+            ready: engine.ready_count() as u64,
+            unacked: engine.unacked_count() as u64,
+            consumers: engine.consumer_count() as u64,
+            ready_bytes: engine.ready_bytes(),
+            unacked_bytes: engine.unacked_bytes(),
+            cold: engine.cold().count,
+            held_bytes: engine.held_bytes() as u64,
+            first_came_at: engine.first_came_at(),
+            reclaimable: state.shelf.as_ref().map_or(0, |shelf| shelf.reclaimable()),
+            numbers: state.numbers_now(),
+        }
+    }
+
     /// What it has counted.
     pub fn numbers(&self) -> QueueNumbers {
-        let state = self.state.lock();
+        self.state.lock().numbers_now()
+    }
+}
+
+impl State {
+    fn numbers_now(&self) -> QueueNumbers {
+        let state = self;
         let has_consumers = state.engine.consumer_count() > 0;
         match &state.numbers {
             None => QueueNumbers {

@@ -221,6 +221,8 @@ pub struct Engine<C> {
     tells_consumed: bool,
     is_durable: bool,
     unacked: HashMap<u64, Unacked, BuildHasherDefault<PositionHasher>>,
+    /// Bytes of the bodies of those.
+    unacked_bytes: u64,
     consumers: Consumers<C>,
 }
 
@@ -240,6 +242,7 @@ impl<C> Engine<C> {
             is_durable,
             tells_consumed: is_durable,
             unacked: HashMap::default(),
+            unacked_bytes: 0,
             consumers: Consumers::new(single_active),
         }
     }
@@ -281,6 +284,16 @@ impl<C> Engine<C> {
     /// Bytes of the bodies of ready messages; those of cold ones about.
     pub fn ready_bytes(&self) -> u64 {
         self.backlog.bytes()
+    }
+
+    /// Bytes of the bodies of unacked messages.
+    pub fn unacked_bytes(&self) -> u64 {
+        self.unacked_bytes
+    }
+
+    /// When the message that is next came, in milliseconds since 1970; none when none waits or it is not in memory.
+    pub fn first_came_at(&self) -> Option<u64> {
+        Some(self.backlog.first()?.message?.traits().at)
     }
 
     /// The position that the next message gets.
@@ -397,6 +410,7 @@ impl<C> Engine<C> {
             let answer = out.deliver(key, &consumer.outlet, delivery);
             if consumer.note_answer(answer) {
                 if let (Some(message), false) = (held, no_ack) {
+                    self.unacked_bytes += message.view().body.len() as u64;
                     self.unacked.insert(position, Unacked { message, consumer: Some(key) });
                 }
                 self.delivered = position + 1;
@@ -476,6 +490,7 @@ impl<C> Engine<C> {
     fn note_delivered(&mut self, entry: Ready, no_ack: bool, consumer: Option<ConsumerKey>) {
         self.delivered = self.delivered.max(entry.position + 1);
         if !no_ack {
+            self.unacked_bytes += entry.message.view().body.len() as u64;
             let before = self.unacked.insert(entry.position, Unacked { message: entry.message, consumer });
             debug_assert!(before.is_none(), "a message is delivered to one at a time");
             return;
@@ -490,6 +505,7 @@ impl<C> Engine<C> {
     #[inline]
     pub fn settle(&mut self, position: u64, how: Settlement) -> Option<Settled> {
         let Unacked { message, consumer } = self.unacked.remove(&position)?;
+        self.unacked_bytes -= message.view().body.len() as u64;
         if self.unacked.is_empty() && self.unacked.capacity() > 1024 {
             self.unacked.shrink_to(0);
         }
@@ -544,6 +560,11 @@ impl<C> Engine<C> {
 
     pub fn is_single_active(&self) -> bool {
         self.consumers.is_single_active()
+    }
+
+    /// Whether messages go to a consumer.
+    pub fn is_active(&self, key: ConsumerKey) -> bool {
+        self.consumers.is_active(key)
     }
 
     /// All consumers, in no particular order.
@@ -640,6 +661,7 @@ impl<C> Engine<C> {
     pub fn close(&mut self) -> (Vec<C>, Purged) {
         let purged = self.purge();
         self.unacked = HashMap::default();
+        self.unacked_bytes = 0;
         self.departures.close();
         self.returns.clear();
         (self.take_consumers(), purged)

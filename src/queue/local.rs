@@ -700,6 +700,11 @@ impl Queue {
         self.spec.auto_delete && state.had_consumer && state.engine.consumer_count() == 0 && !state.deleted
     }
 
+    /// Whether messages go to a consumer now.
+    pub fn is_active(&self, consumer: ConsumerKey) -> bool {
+        self.state.lock().engine.is_active(consumer)
+    }
+
     pub fn is_single_active(&self) -> bool {
         self.state.lock().engine.is_single_active()
     }

@@ -8,6 +8,7 @@ use super::bindings;
 use crate::auth::Access as Permission;
 use crate::exchange::{ExchangeType, Matching};
 use crate::http::fields::Fields;
+use crate::http::figures;
 use crate::http::listing::{self, Listed};
 use crate::http::route::Outcome;
 use crate::http::{Access, Answer, ApiError, Call, Route, Work};
@@ -65,6 +66,7 @@ impl Listed for Exchanges {
                 fields.put("auto_delete", || false);
                 fields.put("internal", || false);
                 fields.put("arguments", || json!({}));
+                figures::put_exchange(&vhost.default_exchange, fields);
                 fields.put("user_who_performed_action", || "rmq-internal");
                 return;
             }
@@ -76,6 +78,7 @@ impl Listed for Exchanges {
         fields.put("auto_delete", || record.auto_delete);
         fields.put("internal", || record.internal);
         fields.put("arguments", || table_to_json(&record.arguments));
+        figures::put_exchange(&exchange.counts, fields);
         fields.put("user_who_performed_action", || "rmq-internal");
         let in_force = exchange.in_force();
         if let Some(policy) = &in_force.policy {

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value as Json};
 
-use super::bindings;
+use super::{bindings, consumers};
 use crate::auth::Access as Permission;
-use crate::http::fields::Fields;
+use crate::http::fields::{Columns, Fields};
+use crate::http::figures;
 use crate::http::listing::{self, Listed};
 use crate::http::route::Outcome;
 use crate::http::{Access, Answer, ApiError, Call, Route, Work};
@@ -77,13 +78,7 @@ impl Listed for Queues {
         fields.put("arguments", || table_to_json(&spec.arguments));
         fields.put("node", || self.node.as_str());
         fields.put("state", || if queue.damage().is_some() { "crashed" } else { "running" });
-        if ["messages", "messages_ready", "messages_unacknowledged", "consumers"].iter().any(|f| fields.wants(f)) {
-            let counts = queue.counts();
-            fields.put("messages", || counts.ready + counts.unacked);
-            fields.put("messages_ready", || counts.ready);
-            fields.put("messages_unacknowledged", || counts.unacked);
-            fields.put("consumers", || counts.consumers);
-        }
+        figures::put_queue(queue, fields);
         if fields.wants("policy") || fields.wants("operator_policy") || fields.wants("effective_policy_definition") {
             let policy = vhost.effective_policy(queue);
             fields.put("policy", || policy.policy.as_deref().map_or(Json::Null, Json::from));
@@ -124,7 +119,15 @@ pub fn queue_for(call: &Call, permission: Permission) -> Result<Item, ApiError> 
 }
 
 fn one(call: &Call) -> Outcome {
-    listing::one(call, &Queues::of(call), &queue(call)?)
+    let item = queue(call)?;
+    let columns = Columns::parse(call.query.get("columns"));
+    let mut fields = Fields::new(&columns);
+    Queues::of(call).fill(&item, &mut fields);
+    fields.put("consumer_details", || consumers::of_queue(&call.http, &item.1));
+    // RabbitMQ's are by exchange and by channel, which are not counted apart.
+    fields.put("incoming", || Json::Array(Vec::new()));
+    fields.put("deliveries", || Json::Array(Vec::new()));
+    Answer::json(&fields.finish())
 }
 
 fn put(call: &Call) -> Outcome {

@@ -8,9 +8,10 @@ use super::permissions;
 use crate::auth::Permissions;
 use crate::config::QueueType;
 use crate::http::fields::Fields;
+use crate::http::figures;
 use crate::http::listing::{self, Listed};
 use crate::http::route::Outcome;
-use crate::http::{Access, Answer, ApiError, Call, Route, Work};
+use crate::http::{Access, Answer, ApiError, Call, Http, Route, Work};
 use crate::persist::record::{PermissionRecord, VhostRecord};
 use crate::vhost::{Command, Vhost};
 
@@ -52,12 +53,12 @@ const FIELDS: [&str; 8] = [
 
 /// What is shown of virtual hosts.
 pub struct Vhosts {
-    node: String,
+    http: Arc<Http>,
 }
 
 impl Vhosts {
     pub fn of(call: &Call) -> Self {
-        Self { node: call.http.node_name().to_owned() }
+        Self { http: Arc::clone(&call.http) }
     }
 }
 
@@ -80,7 +81,8 @@ impl Listed for Vhosts {
             || json!({ "description": record.description, "tags": record.tags, "default_queue_type": default_type() }),
         );
         fields.put("tracing", || vhost.is_traced());
-        fields.put("cluster_state", || json!({ self.node.as_str(): "running" }));
+        figures::put_vhost(&self.http, vhost, fields);
+        fields.put("cluster_state", || json!({ self.http.node_name(): "running" }));
     }
 }
 

@@ -75,8 +75,9 @@ impl Writer {
 
     fn run(mut self) {
         while let Some(commit) = self.gather() {
+            let taken = Instant::now();
             match self.commit(commit) {
-                Ok(()) => {}
+                Ok(()) => self.journal.latency.note(taken.elapsed()),
                 Err(Stop::Closed | Stop::Failed) => return,
             }
         }
@@ -157,6 +158,7 @@ impl Writer {
             self.next_block += 1;
             self.journal.files.note(commit, self.next_block, &directory);
             self.unsynced = true;
+            self.journal.latency.bytes.add(self.buffer.len() as u64);
             match self.journal.settings.mode {
                 SyncMode::Fsync => self.sync()?,
                 SyncMode::Interval(interval) if self.last_sync.elapsed() >= interval => self.sync()?,
@@ -261,6 +263,7 @@ impl Writer {
             self.journal.fail(format!("{} cannot be synced: {error}", path.display()));
             return Err(Stop::Failed);
         }
+        self.journal.latency.syncs.add(1);
         self.synced_now();
         Ok(())
     }

@@ -70,6 +70,11 @@ impl<C> Consumers<C> {
         self.single_active
     }
 
+    /// Whether messages go to it: with a single active consumer, only to the first in line.
+    pub fn is_active(&self, key: ConsumerKey) -> bool {
+        !self.single_active || self.line.first() == Some(&key)
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = (ConsumerKey, &C)> {
         self.slots.iter().enumerate().filter_map(|(i, slot)| {
             let consumer = slot.as_ref()?;

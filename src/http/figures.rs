@@ -1,0 +1,205 @@
+//! Figures of objects, as RabbitMQ's HTTP API shows them: what was counted, each with its rate.
+
+use serde_json::{Map, Value as Json, json};
+
+use super::Http;
+use super::fields::Fields;
+use crate::queue::Queue;
+use crate::queue::counting::Standing;
+use crate::stats::{Counts, ExchangeCounts, Kind, Rates};
+
+/// What is shown of queues, beside `deliver_get`, which is the sum of four of them.
+const OF_QUEUES: &[(&str, Kind)] = &[
+    ("ack", Kind::Ack),
+    ("deliver", Kind::Deliver),
+    ("deliver_no_ack", Kind::DeliverNoAck),
+    ("get", Kind::Get),
+    ("get_empty", Kind::GetEmpty),
+    ("get_no_ack", Kind::GetNoAck),
+    ("publish", Kind::Publish),
+    ("redeliver", Kind::Redeliver),
+];
+
+/// What channels have beside that.
+const OF_CHANNELS: &[(&str, Kind)] = &[
+    ("confirm", Kind::Confirm),
+    ("drop_unroutable", Kind::DropUnroutable),
+    ("return_unroutable", Kind::ReturnUnroutable),
+];
+
+/// The four kinds that make `deliver_get`.
+const DELIVER_GET: [Kind; 4] = [Kind::Deliver, Kind::DeliverNoAck, Kind::Get, Kind::GetNoAck];
+
+/// A number, and its rate beside it.
+pub fn rated(map: &mut Map<String, Json>, name: &str, value: impl Into<Json>, rate: f64) {
+    map.insert(name.to_owned(), value.into());
+    map.insert(format!("{name}_details"), json!({ "rate": rate }));
+}
+
+/// The figures of a queue.
+pub fn of_queue<const N: usize>(counted: &Counts<N>, rates: &Rates<N>) -> Map<String, Json> {
+    let mut map = Map::new();
+    for (name, kind) in OF_QUEUES {
+        rated(&mut map, name, counted.get(*kind), rates.get(*kind as usize));
+    }
+    let rate = DELIVER_GET.iter().map(|kind| rates.get(*kind as usize)).sum();
+    rated(&mut map, "deliver_get", counted.delivered(), rate);
+    map
+}
+
+/// The figures of a channel, or of all.
+pub fn of_channel<const N: usize>(counted: &Counts<N>, rates: &Rates<N>) -> Map<String, Json> {
+    let mut map = of_queue(counted, rates);
+    for (name, kind) in OF_CHANNELS {
+        rated(&mut map, name, counted.get(*kind), rates.get(*kind as usize));
+    }
+    map
+}
+
+/// The figures of an exchange; none when nothing was ever published to it.
+pub fn of_exchange(counts: &ExchangeCounts) -> Option<Json> {
+    let ([published, routed], rates) = (counts.flow(), counts.rates());
+    if published == 0 {
+        return None;
+    }
+    let [rate_in, rate_out] = rates.map(f64::from);
+    let mut map = Map::new();
+    rated(&mut map, "publish_in", published, rate_in);
+    rated(&mut map, "publish_out", routed, rate_out);
+    Some(Json::Object(map))
+}
+
+/// Puts the figures of an exchange.
+pub fn put_exchange(counts: &ExchangeCounts, fields: &mut Fields<'_>) {
+    if let Some(figures) = fields.wants("message_stats").then(|| of_exchange(counts)).flatten() {
+        fields.put("message_stats", || figures);
+    }
+}
+
+/// What [`put_queue`] may put. The queue is looked at only when one of them is wanted.
+const QUEUE_FIELDS: [&str; 19] = [
+    "messages",
+    "messages_details",
+    "messages_ready",
+    "messages_ready_details",
+    "messages_unacknowledged",
+    "messages_unacknowledged_details",
+    "consumers",
+    "message_bytes",
+    "message_bytes_ready",
+    "message_bytes_unacknowledged",
+    "message_bytes_ram",
+    "messages_ram",
+    "messages_ready_ram",
+    "messages_unacknowledged_ram",
+    "messages_paged_out",
+    "consumer_capacity",
+    "consumer_utilisation",
+    "idle_since",
+    "message_stats",
+];
+
+/// Puts how many messages a queue has, their bytes, what it has counted, and how its consumers keep up.
+pub fn put_queue(queue: &Queue, fields: &mut Fields<'_>) {
+    if !QUEUE_FIELDS.iter().any(|field| fields.wants(field)) {
+        return;
+    }
+    let Standing { ready, unacked, consumers, ready_bytes, unacked_bytes, cold, held_bytes, numbers, .. } =
+        queue.standing();
+    for (name, value) in
+        [("messages", ready + unacked), ("messages_ready", ready), ("messages_unacknowledged", unacked)]
+    {
+        fields.put(name, || value);
+        let details = format!("{name}_details");
+        fields.put(&details, || json!({ "rate": 0.0 }));
+    }
+    for (name, value) in [
+        ("consumers", consumers),
+        ("message_bytes", ready_bytes + unacked_bytes),
+        ("message_bytes_ready", ready_bytes),
+        ("message_bytes_unacknowledged", unacked_bytes),
+        ("message_bytes_ram", held_bytes + unacked_bytes),
+        ("messages_ram", ready.saturating_sub(cold) + unacked),
+        ("messages_ready_ram", ready.saturating_sub(cold)),
+        ("messages_unacknowledged_ram", unacked),
+        ("messages_paged_out", cold),
+    ] {
+        fields.put(name, || value);
+    }
+    if let Some(capacity) = numbers.capacity {
+        fields.put("consumer_capacity", || capacity);
+        fields.put("consumer_utilisation", || capacity);
+    }
+    if numbers.rates.per_second.iter().all(|rate| *rate == 0.0) {
+        fields.put("idle_since", || time(numbers.moved_at));
+    }
+    if !numbers.counted.is_zero() {
+        fields.put("message_stats", || Json::Object(of_queue(&numbers.counted, &numbers.rates)));
+    }
+}
+
+/// Puts how many messages a virtual host has, and what its channels have counted.
+pub fn put_vhost(http: &Http, vhost: &crate::vhost::Vhost, fields: &mut Fields<'_>) {
+    let (ready, unacked) = (vhost.sums.queues.ready(), vhost.sums.queues.unacked());
+    for (name, value) in
+        [("messages", ready + unacked), ("messages_ready", ready), ("messages_unacknowledged", unacked)]
+    {
+        fields.put(name, || value);
+        let details = format!("{name}_details");
+        fields.put(&details, || json!({ "rate": 0.0 }));
+    }
+    if ["message_stats", "recv_oct", "send_oct"].iter().any(|field| fields.wants(field)) {
+        let census = &http.shared.census;
+        let sums = census.sums(&http.shared, Some(&vhost.name));
+        let rates = census.rates_of(&vhost.name);
+        fields.put("message_stats", || Json::Object(of_channel(&sums.counted, &rates)));
+        fields.put("recv_oct", || sums.received);
+        fields.put("send_oct", || sums.sent);
+    }
+}
+
+/// A time as RabbitMQ writes it.
+pub fn time(ms: u64) -> String {
+    let (seconds, millis) = (ms / 1000, ms % 1000);
+    let (days, rest) = (seconds / 86_400, seconds % 86_400);
+    let (year, month, day) = date(days);
+    let (hour, minute, second) = (rest / 3600, rest / 60 % 60, rest % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}+00:00")
+}
+
+/// Year, month and day of a day since 1970.
+fn date(days: u64) -> (u64, u64, u64) {
+    let mut year = 1970;
+    let mut left = days;
+    let is_leap = |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    loop {
+        let length = if is_leap(year) { 366 } else { 365 };
+        if left < length {
+            break;
+        }
+        left -= length;
+        year += 1;
+    }
+    let february = if is_leap(year) { 29 } else { 28 };
+    let mut month = 1;
+    for length in [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31] {
+        if left < length {
+            break;
+        }
+        left -= length;
+        month += 1;
+    }
+    (year, month, left + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_those_of_the_calendar() {
+        assert_eq!(time(0), "1970-01-01T00:00:00.000+00:00");
+        assert_eq!(time(951_782_400_123), "2000-02-29T00:00:00.123+00:00");
+        assert_eq!(time(1_735_689_599_000), "2024-12-31T23:59:59.000+00:00");
+    }
+}

@@ -1,0 +1,111 @@
+//! The node: what it uses and may use, and its alarms.
+
+use serde_json::{Map, Value as Json, json};
+
+use super::overview;
+use crate::http::fields::{Columns, Fields};
+use crate::http::figures::rated;
+use crate::http::process::{self, Memory};
+use crate::http::route::Outcome;
+use crate::http::{Access, Answer, ApiError, Call, Http, Route, Work};
+
+pub const ROUTES: &[Route] = &[
+    Route::get("/api/nodes", Access::Monitoring, "All nodes.", Work::Blocking(list)),
+    Route::get("/api/nodes/{node}", Access::Monitoring, "One node.", Work::Blocking(one)),
+    Route::get("/api/nodes/{node}/memory", Access::Monitoring, "Where its memory is.", Work::Blocking(memory)),
+    Route::get(
+        "/api/nodes/{node}/memory/relative",
+        Access::Monitoring,
+        "The same in percent.",
+        Work::Blocking(relative),
+    ),
+];
+
+fn list(call: &Call) -> Outcome {
+    Answer::json(&json!([shown(call)]))
+}
+
+fn one(call: &Call) -> Outcome {
+    check(call)?;
+    Answer::json(&shown(call))
+}
+
+/// There is one node.
+fn check(call: &Call) -> Result<(), ApiError> {
+    if call.path("node") == call.http.node_name() { Ok(()) } else { Err(ApiError::not_found()) }
+}
+
+fn shown(call: &Call) -> Json {
+    let columns = Columns::parse(call.query.get("columns"));
+    let mut fields = Fields::new(&columns);
+    for (name, value) in whole(&call.http) {
+        fields.put(&name, || value);
+    }
+    fields.finish()
+}
+
+fn whole(http: &Http) -> Map<String, Json> {
+    let broker = http.broker();
+    let store = broker.store.as_ref();
+    let sockets = http.shared.registry.count();
+    let mut node = Map::new();
+    let mut put = |name: &str, value: Json| node.insert(name.to_owned(), value);
+    put("name", http.node_name().into());
+    put("type", "disc".into());
+    put("running", true.into());
+    put("being_drained", false.into());
+    put("os_pid", std::process::id().to_string().into());
+    put("uptime", u64::try_from(http.started.elapsed().unwrap_or_default().as_millis()).unwrap_or(u64::MAX).into());
+    put("mem_limit", broker.memory.limit().into());
+    put("mem_alarm", broker.memory.is_over().into());
+    put("mem_calculation_strategy", "rss".into());
+    put("disk_free_limit", store.map_or(0, |store| store.disk_limit()).into());
+    put("disk_free_alarm", store.is_some_and(|store| store.disk_alarm()).into());
+    put("fd_total", process::most_files().into());
+    put("sockets_total", process::most_files().into());
+    put("proc_total", process::most_threads().into());
+    put("processors", std::thread::available_parallelism().map_or(1, usize::from).into());
+    put("run_queue", 0.into());
+    put("net_ticktime", 60.into());
+    put("rates_mode", overview::rates_mode(http).into());
+    put("exchange_types", overview::exchange_types());
+    put("auth_mechanisms", overview::auth_mechanisms());
+    put("contexts", overview::contexts(http));
+    put("applications", json!([]));
+    put("partitions", json!([]));
+    put("cluster_links", json!([]));
+    put("enabled_plugins", json!(["rabbitmq_management", "rabbitmq_management_agent", "rabbitmq_prometheus"]));
+    put("db_dir", broker.config.data_dir.display().to_string().into());
+    put("config_files", json!([]));
+    put("log_files", json!([]));
+    put("metrics_gc_queue_length", json!({}));
+    for (name, value) in [
+        ("mem_used", process::resident_bytes()),
+        ("disk_free", store.and_then(|store| store.space().ok()).map_or(0, |space| space.free)),
+        ("fd_used", process::open_files()),
+        ("sockets_used", sockets as u64),
+        ("proc_used", process::threads()),
+    ] {
+        rated(&mut node, name, value, 0.0);
+    }
+    node.extend(overview::churn(http));
+    node
+}
+
+fn memory(call: &Call) -> Outcome {
+    check(call)?;
+    let Memory { messages, code, other, resident } = Memory::now(call.broker().memory);
+    let total = json!({ "rss": resident, "allocated": resident, "erlang": resident });
+    Answer::json(&json!({ "memory": {
+        "binary": messages, "code": code, "other_system": other, "total": total, "strategy": "rss",
+    } }))
+}
+
+fn relative(call: &Call) -> Outcome {
+    check(call)?;
+    let Memory { messages, code, other, resident } = Memory::now(call.broker().memory);
+    let share = |bytes: u64| bytes.saturating_mul(100).div_ceil(resident.max(1));
+    Answer::json(&json!({ "memory": {
+        "binary": share(messages), "code": share(code), "other_system": share(other), "total": 100,
+    } }))
+}

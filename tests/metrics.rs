@@ -1,0 +1,377 @@
+//! Metrics and statistics routes, of a node in this process: the format, the names that dashboards and alert rules know, and
+//! that the values are true after known traffic.
+
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+
+use std::collections::{BTreeMap, HashSet};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+
+use lapin::options::{
+    BasicAckOptions, BasicConsumeOptions, BasicGetOptions, BasicPublishOptions, BasicQosOptions, ConfirmSelectOptions,
+    QueueDeclareOptions,
+};
+use lapin::types::FieldTable;
+use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
+use leveret::config::Config;
+use leveret::node::Node;
+use serde_json::Value as Json;
+use tempfile::TempDir;
+
+/// What A-10 of the compatibility reference names.
+const NAMES: &[&str] = &[
+    "rabbitmq_identity_info",
+    "rabbitmq_build_info",
+    "rabbitmq_connections",
+    "rabbitmq_channels",
+    "rabbitmq_queues",
+    "rabbitmq_consumers",
+    "rabbitmq_connections_opened_total",
+    "rabbitmq_connections_closed_total",
+    "rabbitmq_channels_opened_total",
+    "rabbitmq_channels_closed_total",
+    "rabbitmq_queues_declared_total",
+    "rabbitmq_queues_created_total",
+    "rabbitmq_queues_deleted_total",
+    "rabbitmq_queue_messages_ready",
+    "rabbitmq_queue_messages_unacked",
+    "rabbitmq_queue_messages",
+    "rabbitmq_process_open_fds",
+    "rabbitmq_process_max_fds",
+    "rabbitmq_process_resident_memory_bytes",
+    "rabbitmq_resident_memory_limit_bytes",
+    "rabbitmq_disk_space_available_bytes",
+    "rabbitmq_disk_space_available_limit_bytes",
+    "rabbitmq_erlang_uptime_seconds",
+    "rabbitmq_global_publishers",
+    "rabbitmq_global_consumers",
+    "rabbitmq_global_messages_received_total",
+    "rabbitmq_global_messages_received_confirm_total",
+    "rabbitmq_global_messages_routed_total",
+    "rabbitmq_global_messages_confirmed_total",
+    "rabbitmq_global_messages_unroutable_dropped_total",
+    "rabbitmq_global_messages_unroutable_returned_total",
+    "rabbitmq_global_messages_delivered_total",
+    "rabbitmq_global_messages_delivered_consume_auto_ack_total",
+    "rabbitmq_global_messages_delivered_consume_manual_ack_total",
+    "rabbitmq_global_messages_delivered_get_auto_ack_total",
+    "rabbitmq_global_messages_delivered_get_manual_ack_total",
+    "rabbitmq_global_messages_get_empty_total",
+    "rabbitmq_global_messages_redelivered_total",
+    "rabbitmq_global_messages_acknowledged_total",
+    "rabbitmq_message_size_bytes",
+    "rabbitmq_alarms_memory_used_watermark",
+    "rabbitmq_alarms_free_disk_space_watermark",
+    "rabbitmq_alarms_file_descriptor_limit",
+    "rabbitmq_raft_term_total",
+    "rabbitmq_raft_log_commit_index",
+    "rabbitmq_raft_log_last_written_index",
+    "rabbitmq_raft_entry_commit_latency_seconds",
+    "rabbitmq_channel_messages_unroutable_dropped_total",
+    "rabbitmq_channel_messages_unroutable_returned_total",
+    "rabbitmq_unreachable_cluster_peers_count",
+    "leveret_queue_oldest_ready_message_age_seconds",
+    "leveret_queue_oldest_unacked_message_age_seconds",
+    "leveret_exchange_messages_unroutable_total",
+    "leveret_journal_commit_latency_seconds",
+    "leveret_store_reclaimable_bytes",
+    "leveret_delayed_messages",
+    "leveret_deliveries_near_timeout",
+];
+
+/// A scrape, taken apart: kinds by family, values by series.
+#[derive(Default)]
+struct Scrape {
+    kinds: BTreeMap<String, String>,
+    series: BTreeMap<String, f64>,
+}
+
+impl Scrape {
+    /// Checks what the format demands: each family once, its lines together, no series twice, counters by their names.
+    fn parse(text: &str) -> Self {
+        let (mut scrape, mut helped, mut current) = (Self::default(), HashSet::new(), String::new());
+        for line in text.lines() {
+            if let Some(rest) = line.strip_prefix("# HELP ") {
+                let (name, help) = rest.split_once(' ').expect(line);
+                assert!(!help.is_empty() && helped.insert(name.to_owned()), "second help: {line}");
+            } else if let Some(rest) = line.strip_prefix("# TYPE ") {
+                let (name, kind) = rest.split_once(' ').expect(line);
+                assert!(helped.contains(name), "a type without help: {line}");
+                assert!(["counter", "gauge", "untyped", "histogram"].contains(&kind), "{line}");
+                assert_eq!(kind == "counter", name.ends_with("_total"), "{line}");
+                assert!(scrape.kinds.insert(name.to_owned(), kind.to_owned()).is_none(), "second type: {line}");
+                current = name.to_owned();
+            } else {
+                let (series, value) = line.rsplit_once(' ').expect(line);
+                let name = series.split('{').next().unwrap();
+                let suffix =
+                    name.strip_prefix(current.as_str()).unwrap_or_else(|| panic!("{line} stands in {current}"));
+                let of_histogram = ["_bucket", "_sum", "_count"].contains(&suffix);
+                assert_eq!(scrape.kinds[&current] == "histogram", of_histogram, "{line}");
+                assert!(suffix.is_empty() || of_histogram, "{line} stands in {current}");
+                let value: f64 = value.parse().expect(line);
+                assert!(scrape.series.insert(series.to_owned(), value).is_none(), "twice: {line}");
+            }
+        }
+        scrape
+    }
+
+    #[track_caller]
+    fn get(&self, series: &str) -> f64 {
+        *self.series.get(series).unwrap_or_else(|| panic!("no {series} in {:#?}", self.series.keys()))
+    }
+
+    #[track_caller]
+    fn expect(&self, expected: &[(&str, f64)]) {
+        for (series, value) in expected {
+            assert_eq!(self.get(series), *value, "{series}");
+        }
+    }
+}
+
+struct Broker {
+    node: Node,
+    _data: TempDir,
+}
+
+impl Broker {
+    async fn start() -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let settings = [
+            ("listeners.tcp.default", "127.0.0.1:0"),
+            ("management.tcp.port", "0"),
+            ("management.tcp.ip", "127.0.0.1"),
+            ("prometheus.tcp.port", "0"),
+            ("prometheus.tcp.ip", "127.0.0.1"),
+            ("data_dir", data.path().to_str().unwrap()),
+        ];
+        let settings: Vec<_> = settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let node = Node::start(Config::load(None, &settings).unwrap()).await.unwrap();
+        Self { node, _data: data }
+    }
+
+    async fn connect(&self) -> Connection {
+        let address = self.node.amqp_addrs()[0];
+        Connection::connect(&format!("amqp://{address}"), ConnectionProperties::default()).await.unwrap()
+    }
+
+    async fn scrape(&self, path: &str) -> Scrape {
+        let (status, text) = get(self.node.metrics_addr().unwrap(), path).await;
+        assert_eq!(status, 200, "{path}: {text}");
+        Scrape::parse(&text)
+    }
+
+    async fn api(&self, path: &str) -> Json {
+        let (status, text) = get(self.node.http_addr().unwrap(), path).await;
+        assert_eq!(status, 200, "{path}: {text}");
+        serde_json::from_str(&text).unwrap()
+    }
+}
+
+/// Status and body of a request as `guest`.
+async fn get(address: SocketAddr, path: &str) -> (u16, String) {
+    call(address, "GET", path, "").await
+}
+
+async fn call(address: SocketAddr, method: &str, path: &str, headers: &str) -> (u16, String) {
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Basic Z3Vlc3Q6Z3Vlc3Q=\r\nConnection: close\r\n{headers}\r\n"
+    );
+    let work = move || {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.write_all(head.as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        String::from_utf8(answer).unwrap()
+    };
+    let answer = tokio::task::spawn_blocking(work).await.unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    let is_chunked = head.to_lowercase().contains("transfer-encoding: chunked");
+    (status, if is_chunked { unchunked(body) } else { body.to_owned() })
+}
+
+fn unchunked(mut body: &str) -> String {
+    let mut whole = String::new();
+    while let Some((size, rest)) = body.split_once("\r\n") {
+        let size = usize::from_str_radix(size, 16).unwrap();
+        whole.push_str(&rest[..size]);
+        body = &rest[size + 2..];
+        if size == 0 {
+            break;
+        }
+    }
+    whole
+}
+
+/// Four messages of five bytes for `q`: one got, one delivered and acked, one delivered, one ready. And one that is dropped
+/// and one that is returned.
+async fn traffic(channel: &Channel) -> lapin::Consumer {
+    channel.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
+    channel.queue_declare("q".into(), QueueDeclareOptions::default(), FieldTable::default()).await.unwrap();
+    for _ in 0..3 {
+        publish(channel, "", "q", false).await;
+    }
+    publish(channel, "amq.fanout", "", false).await;
+    publish(channel, "amq.fanout", "", true).await;
+    channel.basic_get("q".into(), BasicGetOptions { no_ack: true }).await.unwrap().unwrap();
+    channel.basic_qos(1, BasicQosOptions::default()).await.unwrap();
+    let consume = BasicConsumeOptions::default();
+    let mut consumer = channel.basic_consume("q".into(), "tag".into(), consume, FieldTable::default()).await.unwrap();
+    let first = next_of(&mut consumer).await;
+    first.ack(BasicAckOptions::default()).await.unwrap();
+    // The next one stays unacked.
+    next_of(&mut consumer).await;
+    publish(channel, "", "q", false).await;
+    consumer
+}
+
+async fn next_of(consumer: &mut lapin::Consumer) -> lapin::message::Delivery {
+    let next = std::future::poll_fn(|cx| futures_core::Stream::poll_next(std::pin::Pin::new(&mut *consumer), cx));
+    next.await.unwrap().unwrap()
+}
+
+async fn publish(channel: &Channel, exchange: &str, key: &str, mandatory: bool) {
+    let options = BasicPublishOptions { mandatory, ..BasicPublishOptions::default() };
+    let properties = BasicProperties::default();
+    let sent = channel.basic_publish(exchange.into(), key.into(), options, b"12345", properties).await.unwrap();
+    assert!(sent.await.unwrap().is_ack());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_have_the_names_that_dashboards_know_and_tell_the_truth() {
+    let broker = Broker::start().await;
+    let connection = broker.connect().await;
+    let channel = connection.create_channel().await.unwrap();
+    let _consumer = traffic(&channel).await;
+    let scrape = broker.scrape("/metrics").await;
+    let missing: Vec<_> = NAMES.iter().filter(|name| !scrape.kinds.contains_key(**name)).collect();
+    assert!(missing.is_empty(), "missing: {missing:?}");
+    let global = |name: &str| format!("rabbitmq_global_{name}{{protocol=\"amqp091\"}}");
+    let of_queues =
+        |name: &str| format!("rabbitmq_global_{name}{{protocol=\"amqp091\",queue_type=\"rabbit_classic_queue\"}}");
+    for (name, value) in [
+        ("messages_received_total", 6.0),
+        ("messages_received_confirm_total", 6.0),
+        ("messages_routed_total", 4.0),
+        ("messages_confirmed_total", 6.0),
+        ("messages_unroutable_dropped_total", 1.0),
+        ("messages_unroutable_returned_total", 1.0),
+        ("publishers", 1.0),
+        ("consumers", 1.0),
+    ] {
+        assert_eq!(scrape.get(&global(name)), value, "{name}");
+    }
+    for (name, value) in [
+        ("messages_delivered_total", 3.0),
+        ("messages_delivered_consume_manual_ack_total", 2.0),
+        ("messages_delivered_consume_auto_ack_total", 0.0),
+        ("messages_delivered_get_auto_ack_total", 1.0),
+        ("messages_delivered_get_manual_ack_total", 0.0),
+        ("messages_get_empty_total", 0.0),
+        ("messages_redelivered_total", 0.0),
+        ("messages_acknowledged_total", 1.0),
+    ] {
+        assert_eq!(scrape.get(&of_queues(name)), value, "{name}");
+    }
+    scrape.expect(&[
+        ("rabbitmq_connections", 1.0),
+        ("rabbitmq_channels", 1.0),
+        ("rabbitmq_consumers", 1.0),
+        ("rabbitmq_queues", 1.0),
+        ("rabbitmq_queues_created_total", 1.0),
+        ("rabbitmq_queue_messages", 2.0),
+        ("rabbitmq_queue_messages_ready", 1.0),
+        ("rabbitmq_queue_messages_unacked", 1.0),
+        ("rabbitmq_queue_messages_ready_bytes", 5.0),
+        ("rabbitmq_queue_messages_unacked_bytes", 5.0),
+        ("rabbitmq_channel_messages_unroutable_dropped_total", 1.0),
+        ("rabbitmq_channel_messages_unconfirmed", 0.0),
+        ("rabbitmq_alarms_memory_used_watermark", 0.0),
+        ("rabbitmq_message_size_bytes_count{protocol=\"amqp091\"}", 6.0),
+        ("rabbitmq_message_size_bytes_sum{protocol=\"amqp091\"}", 30.0),
+        ("rabbitmq_message_size_bytes_bucket{protocol=\"amqp091\",le=\"100\"}", 6.0),
+        ("leveret_exchange_messages_unroutable_total{vhost=\"/\",exchange=\"amq.fanout\",outcome=\"dropped\"}", 1.0),
+        ("leveret_exchange_messages_unroutable_total{vhost=\"/\",exchange=\"amq.fanout\",outcome=\"returned\"}", 1.0),
+    ]);
+    let identity = scrape.series.keys().find(|series| series.starts_with("rabbitmq_identity_info")).unwrap();
+    for label in ["rabbitmq_node=", "rabbitmq_cluster=", "rabbitmq_cluster_permanent_id=", "rabbitmq_endpoint="] {
+        assert!(identity.contains(label), "{identity}");
+    }
+    // What was counted stays when those who have counted are gone.
+    connection.close(200, "done".into()).await.unwrap();
+    let after = broker.scrape("/metrics").await;
+    assert_eq!(after.get(&global("messages_received_total")), 6.0);
+    assert_eq!(after.get("rabbitmq_connections_closed_total"), 1.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn objects_have_lines_of_their_own_and_families_can_be_chosen() {
+    let broker = Broker::start().await;
+    let connection = broker.connect().await;
+    let channel = connection.create_channel().await.unwrap();
+    let _consumer = traffic(&channel).await;
+    let each = broker.scrape("/metrics/per-object").await;
+    each.expect(&[
+        ("rabbitmq_queue_messages_ready{vhost=\"/\",queue=\"q\"}", 1.0),
+        ("rabbitmq_queue_messages_delivered_ack_total{vhost=\"/\",queue=\"q\"}", 2.0),
+        ("rabbitmq_exchange_messages_published_total{vhost=\"/\",exchange=\"amq.fanout\"}", 2.0),
+    ]);
+    assert!(each.series.keys().any(|series| series.starts_with("rabbitmq_channel_consumers{channel=\"<")));
+    let path = "/metrics/detailed?family=queue_coarse_metrics&family=queue_consumer_count&vhost=%2F";
+    let some = broker.scrape(path).await;
+    some.expect(&[
+        ("rabbitmq_detailed_queue_messages{vhost=\"/\",queue=\"q\"}", 2.0),
+        ("rabbitmq_detailed_queue_consumers{vhost=\"/\",queue=\"q\"}", 1.0),
+    ]);
+    assert!(!some.series.keys().any(|series| series.contains("channel")), "{:?}", some.series.keys());
+    let none = broker.scrape("/metrics/detailed?family=queue_coarse_metrics&vhost=other").await;
+    assert!(!none.series.keys().any(|series| series.contains("queue_messages")));
+    broker.scrape("/metrics/memory-breakdown").await;
+    assert_eq!(get(broker.node.metrics_addr().unwrap(), "/metrics/other").await.0, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn routes_show_connections_channels_and_consumers_and_close_them() {
+    let broker = Broker::start().await;
+    let connection = broker.connect().await;
+    let channel = connection.create_channel().await.unwrap();
+    let _consumer = traffic(&channel).await;
+    let shared = broker.node.shared();
+    shared.census.tick(shared, 5.0);
+    let overview = broker.api("/api/overview?msg_rates_age=60&msg_rates_incr=5&lengths_age=60&lengths_incr=5").await;
+    assert_eq!(overview["queue_totals"]["messages"], 2);
+    assert_eq!(overview["object_totals"]["connections"], 1);
+    assert_eq!(overview["message_stats"]["publish"], 6);
+    assert!(overview["message_stats"]["publish_details"]["rate"].as_f64().unwrap() > 1.0, "{overview}");
+    assert_eq!(overview["message_stats"]["publish_details"]["samples"][0]["sample"], 6);
+    assert_eq!(overview["queue_totals"]["messages_details"]["samples"][0]["sample"], 2);
+    assert!(overview["rabbitmq_version"].as_str().unwrap().starts_with("3.13"));
+    let connections = broker.api("/api/connections").await;
+    let name = connections[0]["name"].as_str().unwrap().to_owned();
+    assert!(name.contains(" -> 127.0.0.1:"), "{name}");
+    assert_eq!((&connections[0]["user"], &connections[0]["channels"]), (&"guest".into(), &1.into()));
+    let channels = broker.api("/api/channels").await;
+    assert_eq!(channels[0]["name"], format!("{name} (1)"));
+    assert_eq!(channels[0]["messages_unacknowledged"], 1);
+    assert_eq!((&channels[0]["confirm"], &channels[0]["prefetch_count"]), (&true.into(), &1.into()));
+    assert_eq!(channels[0]["message_stats"]["confirm"], 6);
+    let consumers = broker.api("/api/consumers/%2F").await;
+    assert_eq!((&consumers[0]["consumer_tag"], &consumers[0]["queue"]["name"]), (&"tag".into(), &"q".into()));
+    assert_eq!((&consumers[0]["ack_required"], &consumers[0]["prefetch_count"]), (&true.into(), &1.into()));
+    let nodes = broker.api("/api/nodes").await;
+    let node = nodes[0]["name"].as_str().unwrap();
+    assert!(nodes[0]["fd_used"].as_u64().unwrap() > 0 && nodes[0]["mem_used"].as_u64().unwrap() > 0);
+    assert!(broker.api(&format!("/api/nodes/{node}/memory")).await["memory"]["total"]["rss"].as_u64().unwrap() > 0);
+    let pid = connections[0]["pid"].as_str().unwrap().replace('<', "%3C").replace('>', "%3E");
+    assert_eq!(broker.api(&format!("/api/connections/{pid}")).await["name"], name);
+    let address = broker.node.http_addr().unwrap();
+    let (status, _) = call(address, "DELETE", &format!("/api/connections/{pid}"), "X-Reason: enough\r\n").await;
+    assert_eq!(status, 204);
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    while broker.node.connections().count() > 0 {
+        assert!(std::time::Instant::now() < end, "the connection stays");
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(get(address, &format!("/api/connections/{pid}")).await.0, 404);
+}
