@@ -68,12 +68,32 @@ pub struct Config {
 }
 
 /// Definitions that are loaded at the start.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Definitions {
-    /// Files, and directories whose `.json` files are loaded in the order of their names.
+    /// Files, and directories whose `.json` files are loaded in the order of their names. With one of them there is no default
+    /// user.
     pub load: Vec<PathBuf>,
-    /// A file that was loaded before and has not changed is not loaded again.
+    /// Nothing is loaded when the files are what they were.
     pub skip_if_unchanged: bool,
+    /// None: an operator's import is refused, and at the start the object stays as it is.
+    pub on_conflict: Option<OnConflict>,
+    /// Bytes.
+    pub max_size: u64,
+}
+
+/// What becomes of definitions of which some are there already, and cannot be changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnConflict {
+    /// Nothing is imported.
+    Refuse,
+    /// They stay as they are.
+    Skip,
+}
+
+impl Default for Definitions {
+    fn default() -> Self {
+        Self { load: Vec::new(), skip_if_unchanged: false, on_conflict: None, max_size: 128 << 20 }
+    }
 }
 
 /// What is measured, and how often.

@@ -9,6 +9,7 @@
 //! - [`exchange`]: the matching of messages to bindings. [`persist`]: what outlives the process. [`queue`]: the queue
 //!   engine and what runs it; it stands on [`persist`].
 //! - [`vhost`]: names to exchanges and queues; the one place where metadata changes.
+//! - [`definitions`]: all of that as RabbitMQ's JSON, and a broker made to be as such a file says.
 //! - [`connection`]: one client, from handshake to close.
 //! - [`http`]: the management HTTP API.
 //! - [`node`]: a running broker: listeners, clocks, stopping. [`store_tool`] and [`config_tool`]: what an operator does with
@@ -24,6 +25,7 @@ pub mod config;
 pub mod config_tool;
 pub mod connection;
 pub mod dedup;
+pub mod definitions;
 pub mod exchange;
 pub mod frames;
 pub mod http;

@@ -18,6 +18,7 @@ use crate::connection::driver;
 use crate::connection::entrance::{self, Client, Entrance};
 use crate::connection::machine::Shared;
 use crate::connection::registry::Registry;
+use crate::definitions::{self, LoadError};
 use crate::http::metrics::Site;
 use crate::http::router::Api;
 use crate::http::socket::LocalSocket;
@@ -52,6 +53,8 @@ pub enum NodeError {
     Start(#[from] StartError),
     #[error("TLS cannot be served: {0}")]
     Tls(#[from] TlsError),
+    #[error(transparent)]
+    Definitions(#[from] LoadError),
     #[error("cannot listen on {address}: {error}")]
     Listen { address: String, error: io::Error },
 }
@@ -96,6 +99,7 @@ impl Node {
         let (tcp, tls) = (config.tcp.clone(), config.tls.clone());
         let opened = open_store(&config, &data_dir, &disk, memory)?;
         let broker = Broker::start(config, catalog, memory, Some(opened))?;
+        let broker = load_definitions(broker).await?;
         let clock = Arc::new(AtomicU32::new(0));
         let shared = Arc::new(Shared {
             broker,
@@ -270,6 +274,23 @@ fn close_connections_of(registry: &Registry, removed: Removed<'_>) {
         Removed::Vhost(name) => registry.close_where(&format!("vhost '{name}' is deleted"), |c| *c.vhost == *name),
         Removed::User(name) => registry.close_where(&format!("User '{name}' was deleted"), |c| *c.user == *name),
     }
+}
+
+/// Loads what the configuration names, and waits until it is on disk.
+async fn load_definitions(broker: Arc<Broker>) -> Result<Arc<Broker>, NodeError> {
+    if broker.config.definitions.load.is_empty() {
+        return Ok(broker);
+    }
+    let for_thread = Arc::clone(&broker);
+    let loaded = tokio::task::spawn_blocking(move || definitions::load(&for_thread)).await;
+    let applied = loaded.map_err(|error| LoadError::Interrupted(error.to_string()))??;
+    if let Some(number) = applied.durable_at {
+        broker.durable(number).await.map_err(|refusal| LoadError::Interrupted(refusal.text))?;
+    }
+    if broker.directory.users().is_empty() {
+        tracing::warn!(target: "leveret::definitions", "the definitions have no user: nobody can log in");
+    }
+    Ok(broker)
 }
 
 fn open_store(

@@ -2,10 +2,11 @@
 //!
 //! [`broker::Broker`] holds what a node has: virtual hosts, users, the catalog, the memory account. Every change of
 //! metadata is one [`command::Command`]; [`Broker::apply`](broker::Broker::apply) is the one place where it is checked,
-//! written to the catalog and published. A [`topology::Vhost`] answers lookups, and [`route`] turns an exchange and
+//! written to the catalog and published; a [`batch`] of them is carried out as one. A [`topology::Vhost`] answers lookups, and [`route`] turns an exchange and
 //! routing keys into queues. [`policies`] say what is in force for queues and exchanges, [`parameters`] are kept for others. Each change moves the virtual host's epoch on, which makes cached routes stale.
 
 pub mod apply;
+pub mod batch;
 pub mod bindings;
 pub mod broker;
 pub mod channels;
@@ -25,6 +26,7 @@ mod saving;
 pub mod submit;
 pub mod topology;
 
+pub use batch::{Effect, Objection};
 pub use broker::Broker;
 pub use command::{Applied, Command};
 pub use policies::{EffectivePolicy, Policy};

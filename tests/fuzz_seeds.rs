@@ -39,3 +39,8 @@ fn properties() {
 fn connection() {
     run_all("connection", targets::connection::run);
 }
+
+#[test]
+fn definitions() {
+    run_all("definitions", targets::definitions::run);
+}

@@ -8,6 +8,7 @@ mod http {
 
     mod access;
     mod bad_input;
+    mod definitions;
     mod health;
     mod objects;
     mod policies;

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 pub mod connection;
+pub mod definitions;
 pub mod frames;
 mod observer;
 mod peer;

@@ -43,6 +43,11 @@ impl Answer {
         Ok(Self::new(status, Content::Text("application/json", text)))
     }
 
+    /// A text that is JSON already.
+    pub fn json_text(text: String) -> Self {
+        Self::new(StatusCode::OK, Content::Text("application/json", text))
+    }
+
     pub fn html(page: impl Into<String>) -> Self {
         Self::new(StatusCode::OK, Content::Text("text/html; charset=utf-8", page.into()))
     }

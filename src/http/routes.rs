@@ -5,6 +5,7 @@ mod channels;
 mod cluster;
 mod connections;
 mod consumers;
+mod definitions;
 mod exchanges;
 mod general;
 mod health;
@@ -38,6 +39,7 @@ const TABLES: &[&[Route]] = &[
     bindings::ROUTES,
     policies::ROUTES,
     parameters::ROUTES,
+    definitions::ROUTES,
     cluster::ROUTES,
     health::ROUTES,
     passwords::ROUTES,

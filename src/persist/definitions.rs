@@ -19,14 +19,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 pub use arguments::{decode_arguments, table_from_json, table_to_json};
-pub use items::Detail;
+pub use items::{Detail, item};
 pub use sections::{Sections, SectionsOfVhost};
 
 use super::data_dir::now;
 use super::record::Record;
 
 /// The level of RabbitMQ whose format this is.
-const RABBIT_VERSION: &str = "3.13.7";
+pub const RABBIT_VERSION: &str = "3.13.7";
 const FORMAT: u32 = 1;
 
 /// Why a definitions file is of no use.

@@ -188,6 +188,32 @@ impl Record {
         }
     }
 
+    /// The virtual host that it is, or is in.
+    pub fn vhost(&self) -> Option<&str> {
+        Some(match self {
+            Self::User(_) | Self::GlobalParameter(_) => return None,
+            Self::Vhost(v) => &v.name,
+            Self::Permission(p) => &p.vhost,
+            Self::TopicPermission(p) => &p.vhost,
+            Self::Exchange(e) => &e.vhost,
+            Self::Queue(q) => &q.vhost,
+            Self::Binding(b) => &b.vhost,
+            Self::Policy(p) => &p.vhost,
+            Self::VhostLimits(l) => &l.vhost,
+            Self::Parameter(p) => &p.vhost,
+        })
+    }
+
+    /// The user that it is, or who has it.
+    pub fn user(&self) -> Option<&str> {
+        match self {
+            Self::User(u) => Some(&u.name),
+            Self::Permission(p) => Some(&p.user),
+            Self::TopicPermission(p) => Some(&p.user),
+            _ => None,
+        }
+    }
+
     /// The key in the store: the kind, then each part of the name with its length before it.
     pub fn key(&self) -> Vec<u8> {
         match self {

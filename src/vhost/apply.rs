@@ -7,8 +7,7 @@ use super::broker::{Broker, Removed, StartError, internal};
 use super::command::{Applied, Command};
 use super::events::told;
 use super::topology::{Exchange, Keeps, Vhost};
-use super::{bindings, declare, events, limits, parameters, policies};
-use crate::auth::Pattern;
+use super::{Policy, bindings, declare, events, limits, parameters, policies};
 use crate::exchange::{Matching, Settings};
 use crate::frames::{Refusal, Table};
 use crate::persist::record::{ExchangeRecord, PermissionRecord, TopicPermissionRecord, VhostRecord};
@@ -23,6 +22,18 @@ const PREDECLARED: [(&str, Matching, bool); 6] = [
     ("amq.match", Matching::Headers, false),
     ("amq.rabbitmq.trace", Matching::Topic, true),
 ];
+
+/// The exchanges that a new virtual host begins with.
+pub(super) fn predeclared(broker: &Broker, vhost: &str) -> impl Iterator<Item = (Settings, ExchangeRecord)> {
+    let has_events = broker.events.as_ref().is_some_and(|events| events.vhost == vhost);
+    let for_events = has_events.then_some((events::EXCHANGE, Matching::Topic, true));
+    PREDECLARED.into_iter().chain(for_events).map(move |(name, matching, internal)| {
+        let settings = Settings::from(matching);
+        let kind = settings.kind.name().to_owned();
+        let record = ExchangeRecord { name: name.to_owned(), kind, internal, ..default_exchange(vhost) };
+        (settings, record)
+    })
+}
 
 /// Carries out one command. The caller holds the lock that makes changes one at a time.
 pub(super) fn apply(broker: &Broker, command: Command) -> Result<Applied, Refusal> {
@@ -87,19 +98,22 @@ pub(super) fn vhost_of(broker: &Broker, name: &str) -> Result<Arc<Vhost>, Refusa
     broker.vhost(name).ok_or_else(|| Refusal::not_allowed(format!("vhost {name} not found")))
 }
 
-fn put_vhost(broker: &Broker, record: VhostRecord) -> Result<Applied, Refusal> {
-    let existing = broker.vhost(&record.name);
-    let is_new = existing.is_none();
+/// The operator policies that a new virtual host begins with; `others` is how many there are already.
+pub(super) fn check_new_vhost(broker: &Broker, name: &str, others: usize) -> Result<Vec<Policy>, Refusal> {
     if let Some(most) = broker.config.limits.vhost_max
-        && is_new
-        && broker.vhosts().len() as u64 >= most
+        && others as u64 >= most
     {
-        let text = format!("cannot create vhost '{}': vhost limit of {most} is reached", record.name);
+        let text = format!("cannot create vhost '{name}': vhost limit of {most} is reached");
         return Err(Refusal::precondition_failed(text));
     }
-    let policies = match is_new {
-        true => policies::defaults_of(&broker.config, &record.name).map_err(Refusal::precondition_failed)?,
-        false => Vec::new(),
+    policies::defaults_of(&broker.config, name).map_err(Refusal::precondition_failed)
+}
+
+fn put_vhost(broker: &Broker, record: VhostRecord) -> Result<Applied, Refusal> {
+    let existing = broker.vhost(&record.name);
+    let policies = match existing {
+        None => check_new_vhost(broker, &record.name, broker.vhosts().len())?,
+        Some(_) => Vec::new(),
     };
     let records = policies.iter().map(|policy| Record::Policy(policy.record.clone()));
     let changes: Vec<_> = iter::once(Record::Vhost(record.clone())).chain(records).map(Change::Put).collect();
@@ -107,51 +121,49 @@ fn put_vhost(broker: &Broker, record: VhostRecord) -> Result<Applied, Refusal> {
     if let Some(vhost) = existing {
         vhost.set_record(record);
     } else {
-        let event = broker.tells_events().then(|| told::vhost_created(&record));
-        let vhost = add_vhost(broker, record);
-        if let Some(event) = event {
-            broker.note_event(|| told::exchange_created(&default_exchange(&vhost.name), None));
-            for exchange in vhost.topology.read().exchanges.values() {
-                broker.note_event(|| told::exchange_created(&exchange.record, None));
-            }
-            broker.note_event(|| event);
-        }
-        for policy in policies {
-            vhost.policies.write().put(Arc::new(policy));
-        }
+        put_new_vhost(broker, record, policies);
     }
     Ok(applied)
 }
 
+/// Makes a virtual host visible that is in the catalog.
+pub(super) fn put_new_vhost(broker: &Broker, record: VhostRecord, policies: Vec<Policy>) {
+    let event = broker.tells_events().then(|| told::vhost_created(&record));
+    let vhost = add_vhost(broker, record);
+    if let Some(event) = event {
+        broker.note_event(|| told::exchange_created(&default_exchange(&vhost.name), None));
+        for exchange in vhost.topology.read().exchanges.values() {
+            broker.note_event(|| told::exchange_created(&exchange.record, None));
+        }
+        broker.note_event(|| event);
+    }
+    for policy in policies {
+        vhost.policies.write().put(Arc::new(policy));
+    }
+}
+
 fn add_vhost(broker: &Broker, record: VhostRecord) -> Arc<Vhost> {
     let name = record.name.clone();
-    let limits = broker.config.defaults.vhost_limits.iter().filter(|limits| match &limits.pattern {
-        None => true,
-        Some(pattern) => Pattern::new(pattern).is_ok_and(|p| p.matches(&name)),
-    });
-    let vhost = Arc::new(Vhost::new(record, limits));
-    for (exchange, matching, internal) in PREDECLARED {
-        predeclare(broker, &vhost, exchange, matching, internal);
-    }
-    if broker.events.as_ref().is_some_and(|events| events.vhost == name) {
-        add_event_exchange(broker, &vhost);
+    let vhost = Arc::new(Vhost::new(record, limits::configured(&broker.config, &name)));
+    for (settings, record) in predeclared(broker, &name) {
+        predeclare(broker, &vhost, settings, record);
     }
     broker.vhosts.write().insert(name, Arc::clone(&vhost));
     vhost
 }
 
-fn predeclare(broker: &Broker, vhost: &Vhost, name: &str, matching: Matching, internal: bool) {
-    let settings = Settings::from(matching);
-    let kind = settings.kind.name().to_owned();
-    let record = ExchangeRecord { name: name.to_owned(), kind, internal, ..default_exchange(&vhost.name) };
+fn predeclare(broker: &Broker, vhost: &Vhost, settings: Settings, record: ExchangeRecord) {
     let keeps = Keeps { memory: broker.memory, saved: None, delays: None };
+    let name = record.name.as_str().into();
     let exchange = Arc::new(Exchange::new(broker.new_id(), settings, record, keeps));
-    vhost.topology.write().exchanges.insert(name.into(), exchange);
+    vhost.topology.write().exchanges.insert(name, exchange);
 }
 
 /// The exchange for events. It stays as long as bindings of it are stored, also while events are switched off.
 pub(super) fn add_event_exchange(broker: &Broker, vhost: &Vhost) {
-    predeclare(broker, vhost, events::EXCHANGE, Matching::Topic, true);
+    let settings = Settings::from(Matching::Topic);
+    let (name, kind) = (events::EXCHANGE.to_owned(), settings.kind.name().to_owned());
+    predeclare(broker, vhost, settings, ExchangeRecord { name, kind, internal: true, ..default_exchange(&vhost.name) });
 }
 
 /// The exchange without a name, which is in no table.
@@ -170,22 +182,17 @@ fn default_exchange(vhost: &str) -> ExchangeRecord {
 
 fn delete_vhost(broker: &Broker, name: &str) -> Result<Applied, Refusal> {
     let Some(vhost) = broker.vhost(name) else { return Ok(Applied::default()) };
-    let of_vhost = |record: &Record| match record {
-        Record::Vhost(v) => v.name == name,
-        Record::User(_) | Record::GlobalParameter(_) => false,
-        Record::Permission(p) => p.vhost == name,
-        Record::TopicPermission(p) => p.vhost == name,
-        Record::Exchange(e) => e.vhost == name,
-        Record::Queue(q) => q.vhost == name,
-        Record::Binding(b) => b.vhost == name,
-        Record::Policy(p) => p.vhost == name,
-        Record::VhostLimits(l) => l.vhost == name,
-        Record::Parameter(p) => p.vhost == name,
-    };
-    let applied = delete_where(broker, of_vhost)?;
+    let applied = delete_where(broker, |record| record.vhost() == Some(name))?;
+    remove_vhost(broker, &vhost);
+    Ok(applied)
+}
+
+/// Takes a virtual host and all that is in it out of the broker, after it has left the catalog.
+pub(super) fn remove_vhost(broker: &Broker, vhost: &Vhost) {
+    let name = &*vhost.name;
     broker.vhosts.write().remove(name);
     if broker.tells_events() {
-        note_end(broker, &vhost);
+        note_end(broker, vhost);
     }
     broker.directory.remove_vhost(name);
     let queues = vhost.topology.write().clear();
@@ -196,7 +203,6 @@ fn delete_vhost(broker: &Broker, name: &str) -> Result<Applied, Refusal> {
     }
     vhost.move_epoch();
     broker.removed(Removed::Vhost(name));
-    Ok(applied)
 }
 
 /// Notes what goes with a virtual host.
@@ -220,17 +226,17 @@ fn delete_where(broker: &Broker, matches: impl Fn(&Record) -> bool) -> Result<Ap
 }
 
 fn delete_user(broker: &Broker, name: &str) -> Result<Applied, Refusal> {
-    let applied = delete_where(broker, |record| match record {
-        Record::User(u) => u.name == name,
-        Record::Permission(p) => p.user == name,
-        Record::TopicPermission(p) => p.user == name,
-        _ => false,
-    })?;
+    let applied = delete_where(broker, |record| record.user() == Some(name))?;
+    remove_user(broker, name);
+    Ok(applied)
+}
+
+/// Takes a user out of the broker, after it has left the catalog.
+pub(super) fn remove_user(broker: &Broker, name: &str) {
     if broker.directory.delete_user(name) {
         broker.note_event(|| told::user_deleted(name));
     }
     broker.removed(Removed::User(name));
-    Ok(applied)
 }
 
 fn set_permissions(broker: &Broker, record: PermissionRecord) -> Result<Applied, Refusal> {

@@ -10,7 +10,7 @@ use super::events::{self, told};
 use super::names::{exchange_text, queue_text};
 use super::topology::{Destination, Exchange, Vhost};
 use crate::exchange::{BindingRef, Bindings, Matching};
-use crate::frames::{Refusal, Value};
+use crate::frames::{Refusal, Table, Value};
 use crate::persist::record::BindingRecord;
 use crate::persist::{Change, Record};
 use crate::queue::arguments::{QUEUE_TYPE, QueueType};
@@ -69,7 +69,12 @@ fn check_destination(source: &Exchange, destination: &Destination) -> Result<(),
     let Destination::Queue(queue) = destination else {
         return Err(Refusal::precondition_failed("Destination not found"));
     };
-    let kind = queue.spec.arguments.get(QUEUE_TYPE).and_then(Value::as_text);
+    check_local(&queue.spec.arguments)
+}
+
+/// Whether a local random exchange may lead to a queue with these arguments.
+pub(super) fn check_local(arguments: &Table) -> Result<(), Refusal> {
+    let kind = arguments.get(QUEUE_TYPE).and_then(Value::as_text);
     match kind.and_then(|name| QueueType::parse(name.as_bytes())) {
         None | Some(QueueType::Classic) => Ok(()),
         Some(other) => {

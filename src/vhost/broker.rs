@@ -97,7 +97,7 @@ pub struct Broker {
     /// Where events are published.
     pub(super) events: Option<Arc<Events>>,
     /// One change of metadata at a time.
-    changing: Mutex<()>,
+    pub(super) changing: Mutex<()>,
     next_id: AtomicU64,
     /// What channels and connections that have ended have counted.
     pub totals: Totals,
@@ -155,7 +155,8 @@ impl Broker {
             totals: Totals::default(),
             churn: ChurnCounts::default(),
         });
-        if records.is_empty() {
+        // Whoever brings definitions brings users too: there is no password that everybody knows.
+        if records.is_empty() && broker.config.definitions.load.is_empty() {
             broker.make_defaults()?;
         }
         records.sort_by_key(Record::rank);

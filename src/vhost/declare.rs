@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use super::apply::{persist, settled, vhost_of};
+use super::bindings::{is_durable, record_of as record_of_binding};
 use super::broker::Broker;
 use super::command::{Applied, DeleteQueue};
 use super::events::told;
 use super::names::{check_not_reserved, exchange_text, queue_text};
 use super::topology::{Destination, Exchange, Keeps, Topology, Vhost};
-use crate::exchange::{ExchangeType, Settings};
+use crate::exchange::{BindingRef, ExchangeType, Settings};
 use crate::frames::{Refusal, ReplyCode, Value};
-use crate::persist::record::{ExchangeRecord, QueueRecord, new_store_id};
+use crate::persist::record::{BindingRecord, ExchangeRecord, QueueRecord, new_store_id};
 use crate::persist::recovery::FoundQueue;
 use crate::persist::{Change, Record};
 use crate::queue::arguments::{self, QUEUE_TYPE, check_argument_equivalent};
@@ -33,17 +34,28 @@ pub(super) fn exchange(broker: &Broker, record: ExchangeRecord) -> Result<Applie
         check_exchange_equivalent(&existing.record, &record)?;
         return Ok(Applied { durable_at: settled(broker, record.durable), ..Applied::default() });
     }
-    check_not_reserved("exchange", &record.name)?;
-    let settings = Settings::parse(kind, &record.arguments);
-    let settings = settings.map_err(|e| Refusal::precondition_failed(e.to_string()))?;
-    check_exchange_limit(broker, &vhost, &record)?;
-    let record = ExchangeRecord { id: exchange_id(&record, &settings)?, ..record };
+    let (settings, record) = check_new_exchange(broker, kind, record, 0)?;
     let changes = if record.durable { vec![Change::Put(Record::Exchange(record.clone()))] } else { Vec::new() };
     let applied = persist(broker, &changes)?;
     let policy = broker.tells_events().then(|| vhost.policies.read().for_exchange(&record).policy).flatten();
     broker.note_event(|| told::exchange_created(&record, policy.as_deref()));
     add_exchange(broker, &vhost, settings, record);
     Ok(applied)
+}
+
+/// An exchange that is not there yet, with its number; `others` are on their way too and count for the limit.
+pub(super) fn check_new_exchange(
+    broker: &Broker,
+    kind: ExchangeType,
+    record: ExchangeRecord,
+    others: usize,
+) -> Result<(Settings, ExchangeRecord), Refusal> {
+    check_not_reserved("exchange", &record.name)?;
+    let settings = Settings::parse(kind, &record.arguments);
+    let settings = settings.map_err(|e| Refusal::precondition_failed(e.to_string()))?;
+    check_exchange_limit(broker, &record, others)?;
+    let record = ExchangeRecord { id: exchange_id(&record, &settings)?, ..record };
+    Ok((settings, record))
 }
 
 /// The store's name for what a durable exchange keeps: messages that are due later, or identifiers of messages.
@@ -55,17 +67,17 @@ fn exchange_id(record: &ExchangeRecord, settings: &Settings) -> Result<u64, Refu
     new_store_id().map_err(|e| Refusal::new(ReplyCode::InternalError, format!("{text} gets no number: {e}")))
 }
 
-fn check_exchange_limit(broker: &Broker, vhost: &Vhost, record: &ExchangeRecord) -> Result<(), Refusal> {
+fn check_exchange_limit(broker: &Broker, record: &ExchangeRecord, others: usize) -> Result<(), Refusal> {
     let Some(limit) = broker.config.limits.exchange_max else { return Ok(()) };
     let count: usize = broker.vhosts().iter().map(|v| v.topology.read().exchanges.len()).sum();
-    if count < usize::try_from(limit).unwrap_or(usize::MAX) {
+    if count + others < usize::try_from(limit).unwrap_or(usize::MAX) {
         return Ok(());
     }
-    let text = exchange_text(&vhost.name, &record.name);
+    let text = exchange_text(&record.vhost, &record.name);
     Err(Refusal::precondition_failed(format!("cannot declare {text}: exchange limit of {limit} is reached")))
 }
 
-fn add_exchange(broker: &Broker, vhost: &Vhost, settings: Settings, record: ExchangeRecord) {
+pub(super) fn add_exchange(broker: &Broker, vhost: &Vhost, settings: Settings, record: ExchangeRecord) {
     let name: Arc<str> = record.name.as_str().into();
     let in_force = vhost.policies.read().for_exchange(&record);
     let delays = settings.delays().then(|| delay_queue(broker, vhost, &record));
@@ -92,7 +104,7 @@ fn delay_queue(broker: &Broker, vhost: &Vhost, record: &ExchangeRecord) -> Arc<Q
     Queue::new(broker.new_id(), spec, &Arc::default(), broker.for_queues(), found)
 }
 
-fn check_exchange_equivalent(current: &ExchangeRecord, received: &ExchangeRecord) -> Result<(), Refusal> {
+pub(super) fn check_exchange_equivalent(current: &ExchangeRecord, received: &ExchangeRecord) -> Result<(), Refusal> {
     let text = exchange_text(&current.vhost, &current.name);
     let differs = |key: &str, current: &dyn std::fmt::Display, received: &dyn std::fmt::Display| {
         Err(Refusal::precondition_failed(format!(
@@ -138,7 +150,12 @@ pub(super) fn delete_exchange(broker: &Broker, vhost: &str, name: &str, if_unuse
 }
 
 /// Takes an exchange and its bindings out, and with them auto-delete exchanges that lose their last binding.
-fn remove_exchange(broker: &Broker, topology: &mut Topology, exchange: &Arc<Exchange>, changes: &mut Vec<Change>) {
+pub(super) fn remove_exchange(
+    broker: &Broker,
+    topology: &mut Topology,
+    exchange: &Arc<Exchange>,
+    changes: &mut Vec<Change>,
+) {
     let mut leaving = vec![Arc::clone(exchange)];
     while let Some(exchange) = leaving.pop() {
         if topology.exchanges.remove(exchange.record.name.as_str()).is_none() {
@@ -146,7 +163,7 @@ fn remove_exchange(broker: &Broker, topology: &mut Topology, exchange: &Arc<Exch
         }
         let destination = Destination::Exchange(Arc::clone(&exchange));
         broker.note_event(|| told::exchange_deleted(&exchange.record.vhost, &exchange.record.name));
-        note_bindings_of(broker, &exchange, changes);
+        note_ended(broker, bindings_of(&exchange), changes);
         topology.unbind_source(&exchange);
         leaving.extend(drop_destination(broker, topology, &destination, changes));
         if exchange.record.durable {
@@ -159,13 +176,30 @@ fn remove_exchange(broker: &Broker, topology: &mut Topology, exchange: &Arc<Exch
     }
 }
 
-fn note_bindings_of(broker: &Broker, exchange: &Exchange, changes: &mut Vec<Change>) {
-    for binding in exchange.bindings.read().iter() {
-        let record = super::bindings::record_of(exchange, &binding);
-        broker.note_event(|| told::binding("binding.deleted", &record));
-        if super::bindings::is_durable(exchange, binding.dest) {
-            changes.push(Change::Delete(Record::Binding(record)));
+/// The bindings of an exchange, and whether each is stored.
+pub(super) fn bindings_of(exchange: &Exchange) -> Vec<(BindingRecord, bool)> {
+    let bindings = exchange.bindings.read();
+    let record = |b: BindingRef<'_, Destination>| (record_of_binding(exchange, &b), is_durable(exchange, b.dest));
+    bindings.iter().map(record).collect()
+}
+
+/// The bindings to something, and whether each is stored; with `only_stored` no others.
+pub(super) fn bindings_to(topology: &Topology, to: &Destination, only_stored: bool) -> Vec<(BindingRecord, bool)> {
+    let mut found = Vec::new();
+    for source in topology.sources_of(to.id()) {
+        let is_stored = is_durable(&source, to);
+        if is_stored || !only_stored {
+            let bindings = source.bindings.read();
+            found.extend(bindings.of_destination(to).map(|b| (record_of_binding(&source, &b), is_stored)));
         }
+    }
+    found
+}
+
+fn note_ended(broker: &Broker, ended: Vec<(BindingRecord, bool)>, changes: &mut Vec<Change>) {
+    for (record, is_stored) in ended {
+        broker.note_event(|| told::binding("binding.deleted", &record));
+        changes.extend(is_stored.then_some(Change::Delete(Record::Binding(record))));
     }
 }
 
@@ -176,17 +210,7 @@ fn drop_destination(
     leaving: &Destination,
     changes: &mut Vec<Change>,
 ) -> Vec<Arc<Exchange>> {
-    for source in topology.sources_of(leaving.id()) {
-        let is_stored = super::bindings::is_durable(&source, leaving);
-        if !is_stored && !broker.tells_events() {
-            continue;
-        }
-        let bindings = source.bindings.read();
-        for record in bindings.of_destination(leaving).map(|b| super::bindings::record_of(&source, &b)) {
-            broker.note_event(|| told::binding("binding.deleted", &record));
-            changes.extend(is_stored.then_some(Change::Delete(Record::Binding(record))));
-        }
-    }
+    note_ended(broker, bindings_to(topology, leaving, !broker.tells_events()), changes);
     let mut sources = topology.unbind_destination(leaving);
     sources.retain(|source| source.is_abandoned());
     sources
@@ -223,16 +247,13 @@ pub(super) fn queue(broker: &Broker, record: QueueRecord, exclusive_owner: Optio
         let durable_at = settled(broker, existing.spec.durable);
         return Ok(Applied { durable_at, queue: Some(existing), ..Applied::default() });
     }
-    check_type_properties(&text, kind, &record, exclusive_owner)?;
-    check_queue_limit(broker, &vhost, &record.name)?;
+    let durable = record.durable && exclusive_owner.is_none();
+    let room = Room { limit: vhost.limits.max_queues(), queues: vhost.topology.read().queues.len(), others: 0 };
+    let record = check_new_queue(broker, kind, record, exclusive_owner, room)?;
     let without_effect = arguments::without_effect(&record.arguments);
     if !without_effect.is_empty() {
         tracing::warn!(target: "leveret::queue", "{text}: {} accepted, without effect yet", without_effect.join(", "));
     }
-    let durable = record.durable && exclusive_owner.is_none();
-    let no_randomness = |e| Refusal::new(ReplyCode::InternalError, format!("{text} gets no number: {e}"));
-    let id = if durable { new_store_id().map_err(no_randomness)? } else { 0 };
-    let record = QueueRecord { id, ..record };
     let changes = if durable { vec![Change::Put(Record::Queue(record.clone()))] } else { Vec::new() };
     let applied = persist(broker, &changes)?;
     broker.note_event(|| {
@@ -244,6 +265,34 @@ pub(super) fn queue(broker: &Broker, record: QueueRecord, exclusive_owner: Optio
     broker.churn.note(Churn::QueueDeclared);
     broker.churn.note(Churn::QueueCreated);
     Ok(Applied { queue: Some(queue), ..applied })
+}
+
+/// What limits the number of queues.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Room {
+    /// Of the virtual host.
+    pub limit: Option<u64>,
+    /// In the virtual host.
+    pub queues: usize,
+    /// On their way with this one, in all virtual hosts.
+    pub others: usize,
+}
+
+/// A queue that is not there yet, with its number.
+pub(super) fn check_new_queue(
+    broker: &Broker,
+    kind: arguments::QueueType,
+    record: QueueRecord,
+    exclusive_owner: Option<u64>,
+    room: Room,
+) -> Result<QueueRecord, Refusal> {
+    let text = queue_text(&record.vhost, &record.name);
+    check_type_properties(&text, kind, &record, exclusive_owner)?;
+    check_queue_limit(broker, &record, room)?;
+    let no_randomness = |e| Refusal::new(ReplyCode::InternalError, format!("{text} gets no number: {e}"));
+    let is_stored = record.durable && exclusive_owner.is_none();
+    let id = if is_stored { new_store_id().map_err(no_randomness)? } else { 0 };
+    Ok(QueueRecord { id, ..record })
 }
 
 /// Quorum queues and streams are durable, shared and permanent.
@@ -277,26 +326,27 @@ fn check_type_properties(
     Ok(())
 }
 
-fn check_queue_limit(broker: &Broker, vhost: &Vhost, name: &str) -> Result<(), Refusal> {
+fn check_queue_limit(broker: &Broker, record: &QueueRecord, room: Room) -> Result<(), Refusal> {
+    let name = &record.name;
     let reached = |what: &str, limit: u64| {
         let text = format!("cannot declare queue '{name}': queue limit in {what} ({limit}) is reached");
         Err(Refusal::precondition_failed(text))
     };
-    if let Some(limit) = vhost.limits.max_queues()
-        && vhost.topology.read().queues.len() as u64 >= limit
+    if let Some(limit) = room.limit
+        && room.queues as u64 >= limit
     {
-        return reached(&format!("vhost '{}'", vhost.name), limit);
+        return reached(&format!("vhost '{}'", record.vhost), limit);
     }
     if let Some(limit) = broker.config.limits.queue_max {
         let count: usize = broker.vhosts().iter().map(|v| v.topology.read().queues.len()).sum();
-        if count as u64 >= limit {
+        if (count + room.others) as u64 >= limit {
             return reached("cluster", limit);
         }
     }
     Ok(())
 }
 
-fn add_queue(
+pub(super) fn add_queue(
     broker: &Broker,
     vhost: &Vhost,
     record: QueueRecord,
@@ -332,7 +382,7 @@ fn add_queue(
 }
 
 /// `is_relaxed` lets a quorum queue be declared as a classic one, with the properties that only such a one can have.
-fn check_queue_equivalent(
+pub(super) fn check_queue_equivalent(
     existing: &Queue,
     received: &QueueRecord,
     exclusive_owner: Option<u64>,
@@ -410,20 +460,27 @@ pub(super) fn delete_queue(broker: &Broker, delete: &DeleteQueue) -> Result<Appl
     if let Some(objection) = objection {
         return Err(Refusal::precondition_failed(objection));
     }
-    let mut changes = Vec::new();
-    {
-        let mut topology = vhost.topology.write();
-        topology.queues.remove(&*queue.spec.name);
-        let destination = Destination::Queue(Arc::clone(&queue));
-        for exchange in drop_destination(broker, &mut topology, &destination, &mut changes) {
-            remove_exchange(broker, &mut topology, &exchange, &mut changes);
-        }
-    }
-    broker.churn.note(Churn::QueueDeleted);
     for (tag, channel, owner) in consumers {
         let channel = format!("{} ({channel})", owner.connection);
         broker.note_event(|| told::consumer_ended(&vhost.name, &queue.spec.name, &tag, &channel));
     }
+    let mut changes = Vec::new();
+    remove_queue(broker, &vhost, &queue, &mut changes);
+    let applied = persist(broker, &changes)?;
+    Ok(Applied { messages: deleted.map_or(0, |counts| counts.ready), ..applied })
+}
+
+/// Takes a deleted queue and its bindings out, and with them auto-delete exchanges that lose their last binding.
+pub(super) fn remove_queue(broker: &Broker, vhost: &Vhost, queue: &Arc<Queue>, changes: &mut Vec<Change>) {
+    {
+        let mut topology = vhost.topology.write();
+        topology.queues.remove(&*queue.spec.name);
+        let destination = Destination::Queue(Arc::clone(queue));
+        for exchange in drop_destination(broker, &mut topology, &destination, changes) {
+            remove_exchange(broker, &mut topology, &exchange, changes);
+        }
+    }
+    broker.churn.note(Churn::QueueDeleted);
     broker.note_event(|| told::queue_deleted(&vhost.name, &queue.spec.name));
     vhost.by_name.forget();
     vhost.move_epoch();
@@ -431,10 +488,8 @@ pub(super) fn delete_queue(broker: &Broker, delete: &DeleteQueue) -> Result<Appl
         broker.disown(owner, queue.id);
     }
     if queue.spec.durable {
-        changes.push(Change::Delete(Record::Queue(record_of(&queue))));
+        changes.push(Change::Delete(Record::Queue(record_of(queue))));
     }
-    let applied = persist(broker, &changes)?;
-    Ok(Applied { messages: deleted.map_or(0, |counts| counts.ready), ..applied })
 }
 
 /// The catalog's record of a queue.

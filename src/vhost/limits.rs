@@ -7,8 +7,8 @@ use super::apply::{persist, vhost_of};
 use super::broker::Broker;
 use super::command::Applied;
 use super::events::told;
-use crate::auth::User;
-use crate::config::VhostLimits;
+use crate::auth::{Pattern, User};
+use crate::config::{Config, VhostLimits};
 use crate::frames::Refusal;
 use crate::persist::record::VhostLimitsRecord;
 use crate::persist::{Change, Record};
@@ -40,14 +40,27 @@ impl Limits {
         effective(self.set.read().max_queues, self.max_queues)
     }
 
+    /// Sets them.
+    pub(super) fn put(&self, record: VhostLimitsRecord) {
+        *self.set.write() = record;
+    }
+
     /// What has been set at run time.
     pub fn set(&self) -> VhostLimitsRecord {
         self.set.read().clone()
     }
 }
 
+/// What the configuration gives a virtual host of that name.
+pub(super) fn configured(config: &Config, name: &str) -> Limits {
+    Limits::new(config.defaults.vhost_limits.iter().filter(|limits| match &limits.pattern {
+        None => true,
+        Some(pattern) => Pattern::new(pattern).is_ok_and(|p| p.matches(name)),
+    }))
+}
+
 /// A negative limit is none.
-fn effective(set: Option<i64>, configured: Option<u64>) -> Option<u64> {
+pub(super) fn effective(set: Option<i64>, configured: Option<u64>) -> Option<u64> {
     match set {
         Some(limit) => u64::try_from(limit).ok(),
         None => configured,
@@ -58,7 +71,7 @@ pub(super) fn set_of_vhost(broker: &Broker, record: VhostLimitsRecord) -> Result
     let vhost = vhost_of(broker, &record.vhost)?;
     let applied = persist(broker, &[Change::Put(Record::VhostLimits(record.clone()))])?;
     broker.note_event(|| told::vhost_limits_set(&record));
-    *vhost.limits.set.write() = record;
+    vhost.limits.put(record);
     Ok(applied)
 }
 
@@ -67,7 +80,7 @@ pub(super) fn clear_of_vhost(broker: &Broker, vhost: String) -> Result<Applied, 
     let record = VhostLimitsRecord { vhost, ..VhostLimitsRecord::default() };
     let applied = persist(broker, &[Change::Delete(Record::VhostLimits(record.clone()))])?;
     broker.note_event(|| told::vhost_limits_cleared(&record.vhost));
-    *found.limits.set.write() = record;
+    found.limits.put(record);
     Ok(applied)
 }
 
@@ -89,6 +102,6 @@ pub(super) fn set_of_user(
 pub(super) fn restore(broker: &Broker, record: VhostLimitsRecord) -> Result<(), (String, String)> {
     let what = format!("limits of vhost '{}'", record.vhost);
     let vhost = vhost_of(broker, &record.vhost).map_err(|e| (what, e.text))?;
-    *vhost.limits.set.write() = record;
+    vhost.limits.put(record);
     Ok(())
 }

@@ -107,7 +107,7 @@ pub(super) fn clear(broker: &Broker, vhost: &str, name: &str, operator: bool) ->
         broker.note_event(|| told::parameter_cleared("operator_policy", &policy.record.vhost, name));
     }
     broker.note_event(|| told::policy_cleared(&policy.record));
-    vhost.policies.write().remove(operator, name);
+    vhost.policies.write().take(operator, name);
     let spread = Spread::new(vhost, policy, None);
     Ok(Applied { spread: Some(spread), ..applied })
 }

@@ -13,7 +13,6 @@ use super::limits::Limits;
 use super::parameters::Parameters;
 use super::policies::{ByName, Policies, Shared};
 use super::recall::Recall;
-use crate::config::VhostLimits;
 use crate::exchange::{Bindings, Settings, Target};
 use crate::message::memory::MemoryAccount;
 use crate::persist::record::{BindingRecord, ExchangeRecord, VhostRecord};
@@ -251,12 +250,12 @@ pub struct Vhost {
 }
 
 impl Vhost {
-    /// `limits` are those of the configuration whose patterns match the name; the first that sets one counts.
-    pub fn new<'a>(record: VhostRecord, limits: impl Iterator<Item = &'a VhostLimits> + Clone) -> Self {
+    /// `limits` are those of the configuration.
+    pub fn new(record: VhostRecord, limits: Limits) -> Self {
         Self {
             name: record.name.as_str().into(),
             record: RwLock::new(Arc::new(record)),
-            limits: Limits::new(limits),
+            limits,
             parameters: Parameters::default(),
             policies: RwLock::default(),
             shared: Shared::default(),

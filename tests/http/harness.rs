@@ -18,6 +18,7 @@ pub struct Broker {
     pub node: Option<Node>,
     pub http: SocketAddr,
     pub data: TempDir,
+    pub config: Config,
 }
 
 /// What came back.
@@ -57,9 +58,19 @@ impl Broker {
         settings.extend(lines.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
         let config = Config::load(None, &settings).unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        let node = runtime.block_on(Node::start(config)).unwrap();
+        let node = runtime.block_on(Node::start(config.clone())).unwrap();
         let http = node.http_addr().unwrap();
-        Self { runtime, node: Some(node), http, data }
+        Self { runtime, node: Some(node), http, data, config }
+    }
+
+    /// Stops it and starts it again with the same data.
+    pub fn restart(&mut self) {
+        if let Some(node) = self.node.take() {
+            self.runtime.block_on(node.stop());
+        }
+        let node = self.runtime.block_on(Node::start(self.config.clone())).unwrap();
+        self.http = node.http_addr().unwrap();
+        self.node = Some(node);
     }
 
     pub fn socket(&self) -> PathBuf {

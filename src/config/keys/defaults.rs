@@ -2,7 +2,7 @@
 
 use super::super::draft::Draft;
 use super::super::value::{self, Expected};
-use super::super::{QueueType, Secret};
+use super::super::{OnConflict, QueueType, Secret};
 use super::{Key, Shown, key, optional, set_option, set_text, without_effect};
 
 pub const DEFAULTS: &[Key] = &[
@@ -235,7 +235,7 @@ pub const DEFINITIONS: &[Key] = &[
         "load_definitions",
         "",
         "/etc/leveret/definitions.json",
-        "A file of definitions, or a directory of .json files, loaded at each start.",
+        "A file of definitions, or a directory of .json files, loaded at each start; there is no default user then.",
         |draft, _, text| add_definitions(draft, text),
     ),
     optional(
@@ -260,6 +260,23 @@ pub const DEFINITIONS: &[Key] = &[
         "false",
         "Definitions that have been loaded and have not changed are not loaded again.",
         |draft, _, text| value::boolean(text).map(|on| draft.config.definitions.skip_if_unchanged = on),
+    ),
+    optional(
+        "definitions.on_conflict",
+        "",
+        "refuse",
+        "What is there and cannot be changed into what a file says: refuse imports nothing, skip leaves it as it is. By \
+         default imports of operators are refused, and at the start it is left and logged (not a key of RabbitMQ).",
+        |draft, _, text| {
+            let choices = [("refuse", OnConflict::Refuse), ("skip", OnConflict::Skip)];
+            value::choice(text, &choices).map(|choice| draft.config.definitions.on_conflict = Some(choice))
+        },
+    ),
+    key(
+        "definitions.max_size",
+        "128MiB",
+        "Largest file that is loaded at the start (not a key of RabbitMQ).",
+        |draft, _, text| value::size(text, 1024..=1 << 30).map(|n| draft.config.definitions.max_size = n),
     ),
 ];
 

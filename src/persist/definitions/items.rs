@@ -3,9 +3,11 @@
 //! Where items are of one virtual host only, they name none.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Value as Json, json};
 
 use super::DefinitionsError;
 use super::arguments::Arguments;
+use super::parameters::{GlobalParameterDefinition, ParameterDefinition, PolicyDefinition};
 use crate::auth::{Hashing, Permissions, TopicPermission, User};
 use crate::persist::record::{
     BindingRecord, ExchangeRecord, PermissionRecord, QueueRecord, Record, TopicPermissionRecord, VhostRecord,
@@ -139,6 +141,26 @@ impl Detail {
     fn store_id(self, id: u64) -> Option<String> {
         (self == Self::Backup && id != 0).then(|| format!("{id:016x}"))
     }
+}
+
+/// One object as its item.
+///
+/// # Errors
+/// When it cannot be said in JSON.
+pub fn item(record: Record, detail: Detail) -> Result<Json, DefinitionsError> {
+    Ok(match record {
+        Record::Vhost(vhost) => json!(VhostDefinition::of(vhost)),
+        Record::User(user) => json!(UserDefinition::of(user)),
+        Record::Permission(permission) => json!(PermissionDefinition::of(permission)),
+        Record::TopicPermission(permission) => json!(TopicPermissionDefinition::of(permission)),
+        Record::Exchange(exchange) => json!(ExchangeDefinition::of(exchange, detail)),
+        Record::Queue(queue) => json!(QueueDefinition::of(queue, detail)),
+        Record::Binding(binding) => json!(BindingDefinition::of(binding, detail)),
+        Record::Policy(policy) => json!(PolicyDefinition::of(policy)?),
+        Record::VhostLimits(limits) => json!(ParameterDefinition::limits(limits)),
+        Record::Parameter(parameter) => json!(ParameterDefinition::of(parameter)?),
+        Record::GlobalParameter(parameter) => json!(GlobalParameterDefinition::of(parameter)?),
+    })
 }
 
 impl VhostDefinition {

@@ -97,9 +97,9 @@ impl Policies {
         ranked.put(policy)
     }
 
-    pub fn remove(&mut self, operator: bool, name: &str) {
+    pub fn take(&mut self, operator: bool, name: &str) -> Option<Arc<Policy>> {
         let ranked = if operator { &mut self.operator } else { &mut self.own };
-        ranked.remove(name);
+        ranked.remove(name)
     }
 
     /// The settings of a new queue.

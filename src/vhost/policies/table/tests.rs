@@ -67,7 +67,7 @@ proptest! {
                     changed
                 }
                 Change::Remove { name, operator } => {
-                    policies.remove(operator, &name);
+                    policies.take(operator, &name);
                     (name, operator)
                 }
             };

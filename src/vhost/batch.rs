@@ -1,0 +1,312 @@
+//! Many changes as one: a definitions file, for example.
+//!
+//! Every command is checked first, against what is there and what the commands before it will have made ([`view`]). When
+//! none is refused, all of it goes to the catalog in one write, and then into the broker; so a crash, a full disk or a
+//! wrong item leaves all or nothing.
+
+mod told;
+mod view;
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::apply::{self, persist};
+use super::broker::Broker;
+use super::command::{Applied, Command};
+use super::declare;
+use super::policies::{Policy, Spread};
+use super::topology::{Destination, Exchange, Vhost};
+use crate::auth::User;
+use crate::exchange::Settings;
+use crate::frames::Refusal;
+use crate::persist::record::{
+    BindingRecord, ExchangeRecord, GlobalParameterRecord, ParameterRecord, PermissionRecord, PolicyRecord, QueueRecord,
+    TopicPermissionRecord, VhostLimitsRecord, VhostRecord,
+};
+use crate::persist::{Change, Record};
+use crate::queue::Queue;
+use crate::stats::Churn;
+use view::View;
+
+/// What a command of a batch does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    Create,
+    Change,
+    /// It is so already.
+    Same,
+    Delete,
+}
+
+/// Why a command of a batch cannot be carried out.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Objection {
+    /// Its place in the batch.
+    pub index: usize,
+    pub refusal: Refusal,
+    /// There is one of that name already, and it cannot be changed into this.
+    pub is_conflict: bool,
+}
+
+/// A command that has been checked.
+enum Step {
+    Nothing,
+    NewVhost(VhostRecord, Vec<Policy>),
+    Vhost(Arc<Vhost>, VhostRecord),
+    DropVhost(Arc<Vhost>),
+    User(User),
+    DropUser(String),
+    Permission(PermissionRecord),
+    DropPermission(PermissionRecord),
+    TopicPermission(TopicPermissionRecord),
+    DropTopicPermission(TopicPermissionRecord),
+    Limits(VhostLimitsRecord),
+    DropLimits(VhostLimitsRecord),
+    Policy(Arc<Policy>),
+    DropPolicy(PolicyRecord),
+    Parameter(ParameterRecord),
+    DropParameter(ParameterRecord),
+    GlobalParameter(GlobalParameterRecord),
+    DropGlobalParameter(GlobalParameterRecord),
+    Exchange(Box<Settings>, ExchangeRecord),
+    DropExchange(Arc<Vhost>, Arc<Exchange>),
+    Queue(QueueRecord),
+    DropQueue(Arc<Vhost>, Arc<Queue>),
+    Bind { record: BindingRecord, is_durable: bool },
+    Unbind { record: BindingRecord, is_durable: bool },
+}
+
+impl Broker {
+    /// What each command would do, one after another; nothing is changed.
+    pub fn examine(&self, commands: &[Command]) -> Vec<Result<Effect, Objection>> {
+        let mut view = View::new(self);
+        let examined = commands.iter().enumerate();
+        examined.map(|(index, command)| view.step(index, command).map(|(effect, _)| effect)).collect()
+    }
+
+    /// Carries out all commands or none, for a user of that name.
+    ///
+    /// # Errors
+    /// Everything that is refused.
+    pub fn apply_all(&self, commands: &[Command], user: &str) -> Result<Applied, Vec<Objection>> {
+        let (applied, spreads) = {
+            let _one_at_a_time = self.changing.lock();
+            let steps = check(self, commands)?;
+            let failed = |refusal| vec![Objection { index: 0, refusal, is_conflict: false }];
+            if let Some(events) = &self.events {
+                events.begin(user);
+            }
+            let performed = perform(self, steps);
+            if let Some(events) = &self.events {
+                events.end(self.clock.now_ms(), performed.is_ok());
+            }
+            performed.map_err(failed)?
+        };
+        for spread in spreads {
+            spread.run();
+        }
+        Ok(applied)
+    }
+}
+
+fn check(broker: &Broker, commands: &[Command]) -> Result<Vec<Step>, Vec<Objection>> {
+    let mut view = View::new(broker);
+    let (mut steps, mut objections) = (Vec::with_capacity(commands.len()), Vec::new());
+    for (index, command) in commands.iter().enumerate() {
+        match view.step(index, command) {
+            Ok((_, step)) => steps.push(step),
+            Err(objection) => objections.push(objection),
+        }
+    }
+    if objections.is_empty() { Ok(steps) } else { Err(objections) }
+}
+
+fn perform(broker: &Broker, steps: Vec<Step>) -> Result<(Applied, Vec<Spread>), Refusal> {
+    let mut changes = Vec::new();
+    for step in &steps {
+        note(step, &mut changes);
+    }
+    note_of_dropped(broker, &steps, &mut changes)?;
+    let applied = persist(broker, &changes)?;
+    let (mut also, mut spreads) = (Vec::new(), Vec::new());
+    for step in steps {
+        carry_out(broker, step, &mut also, &mut spreads);
+    }
+    // Auto-delete exchanges go with their last bindings: nobody has named them.
+    also.retain(|change| matches!(change, Change::Delete(Record::Exchange(_) | Record::Binding(_))));
+    if also.is_empty() {
+        return Ok((applied, spreads));
+    }
+    let known: HashSet<_> = changes.iter().map(|(Change::Put(r) | Change::Delete(r))| r.key()).collect();
+    also.retain(|(Change::Put(r) | Change::Delete(r))| !known.contains(&r.key()));
+    let followed = persist(broker, &also)?;
+    Ok((Applied { durable_at: followed.durable_at.or(applied.durable_at), ..applied }, spreads))
+}
+
+/// What the catalog has to hear of a step.
+fn note(step: &Step, changes: &mut Vec<Change>) {
+    let change = match step {
+        Step::Nothing | Step::DropVhost(_) | Step::DropUser(_) => return,
+        Step::NewVhost(record, policies) => {
+            changes.extend(policies.iter().map(|policy| Change::Put(Record::Policy(policy.record.clone()))));
+            Change::Put(Record::Vhost(record.clone()))
+        }
+        Step::Vhost(_, record) => Change::Put(Record::Vhost(record.clone())),
+        Step::User(user) => Change::Put(Record::User(user.clone())),
+        Step::Permission(p) => Change::Put(Record::Permission(p.clone())),
+        Step::DropPermission(p) => Change::Delete(Record::Permission(p.clone())),
+        Step::TopicPermission(p) => Change::Put(Record::TopicPermission(p.clone())),
+        Step::DropTopicPermission(p) => Change::Delete(Record::TopicPermission(p.clone())),
+        Step::Limits(limits) => Change::Put(Record::VhostLimits(limits.clone())),
+        Step::DropLimits(limits) => Change::Delete(Record::VhostLimits(limits.clone())),
+        Step::Policy(policy) => Change::Put(Record::Policy(policy.record.clone())),
+        Step::DropPolicy(policy) => Change::Delete(Record::Policy(policy.clone())),
+        Step::Parameter(p) => Change::Put(Record::Parameter(p.clone())),
+        Step::DropParameter(p) => Change::Delete(Record::Parameter(p.clone())),
+        Step::GlobalParameter(p) => Change::Put(Record::GlobalParameter(p.clone())),
+        Step::DropGlobalParameter(p) => Change::Delete(Record::GlobalParameter(p.clone())),
+        Step::Exchange(_, record) if record.durable => Change::Put(Record::Exchange(record.clone())),
+        Step::Queue(record) if record.durable => Change::Put(Record::Queue(record.clone())),
+        Step::Bind { record, is_durable: true } => Change::Put(Record::Binding(record.clone())),
+        Step::Unbind { record, is_durable: true } => Change::Delete(Record::Binding(record.clone())),
+        Step::DropExchange(vhost, exchange) => {
+            end(declare::bindings_of(exchange), changes);
+            let destination = Destination::Exchange(Arc::clone(exchange));
+            end(declare::bindings_to(&vhost.topology.read(), &destination, true), changes);
+            if !exchange.record.durable {
+                return;
+            }
+            Change::Delete(Record::Exchange(exchange.record.clone()))
+        }
+        Step::DropQueue(vhost, queue) => {
+            let destination = Destination::Queue(Arc::clone(queue));
+            end(declare::bindings_to(&vhost.topology.read(), &destination, true), changes);
+            if !queue.spec.durable {
+                return;
+            }
+            Change::Delete(Record::Queue(declare::record_of(queue)))
+        }
+        Step::Exchange(..) | Step::Queue(_) | Step::Bind { .. } | Step::Unbind { .. } => return,
+    };
+    changes.push(change);
+}
+
+fn end(bindings: Vec<(BindingRecord, bool)>, changes: &mut Vec<Change>) {
+    let stored = bindings.into_iter().filter(|(_, is_stored)| *is_stored);
+    changes.extend(stored.map(|(record, _)| Change::Delete(Record::Binding(record))));
+}
+
+/// What goes with the virtual hosts and users that go.
+fn note_of_dropped(broker: &Broker, steps: &[Step], changes: &mut Vec<Change>) -> Result<(), Refusal> {
+    let (mut vhosts, mut users) = (HashSet::new(), HashSet::new());
+    for step in steps {
+        match step {
+            Step::DropVhost(vhost) => drop(vhosts.insert(&*vhost.name)),
+            Step::DropUser(name) => drop(users.insert(name.as_str())),
+            _ => {}
+        }
+    }
+    if vhosts.is_empty() && users.is_empty() {
+        return Ok(());
+    }
+    let stored = broker.catalog.load().map_err(|e| super::broker::internal(&e))?;
+    let leaves = |record: &Record| {
+        record.vhost().is_some_and(|name| vhosts.contains(name)) || record.user().is_some_and(|u| users.contains(u))
+    };
+    changes.extend(stored.into_iter().filter(leaves).map(Change::Delete));
+    Ok(())
+}
+
+/// Makes a step visible. It is written already and has been checked, so nothing is refused here.
+fn carry_out(broker: &Broker, step: Step, also: &mut Vec<Change>, spreads: &mut Vec<Spread>) {
+    told::note(broker, &step);
+    let directory = &broker.directory;
+    match step {
+        Step::Nothing => {}
+        Step::NewVhost(record, policies) => apply::put_new_vhost(broker, record, policies),
+        Step::Vhost(vhost, record) => vhost.set_record(record),
+        Step::DropVhost(vhost) => apply::remove_vhost(broker, &vhost),
+        Step::User(user) => directory.put_user(user),
+        Step::DropUser(name) => apply::remove_user(broker, &name),
+        Step::Permission(PermissionRecord { user, vhost, permissions }) => {
+            // Its patterns have been compiled once.
+            let _ = directory.set_permissions(&user, &vhost, permissions);
+        }
+        Step::DropPermission(p) => directory.clear_permissions(&p.user, &p.vhost),
+        Step::TopicPermission(TopicPermissionRecord { user, vhost, permission }) => {
+            // As above.
+            let _ = directory.set_topic_permission(&user, &vhost, permission);
+        }
+        Step::DropTopicPermission(p) => {
+            directory.clear_topic_permissions(&p.user, &p.vhost, Some(&p.permission.exchange));
+        }
+        Step::GlobalParameter(p) => broker.global_parameters.put(p),
+        Step::DropGlobalParameter(p) => drop(broker.global_parameters.remove(&p.name)),
+        Step::Limits(limits) => {
+            if let Some(vhost) = broker.vhost(&limits.vhost) {
+                vhost.limits.put(limits);
+            }
+        }
+        Step::DropLimits(VhostLimitsRecord { vhost: name, .. }) => {
+            if let Some(vhost) = broker.vhost(&name) {
+                vhost.limits.put(VhostLimitsRecord { vhost: name, ..VhostLimitsRecord::default() });
+            }
+        }
+        Step::Policy(policy) => {
+            if let Some(vhost) = broker.vhost(&policy.record.vhost) {
+                let replaced = vhost.policies.write().put(Arc::clone(&policy));
+                spreads.push(Spread::new(vhost, policy, replaced));
+            }
+        }
+        Step::DropPolicy(record) => {
+            if let Some(vhost) = broker.vhost(&record.vhost)
+                && let Some(policy) = vhost.policies.write().take(record.operator, &record.name)
+            {
+                spreads.push(Spread::new(Arc::clone(&vhost), policy, None));
+            }
+        }
+        Step::Parameter(p) => {
+            if let Some(vhost) = broker.vhost(&p.vhost) {
+                vhost.parameters.put(p);
+            }
+        }
+        Step::DropParameter(p) => {
+            if let Some(vhost) = broker.vhost(&p.vhost) {
+                vhost.parameters.remove(&p.component, &p.name);
+            }
+        }
+        Step::Exchange(settings, record) => {
+            if let Some(vhost) = broker.vhost(&record.vhost) {
+                declare::add_exchange(broker, &vhost, *settings, record);
+            }
+        }
+        Step::DropExchange(vhost, exchange) => {
+            declare::remove_exchange(broker, &mut vhost.topology.write(), &exchange, also);
+            vhost.move_epoch();
+        }
+        Step::Queue(record) => {
+            if let Some(vhost) = broker.vhost(&record.vhost) {
+                declare::add_queue(broker, &vhost, record, None, None).wake_up();
+                broker.churn.note(Churn::QueueDeclared);
+                broker.churn.note(Churn::QueueCreated);
+            }
+        }
+        Step::DropQueue(vhost, queue) => {
+            // Nothing objects, so there is nothing to learn from the answer.
+            let _ = queue.delete(|_| false);
+            declare::remove_queue(broker, &vhost, &queue, also);
+        }
+        Step::Bind { record, .. } => {
+            if let Some((vhost, source, destination)) = view::ends(broker, &record) {
+                vhost.topology.write().bind(&source, &destination, &record);
+                vhost.move_epoch();
+            }
+        }
+        Step::Unbind { record, .. } => {
+            if let Some((vhost, source, destination)) = view::ends(broker, &record) {
+                vhost.topology.write().unbind(&source, &destination, &record);
+                vhost.move_epoch();
+            }
+        }
+    }
+}
