@@ -38,7 +38,7 @@ pub const HEADER: usize = 64;
 /// Bytes of a record before its payload.
 const RECORD_HEADER: usize = 8;
 /// Bytes of a single record that are read before it is known how long it is.
-const READ_AT_ONCE: usize = 4096;
+const READ_AT_ONCE: usize = 1024;
 /// Bytes of a record's payload before route, properties and body.
 const FIXED: usize = 15;
 const TRANSIENT: u8 = 1;
@@ -339,28 +339,49 @@ pub struct Place {
     pub end: u64,
 }
 
-/// Reads one record, into `buffer`.
-///
-/// # Errors
-/// When the file cannot be read, or another record or none is found there.
-pub fn read_one<'b>(disk: &dyn Disk, place: &Place, buffer: &'b mut Vec<u8>) -> Result<Record<'b>, ReadError> {
-    let io = |error| ReadError::Io { path: place.path.clone(), error };
-    let damaged = |offset, what: &str| ReadError::Damaged { path: place.path.clone(), offset, what: what.to_owned() };
-    let file = open(disk, &place.path)?;
-    check_file(&*file, &place.path, place.id)?;
-    let rest = usize::try_from(place.end.saturating_sub(place.offset)).unwrap_or(usize::MAX);
-    fill(&*file, buffer, place.offset, rest.min(READ_AT_ONCE)).map_err(io)?;
-    if let Read::Needs(bytes) = read_record(buffer) {
-        if bytes > rest {
-            return Err(damaged(place.offset, "a record is cut off"));
-        }
-        fill(&*file, buffer, place.offset, bytes).map_err(io)?;
+/// Reads records one by one. Those of one segment that are asked for one after the other are read from one open file.
+pub struct OneByOne<'d> {
+    disk: &'d dyn Disk,
+    file: Option<(SegmentId, Box<dyn DiskFile>)>,
+    buffer: Vec<u8>,
+}
+
+impl<'d> OneByOne<'d> {
+    pub fn new(disk: &'d dyn Disk) -> Self {
+        Self { disk, file: None, buffer: Vec::new() }
     }
-    match read_record(buffer) {
-        Read::Record(record) if record.position == place.position => Ok(record),
-        Read::Record(_) => Err(damaged(place.offset, "a record is not in its place")),
-        Read::Damaged => Err(damaged(place.offset, "a record is damaged")),
-        Read::Needs(_) => Err(damaged(place.offset + buffer.len() as u64, "the file is too short")),
+
+    /// Reads one record.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or another record or none is found there.
+    pub fn read(&mut self, place: &Place) -> Result<Record<'_>, ReadError> {
+        let io = |error| ReadError::Io { path: place.path.clone(), error };
+        let damaged =
+            |offset, what: &str| ReadError::Damaged { path: place.path.clone(), offset, what: what.to_owned() };
+        let Self { disk, file, buffer } = self;
+        let (_, file) = match file.take().filter(|(id, _)| *id == place.id) {
+            Some(same) => file.insert(same),
+            None => {
+                let opened = open(*disk, &place.path)?;
+                check_file(&*opened, &place.path, place.id)?;
+                file.insert((place.id, opened))
+            }
+        };
+        let rest = usize::try_from(place.end.saturating_sub(place.offset)).unwrap_or(usize::MAX);
+        fill(&**file, buffer, place.offset, rest.min(READ_AT_ONCE)).map_err(io)?;
+        if let Read::Needs(bytes) = read_record(buffer) {
+            if bytes > rest {
+                return Err(damaged(place.offset, "a record is cut off"));
+            }
+            fill(&**file, buffer, place.offset, bytes).map_err(io)?;
+        }
+        match read_record(buffer) {
+            Read::Record(record) if record.position == place.position => Ok(record),
+            Read::Record(_) => Err(damaged(place.offset, "a record is not in its place")),
+            Read::Damaged => Err(damaged(place.offset, "a record is damaged")),
+            Read::Needs(_) => Err(damaged(place.offset + buffer.len() as u64, "the file is too short")),
+        }
     }
 }
 

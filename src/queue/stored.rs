@@ -15,7 +15,7 @@ use crate::persist::index::Indexed;
 use crate::persist::journal::Waiter;
 use crate::persist::journal::item::ItemWriter;
 use crate::persist::resident::{Flush, Resident};
-use crate::persist::segment::{Place, ReadError, Record, Span, read_one, read_span};
+use crate::persist::segment::{OneByOne, Place, ReadError, Record, Span, read_span};
 use crate::persist::shelf::{Rewrite, Shelf, Written};
 use crate::persist::state::QueueState;
 
@@ -429,15 +429,16 @@ impl Queue {
         }
         // In the order of the disk.
         places.sort_unstable_by_key(|(place, _)| (place.id.number, place.offset));
-        let (mut read, mut failed, mut buffer) = (Vec::with_capacity(places.len()), Vec::new(), Vec::new());
+        let (mut read, mut failed) = (Vec::with_capacity(places.len()), Vec::new());
         let Some(store) = &self.shared.store else { return };
+        let mut reader = OneByOne::new(store.disk());
         let (mut bytes, mut later) = (0, Vec::new());
         for (place, leaves) in places {
             if bytes > MOST_READ {
                 later.extend(leaves.then_some(place.position));
                 continue;
             }
-            match read_one(store.disk(), &place, &mut buffer) {
+            match reader.read(&place) {
                 Ok(record) => {
                     bytes += record.length;
                     read.push((record.position, leaves, held(&record, store.memory())));

@@ -6,7 +6,7 @@ use crate::persist::disk::{Open, RealDisk};
 use crate::persist::encoding::Cursor;
 use crate::persist::index::Indexed;
 use crate::persist::journal::item::Parts;
-use crate::persist::segment::{self, encode_header, put_record, read_one};
+use crate::persist::segment::{self, OneByOne, encode_header, put_record};
 use crate::persist::shelf::Written;
 
 const COUNT: u64 = 40;
@@ -64,12 +64,12 @@ fn expected(indexed: Indexed) -> Vec<IndexedMessage> {
 /// Every message that lives and is indexed, and no other, is found at its place.
 fn check(shelf: &Shelf, found: &Reindexed, indexed: Indexed) {
     assert_eq!(found.messages, expected(indexed));
-    let mut buffer = Vec::new();
+    let mut reader = OneByOne::new(&RealDisk);
     for position in 0..3 * COUNT {
         let place = shelf.place(position);
         assert_eq!(place.is_some(), found.messages.iter().any(|m| m.position == position), "{position}");
         let Some(place) = place else { continue };
-        let record = read_one(&RealDisk, &place, &mut buffer).unwrap();
+        let record = reader.read(&place).unwrap();
         assert_eq!((record.parts.body, record.traits), (format!("body {position}").as_bytes(), traits(position)));
     }
 }

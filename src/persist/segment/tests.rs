@@ -56,6 +56,7 @@ fn one_record_is_read_from_its_place_and_from_no_other() {
     let bodies = [b"one", &large[..], b"three"];
     let span = write(dir.path(), &bodies);
     let (mut offset, mut buffer) = (HEADER as u64, Vec::new());
+    let mut reader = OneByOne::new(&RealDisk);
     let mut offsets = Vec::new();
     read_span(&RealDisk, &span, 1 << 20, &mut buffer, |record| {
         offsets.push(offset);
@@ -66,16 +67,16 @@ fn one_record_is_read_from_its_place_and_from_no_other() {
     let place =
         |n: usize, offset| Place { path: span.path.clone(), id: ID, position: n as u64 * 2, offset, end: span.end };
     for (n, body) in bodies.iter().enumerate() {
-        let record = read_one(&RealDisk, &place(n, offsets[n]), &mut buffer).unwrap();
+        let record = reader.read(&place(n, offsets[n])).unwrap();
         assert_eq!((record.parts.body, record.traits), (*body, traits(n)));
     }
     for wrong in [place(1, offsets[0]), place(0, offsets[0] + 1), place(2, span.end), place(0, u64::MAX)] {
-        assert!(matches!(read_one(&RealDisk, &wrong, &mut buffer), Err(ReadError::Damaged { .. })), "{wrong:?}");
+        assert!(matches!(reader.read(&wrong), Err(ReadError::Damaged { .. })), "{wrong:?}");
     }
     let other = Place { id: SegmentId { queue: 9, ..ID }, ..place(0, offsets[0]) };
-    assert!(read_one(&RealDisk, &other, &mut buffer).is_err());
+    assert!(reader.read(&other).is_err());
     let cut = Place { end: span.end - 1, ..place(2, offsets[2]) };
-    assert!(read_one(&RealDisk, &cut, &mut buffer).is_err());
+    assert!(reader.read(&cut).is_err());
 }
 
 #[test]

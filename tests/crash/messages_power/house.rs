@@ -13,7 +13,7 @@ use leveret::persist::journal::Waiter;
 use leveret::persist::journal::item::{ItemWriter, Parts};
 use leveret::persist::recovery::FoundQueue;
 use leveret::persist::reindex;
-use leveret::persist::segment::read_one;
+use leveret::persist::segment::OneByOne;
 use leveret::persist::sim::SimDisk;
 use leveret::persist::store::{Opened, Settings, Store, StoreError};
 use leveret::queue::engine::{Delivery, Terms};
@@ -156,10 +156,10 @@ impl House {
         }
         let indexed: Vec<_> = found.indexed.iter().map(|m| (m.position, m.due, m.priority)).collect();
         assert_eq!(indexed, expected, "the index is not as the segments are");
-        let mut buffer = Vec::new();
+        let mut reader = OneByOne::new(self.store.disk());
         for (position, due, _) in indexed {
             let place = shelf.place(position).expect("a place for what is in the index");
-            let record = read_one(self.store.disk(), &place, &mut buffer).expect("a record");
+            let record = reader.read(&place).expect("a record");
             let view = MessageView { route: &[], properties: &[], body: record.parts.body, hidden: false };
             assert_eq!((record.traits.due, due), (due, traits(number(&view)).due));
         }
