@@ -18,7 +18,7 @@ use super::stored::held;
 use crate::frames::Properties;
 use crate::message::{Message, headers};
 use crate::persist::journal::Waiter;
-use crate::persist::segment::{Place, ReadError, Span, read_one, read_span};
+use crate::persist::segment::{OneByOne, Place, ReadError, Span, read_span};
 
 /// Most messages of a page.
 pub const MOST: usize = 1000;
@@ -324,12 +324,12 @@ impl Queue {
         found: &mut Vec<Listed>,
     ) -> Result<Option<u64>, ReadError> {
         let Some(store) = &self.shared.store else { return Ok(None) };
-        let (mut bytes, mut buffer) = (0, Vec::new());
+        let (mut bytes, mut reader) = (0, OneByOne::new(store.disk()));
         for (place, redelivered) in places {
             if bytes > page.bytes {
                 return Ok(Some(place.position));
             }
-            let record = read_one(store.disk(), &place, &mut buffer)?;
+            let record = reader.read(&place)?;
             bytes += record.length;
             found.push(Listed { position: place.position, message: held(&record, store.memory()), redelivered });
         }
