@@ -38,6 +38,7 @@ pub use network::{ListenAddress, Listener, Tcp};
 pub use parse::Setting;
 pub use sources::Sources;
 pub use tls::{Secret, Tls, TlsOptions, TlsVersion};
+pub use value::memory;
 pub use web::{HttpTls, Management, Prometheus, RatesMode};
 
 /// Everything that an operator can set.

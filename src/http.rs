@@ -50,6 +50,45 @@ pub struct Http {
 pub trait Control: Send + Sync {
     /// What is listened on.
     fn listeners(&self) -> Vec<ListenerInfo>;
+
+    /// Whether clients are served.
+    fn phase(&self) -> Phase;
+
+    /// Goes over to another phase, and returns when it is reached. It may take seconds.
+    ///
+    /// # Errors
+    /// What stands in the way, such as an address that is taken.
+    fn enter(&self, phase: Phase) -> Result<(), String>;
+
+    /// Has the process stop soon.
+    fn stop(&self);
+
+    /// What counts as the machine's memory, in bytes.
+    fn total_memory(&self) -> u64;
+}
+
+/// Whether clients are served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    Running,
+    /// New connections are not taken.
+    Suspended,
+    /// The same, and those that there were have been closed: maintenance.
+    Drained,
+    /// The same, and what does not survive a restart is gone.
+    Stopped,
+}
+
+impl Phase {
+    /// For the log.
+    pub fn told(self) -> &'static str {
+        match self {
+            Self::Running => "clients are served (again)",
+            Self::Suspended => "listeners are suspended: no new client connections are accepted",
+            Self::Drained => "maintenance: client connections are closed and no new ones accepted",
+            Self::Stopped => "the app is stopped: client connections are closed and no new ones accepted",
+        }
+    }
 }
 
 /// Something that is listened on.

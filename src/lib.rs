@@ -14,6 +14,7 @@
 //! - [`http`]: the management HTTP API.
 //! - [`node`]: a running broker: listeners, clocks, stopping. [`store_tool`] and [`config_tool`]: what an operator does with
 //!   the data and the configuration of a node that does not run. [`perf`] is a load generator, good against any broker.
+//! - [`ctl`] is the operator's command line, a client of the HTTP API.
 //!
 //! A message's way: the connection's task reads a buffer, cuts frames in place, finds the queues of each publish in a
 //! route cache, and puts the whole batch into each queue under one lock. The queue's engine hands messages on to
@@ -24,6 +25,7 @@ pub mod clock;
 pub mod config;
 pub mod config_tool;
 pub mod connection;
+pub mod ctl;
 pub mod dedup;
 pub mod definitions;
 pub mod exchange;

@@ -1,5 +1,7 @@
-//! The command line: `serve` (the default), `config`, `perf` and `store`.
+//! The command line: `serve` (the default), `config`, `ctl`, `perf` and `store`; called as `rabbitmqctl` or the like, it is
+//! that tool.
 
+use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
@@ -7,7 +9,7 @@ use clap::{Parser, Subcommand};
 use leveret::config::{Config, Log, LogLevel};
 use leveret::config_tool::{self, Given};
 use leveret::node::Node;
-use leveret::{perf, store_tool};
+use leveret::{ctl, perf, store_tool};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -31,6 +33,12 @@ enum Command {
     Serve(Given),
     /// Check a configuration, or see what it comes to.
     Config(config_tool::Options),
+    /// Look after a running broker, with the commands of rabbitmqctl.
+    #[command(disable_help_flag = true)]
+    Ctl {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
+        words: Vec<OsString>,
+    },
     /// Put load on a broker, measure it, and check that nothing is lost.
     Perf(Box<perf::Options>),
     /// Look at the data directory of a node that does not run, and give up what is damaged in it.
@@ -38,9 +46,14 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    let mut words = std::env::args_os();
+    if let Some(tool) = words.next().as_ref().and_then(ctl::called_as) {
+        return ctl::run(tool, words);
+    }
     let cli = Cli::parse();
     match cli.command {
         Some(Command::Config(options)) => config_tool::run(&options),
+        Some(Command::Ctl { words }) => ctl::run(ctl::Tool::Leveret, words),
         Some(Command::Perf(options)) => perf::run(*options),
         Some(Command::Store(options)) => store_tool::run(&options),
         Some(Command::Serve(serve)) => run(&serve),
@@ -99,6 +112,7 @@ async fn serve_until_told(config: Config) -> Result<(), String> {
     tokio::select! {
         _ = terminate.recv() => tracing::info!(target: "leveret", "SIGTERM: stopping"),
         _ = interrupt.recv() => tracing::info!(target: "leveret", "interrupted: stopping"),
+        () = node.asked_to_stop() => tracing::info!(target: "leveret", "an operator has asked for it: stopping"),
         why = node.failed() => {
             return Err(format!("{why}: what was confirmed is on disk, start again once the disk is in order"));
         }

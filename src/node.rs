@@ -1,16 +1,19 @@
 //! A running broker: it opens the catalog, listens, accepts, keeps the coarse clock, and stops in order.
 
+mod service;
+
 use std::io;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
-use parking_lot::Mutex;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+
+use service::{Door, Service};
 
 use crate::config::{Config, DiskFreeLimit, ListenAddress, Listener, Sync, Tcp, Watermark};
 use crate::connection::census::{self, Census};
@@ -22,7 +25,7 @@ use crate::definitions::{self, LoadError};
 use crate::http::metrics::Site;
 use crate::http::router::Api;
 use crate::http::socket::LocalSocket;
-use crate::http::{Control, Http, ListenerInfo, server};
+use crate::http::{Control as _, Http, ListenerInfo, Phase, server};
 use crate::message::memory::MemoryAccount;
 use crate::persist::disk::{Disk, RealDisk};
 use crate::persist::journal::SyncMode;
@@ -62,7 +65,7 @@ pub enum NodeError {
 /// A broker that is running.
 pub struct Node {
     shared: Arc<Shared>,
-    listeners: Arc<Listeners>,
+    service: Arc<Service>,
     http: Option<SocketAddr>,
     /// Of the listeners with TLS.
     acceptors: Vec<Arc<Acceptor>>,
@@ -114,9 +117,9 @@ impl Node {
             }
         });
         let (stop, stopping) = watch::channel(false);
-        let listeners = Arc::default();
+        let service = Arc::new(Service::new(Arc::clone(&shared), tcp.clone()));
         let mut node =
-            Self { shared, listeners, http: None, acceptors: Vec::new(), stop, tasks: JoinSet::new(), data_dir };
+            Self { shared, service, http: None, acceptors: Vec::new(), stop, tasks: JoinSet::new(), data_dir };
         for listener in &tcp.listeners {
             node.listen(listener, &tcp, Entrance::default(), &stopping)?;
         }
@@ -151,15 +154,15 @@ impl Node {
             None => ("amqp", "AMQP 0-9-1"),
             Some(_) => ("amqp/ssl", "AMQP 0-9-1 over TLS"),
         };
-        self.listeners.add(ListenerInfo { protocol, address, purpose });
-        let shared = Arc::clone(&self.shared);
-        self.tasks.spawn(accept(socket, shared, tcp.clone(), entrance, stopping.clone()));
+        let door = self.service.add_door(ListenerInfo { protocol, address, purpose }, socket);
+        let (shared, phases) = (Arc::clone(&self.shared), self.service.phases());
+        self.tasks.spawn(accept(door, phases, shared, tcp.clone(), entrance, stopping.clone()));
         Ok(())
     }
 
     /// Serves the HTTP API, on its port and on the socket in the data directory.
     fn serve_http(&mut self, tcp: &Tcp, stopping: &watch::Receiver<bool>) -> Result<(), NodeError> {
-        let (shared, control) = (Arc::clone(&self.shared), Arc::clone(&self.listeners));
+        let (shared, control) = (Arc::clone(&self.shared), Arc::clone(&self.service));
         let permanent_id = self.data_dir.identity().id.clone();
         let http = Arc::new(Http { shared, node: control, started: SystemTime::now(), permanent_id });
         self.serve_metrics(&http, tcp, stopping)?;
@@ -170,7 +173,7 @@ impl Node {
         if let Some(address) = self.shared.broker.config.management.listener {
             let (socket, address) = open(address, tcp)?;
             self.http = Some(address);
-            self.listeners.add(ListenerInfo { protocol: "http", address, purpose: "HTTP API" });
+            self.service.add(ListenerInfo { protocol: "http", address, purpose: "HTTP API" });
             self.tasks.spawn(server::serve(socket, api, stopping.clone()));
         }
         Ok(())
@@ -185,7 +188,7 @@ impl Node {
     ) -> Result<(), NodeError> {
         let Some(address) = self.shared.broker.config.prometheus.listener else { return Ok(()) };
         let (socket, address) = open(address, tcp)?;
-        self.listeners.add(ListenerInfo { protocol: "http/prometheus", address, purpose: "Prometheus metrics" });
+        self.service.add(ListenerInfo { protocol: "http/prometheus", address, purpose: "Prometheus metrics" });
         let site = Arc::new(Site::new(Arc::clone(http)));
         self.tasks.spawn(server::serve(socket, site, stopping.clone()));
         Ok(())
@@ -193,23 +196,23 @@ impl Node {
 
     /// Where metrics are served.
     pub fn metrics_addr(&self) -> Option<SocketAddr> {
-        let all = self.listeners.listeners();
+        let all = self.service.listeners();
         all.iter().find(|listener| listener.protocol == "http/prometheus").map(|listener| listener.address)
     }
 
     /// Where AMQP is served without TLS.
     pub fn amqp_addrs(&self) -> Vec<SocketAddr> {
-        self.addresses_of("amqp")
+        self.service.addresses("amqp")
     }
 
     /// Where AMQP is served with TLS.
     pub fn amqps_addrs(&self) -> Vec<SocketAddr> {
-        self.addresses_of("amqp/ssl")
+        self.service.addresses("amqp/ssl")
     }
 
-    fn addresses_of(&self, protocol: &str) -> Vec<SocketAddr> {
-        let all = self.listeners.listeners();
-        all.iter().filter(|listener| listener.protocol == protocol).map(|listener| listener.address).collect()
+    /// Returns when an operator wants the node to stop.
+    pub async fn asked_to_stop(&self) {
+        self.service.asked_to_stop().await;
     }
 
     /// Reads certificates and keys again, for connections that come from now on. What cannot be used changes nothing.
@@ -363,22 +366,6 @@ fn machine_memory() -> u64 {
     of_container.map_or(total, |limit: u64| limit.min(total))
 }
 
-/// What the node listens on.
-#[derive(Default)]
-struct Listeners(Mutex<Vec<ListenerInfo>>);
-
-impl Listeners {
-    fn add(&self, listener: ListenerInfo) {
-        self.0.lock().push(listener);
-    }
-}
-
-impl Control for Listeners {
-    fn listeners(&self) -> Vec<ListenerInfo> {
-        self.0.lock().clone()
-    }
-}
-
 /// Listens, and says where.
 fn open(address: ListenAddress, tcp: &Tcp) -> Result<(TcpListener, SocketAddr), NodeError> {
     let failed = |error| {
@@ -418,17 +405,26 @@ fn bind(address: ListenAddress, tcp: &Tcp) -> io::Result<TcpListener> {
 }
 
 async fn accept(
-    listener: TcpListener,
+    door: Arc<Door>,
+    mut phases: watch::Receiver<Phase>,
     shared: Arc<Shared>,
     tcp: Tcp,
     entrance: Entrance,
     mut stopping: watch::Receiver<bool>,
 ) {
     let mut connections = JoinSet::new();
+    let mut listener = door.open();
     loop {
         tokio::select! {
             _ = stopping.changed() => break,
-            accepted = listener.accept() => match accepted {
+            Ok(()) = phases.changed() => {
+                let is_open = *phases.borrow_and_update() == Phase::Running;
+                listener = if is_open { door.open().or(listener) } else { None };
+                if !is_open {
+                    door.shut();
+                }
+            }
+            accepted = next(listener.as_ref()) => match accepted {
                 Ok((stream, peer)) => serve(&mut connections, stream, peer, &shared, &tcp, &entrance),
                 Err(error) => {
                     // Out of file descriptors, most likely: clients wait in the backlog meanwhile.
@@ -441,6 +437,14 @@ async fn accept(
     }
     drop(listener);
     while connections.join_next().await.is_some() {}
+}
+
+/// The next connection; none comes by a listener that is shut.
+async fn next(listener: Option<&TcpListener>) -> io::Result<(TcpStream, SocketAddr)> {
+    match listener {
+        Some(listener) => listener.accept().await,
+        None => std::future::pending().await,
+    }
 }
 
 fn serve(

@@ -30,7 +30,7 @@ pub enum LoginError {
 pub struct Directory {
     state: RwLock<State>,
     epoch: AtomicU64,
-    loopback_users: Vec<String>,
+    loopback_users: RwLock<Vec<String>>,
 }
 
 #[derive(Debug, Default)]
@@ -67,7 +67,7 @@ impl Grant {
 impl Directory {
     /// An empty directory. `loopback_users` may log in only from this machine.
     pub fn new(loopback_users: Vec<String>) -> Self {
-        Self { state: RwLock::default(), epoch: AtomicU64::new(0), loopback_users }
+        Self { state: RwLock::default(), epoch: AtomicU64::new(0), loopback_users: RwLock::new(loopback_users) }
     }
 
     /// Changes with every change of users and permissions. Read it before [`Self::rules`]: rules got at an epoch hold
@@ -165,7 +165,12 @@ impl Directory {
 
     /// Whether this user may log in only from this machine.
     pub fn is_loopback_only(&self, name: &str) -> bool {
-        self.loopback_users.iter().any(|user| user == name)
+        self.loopback_users.read().iter().any(|user| user == name)
+    }
+
+    /// Changes who may log in only from this machine.
+    pub fn set_loopback_users(&self, users: Vec<String>) {
+        *self.loopback_users.write() = users;
     }
 
     /// What a user may do in a vhost; none when there is no such user or it has no access to the vhost.

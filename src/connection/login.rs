@@ -1,6 +1,7 @@
 //! What the handshake needs of the broker: the greeting, credentials, virtual hosts and limits.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use amq_protocol::protocol::connection::{AMQPMethod, Start, StartOk, Tune};
 use amq_protocol::protocol::{AMQPClass, connection};
@@ -67,7 +68,7 @@ fn mechanisms(broker: &Broker) -> Vec<auth::Mechanism> {
 /// What is offered after a successful login.
 pub fn offer(broker: &Broker) -> Tuning {
     let limits = &broker.config.limits;
-    Tuning { channel_max: limits.channel_max, frame_max: limits.frame_max, heartbeat: limits.heartbeat }
+    Tuning { channel_max: broker.channel_max.load(Relaxed), frame_max: limits.frame_max, heartbeat: limits.heartbeat }
 }
 
 /// `connection.tune` for an offer.

@@ -7,10 +7,12 @@ mod connections;
 mod consumers;
 mod definitions;
 mod exchanges;
+mod explain;
 mod general;
 mod health;
 mod limits;
 mod nodes;
+mod operator;
 mod overview;
 mod parameters;
 mod passwords;
@@ -43,6 +45,8 @@ const TABLES: &[&[Route]] = &[
     cluster::ROUTES,
     health::ROUTES,
     passwords::ROUTES,
+    operator::ROUTES,
+    explain::ROUTES,
 ];
 
 /// All routes.

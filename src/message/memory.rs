@@ -3,7 +3,7 @@
 //! What the process has resident beyond the account (the allocator's slack, tables, buffers) counts too, as far as a share of
 //! the limit: more than that would not go away when messages do, and publishers would wait for ever.
 
-use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 const SHARDS: usize = 16;
 
@@ -14,8 +14,11 @@ struct Shard(AtomicI64);
 /// Bytes in use, spread over shards so that threads do not fight for one cache line.
 pub struct MemoryAccount {
     shards: [Shard; SHARDS],
-    /// Bytes at which publishers are made to wait.
+    /// The watermark in bytes.
+    watermark: AtomicU64,
+    /// Bytes at which publishers are made to wait: the watermark, or none at all while an operator makes them wait.
     limit: AtomicU64,
+    by_hand: AtomicBool,
     /// Bytes that the process has beyond the account, when it was last looked at.
     beyond: AtomicU64,
 }
@@ -29,7 +32,9 @@ impl MemoryAccount {
     pub fn new(limit: u64) -> &'static Self {
         Box::leak(Box::new(Self {
             shards: Default::default(),
+            watermark: AtomicU64::new(limit),
             limit: AtomicU64::new(limit),
+            by_hand: AtomicBool::new(false),
             beyond: AtomicU64::new(0),
         }))
     }
@@ -60,17 +65,34 @@ impl MemoryAccount {
 
     /// The watermark in bytes.
     pub fn limit(&self) -> u64 {
-        self.limit.load(Relaxed)
+        self.watermark.load(Relaxed)
     }
 
     /// Changes the watermark.
     pub fn set_limit(&self, bytes: u64) {
-        self.limit.store(bytes, Relaxed);
+        self.watermark.store(bytes, Relaxed);
+        self.renew();
+    }
+
+    /// Makes publishers wait whatever is in use, or ends that.
+    pub fn set_by_hand(&self, on: bool) {
+        self.by_hand.store(on, Relaxed);
+        self.renew();
+    }
+
+    /// Whether an operator makes publishers wait.
+    pub fn is_by_hand(&self) -> bool {
+        self.by_hand.load(Relaxed)
+    }
+
+    fn renew(&self) {
+        let limit = if self.is_by_hand() { 0 } else { self.limit() };
+        self.limit.store(limit, Relaxed);
     }
 
     /// True while publishers must wait.
     pub fn is_over(&self) -> bool {
-        self.pressure() >= self.limit()
+        self.pressure() >= self.limit.load(Relaxed)
     }
 
     /// Bytes that count towards the watermark: what is in use, and what the process has beyond it.

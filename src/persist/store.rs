@@ -102,6 +102,8 @@ pub struct Store {
     forgotten: Mutex<Vec<(u64, bool, Option<PathBuf>)>>,
     /// Why publishers have to wait for the disk, if they have to.
     disk_alarm: AtomicBool,
+    /// An operator makes publishers wait, whatever room there is.
+    disk_alarm_by_hand: AtomicBool,
     trouble: Mutex<Option<String>>,
     disk_limit: AtomicU64,
     /// Share of the memory watermark at which backlogs leave memory, in thousandths.
@@ -213,7 +215,17 @@ impl Store {
 
     /// True while publishers have to wait for the disk.
     pub fn disk_alarm(&self) -> bool {
-        self.disk_alarm.load(Ordering::Relaxed)
+        self.disk_alarm.load(Ordering::Relaxed) || self.is_alarm_by_hand()
+    }
+
+    /// Makes publishers wait, whatever room there is, or ends that.
+    pub fn set_alarm_by_hand(&self, on: bool) {
+        self.disk_alarm_by_hand.store(on, Ordering::Relaxed);
+    }
+
+    /// Whether an operator makes publishers wait.
+    pub fn is_alarm_by_hand(&self) -> bool {
+        self.disk_alarm_by_hand.load(Ordering::Relaxed)
     }
 
     /// What is wrong with the disk at the moment.

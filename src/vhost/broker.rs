@@ -1,7 +1,7 @@
 //! What a node has: virtual hosts, users, the catalog, the account of memory.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 use dashmap::DashMap;
@@ -78,6 +78,8 @@ pub struct Broker {
     post: Arc<Post>,
     for_queues: Arc<Shared>,
     pub directory: Directory,
+    /// Most channels of a connection that logs in now; 0 is no limit.
+    pub channel_max: AtomicU16,
     pub replies: DashMap<String, ReplyAddress>,
     pub(super) channels: ChannelCounts,
     pub(super) vhosts: RwLock<HashMap<String, Arc<Vhost>>>,
@@ -131,6 +133,7 @@ impl Broker {
             moved: Moved::default(),
         });
         let broker = Arc::new(Self {
+            channel_max: AtomicU16::new(config.limits.channel_max),
             config,
             memory,
             clock,
@@ -250,7 +253,10 @@ impl Broker {
     }
 
     /// What an empty catalog begins with. All of it is written as one: a crash leaves all or none.
-    fn make_defaults(&self) -> Result<(), StartError> {
+    ///
+    /// # Errors
+    /// When what the configuration says of them cannot be.
+    pub fn make_defaults(&self) -> Result<(), StartError> {
         let d = &self.config.defaults;
         let permissions = Permissions { configure: d.configure.clone(), write: d.write.clone(), read: d.read.clone() };
         let mut records = vec![

@@ -31,7 +31,7 @@ use crate::persist::{Change, Record};
 use crate::queue::Queue;
 use crate::queue::policy::Definition;
 pub use by_name::ByName;
-pub use policy::{Policy, from_json};
+pub use policy::{Policy, Thing, from_json};
 pub use shared::Shared;
 pub use spread::Spread;
 pub use table::Policies;

@@ -52,6 +52,7 @@ impl Broker {
         let mut settings = vec![
             ("listeners.tcp.default".to_owned(), "127.0.0.1:0".to_owned()),
             ("management.tcp.port".to_owned(), "0".to_owned()),
+            ("prometheus.tcp".to_owned(), "none".to_owned()),
             ("management.tcp.ip".to_owned(), "127.0.0.1".to_owned()),
             ("data_dir".to_owned(), data.path().join("data").display().to_string()),
         ];

@@ -80,7 +80,7 @@ impl Keeper {
         let (low, trouble) = (space.free < limit, store.trouble().is_some());
         if low || trouble {
             self.set_alarm(store, true, space);
-        } else if store.disk_alarm() {
+        } else if store.disk_alarm.load(Ordering::Relaxed) {
             self.set_alarm(store, false, space);
         }
     }

@@ -86,6 +86,7 @@ impl Store {
             ungone: Mutex::new(Vec::new()),
             forgotten: Mutex::new(Vec::new()),
             disk_alarm: AtomicBool::new(false),
+            disk_alarm_by_hand: AtomicBool::new(false),
             trouble: Mutex::new(None),
             closing: AtomicBool::new(false),
             at_rest: AtomicBool::new(false),
