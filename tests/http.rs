@@ -10,6 +10,7 @@ mod http {
     mod bad_input;
     mod definitions;
     mod health;
+    mod messages;
     mod objects;
     mod policies;
     mod server;

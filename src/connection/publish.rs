@@ -687,7 +687,7 @@ fn extra_keys<'a>(headers: &'a [u8], name: &str) -> Result<Vec<&'a str>, Refusal
 }
 
 /// The `expiration` property: a decimal number of milliseconds.
-fn check_expiration(text: &[u8]) -> Result<(), Refusal> {
+pub fn check_expiration(text: &[u8]) -> Result<(), Refusal> {
     let shown = String::from_utf8_lossy(text);
     let refuse = |term: String| Refusal::precondition_failed(format!("invalid expiration '{shown}': {term}"));
     let (sign, digits) = match text {

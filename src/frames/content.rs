@@ -10,7 +10,7 @@ mod cut;
 mod named;
 
 pub use cut::Cut;
-pub use named::named;
+pub use named::{BadProperty, list, named};
 
 /// Position of each property in the flag word, from the highest bit down (AMQP 0-9-1, 4.2.6.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -136,6 +136,9 @@ impl Access {
 /// # Errors
 /// 401 for everyone who is not a user of the broker, or not from here.
 pub async fn authenticate(broker: &Broker, headers: &HeaderMap, peer: IpAddr) -> Result<Caller, ApiError> {
+    if broker.config.management.disable_basic_auth {
+        return Err(ApiError::not_authorised("HTTP access denied: basic auth disabled"));
+    }
     let (name, password) = basic(headers).ok_or_else(ApiError::not_authenticated)?;
     let user = broker.directory.authenticate(&name, &password).map_err(|error| {
         tracing::warn!(target: "leveret::http", "HTTP access denied: {error} ({peer})");

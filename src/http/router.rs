@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{RawPathParams, Request};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter};
 use http_body_util::{BodyExt as _, Limited};
@@ -83,6 +83,11 @@ impl Api {
         };
         if is_preflight && response.status() == StatusCode::METHOD_NOT_ALLOWED {
             *response.status_mut() = StatusCode::OK;
+        }
+        for (name, value) in &config.headers {
+            if let Ok(value) = HeaderValue::from_str(value) {
+                response.headers_mut().insert(HeaderName::from_static(name), value);
+            }
         }
         cors::allow(config, &headers, response.headers_mut(), is_preflight);
         if is_preflight && let Some(allow) = response.headers().get(header::ALLOW).cloned() {

@@ -10,7 +10,9 @@ mod exchanges;
 mod explain;
 mod general;
 mod health;
+mod inventory;
 mod limits;
+mod messages;
 mod nodes;
 mod operator;
 mod overview;
@@ -39,6 +41,8 @@ const TABLES: &[&[Route]] = &[
     exchanges::ROUTES,
     queues::ROUTES,
     bindings::ROUTES,
+    messages::ROUTES,
+    inventory::ROUTES,
     policies::ROUTES,
     parameters::ROUTES,
     definitions::ROUTES,

@@ -7,6 +7,10 @@ use std::sync::Arc;
 
 use super::broker::Broker;
 use super::post::{Arrival, Fate, Forwarded, put};
+use super::topology::{Exchange, Vhost};
+use crate::exchange::RouteInput;
+use crate::frames::method::split_route;
+use crate::frames::{Properties, write};
 use crate::message::{Message, Traits};
 use crate::persist::journal::Waiter;
 use crate::persist::journal::item::ItemWriter;
@@ -18,12 +22,51 @@ use crate::queue::{Queue, Wakes};
 /// Messages that are moved with one entry of the journal.
 const TOGETHER: usize = 64;
 
+/// Where messages are moved to.
+#[derive(Clone, Copy)]
+pub enum Target<'a> {
+    Queue(&'a Arc<Queue>),
+    /// As if they were published anew, with their own routing key or another.
+    Exchange {
+        vhost: &'a Vhost,
+        exchange: &'a Arc<Exchange>,
+        key: Option<&'a str>,
+    },
+}
+
+impl Target<'_> {
+    /// A message as it goes there.
+    fn forwarded(self, broker: &Broker, message: &Message, traits: Traits) -> Option<Forwarded> {
+        let view = message.view();
+        let copy =
+            |route: &[u8]| Message::from_parts(route, view.properties, view.body.to_vec(), traits, broker.memory);
+        let (vhost, exchange, key) = match self {
+            Target::Queue(queue) => {
+                let (message, targets) = (copy(view.route), vec![Arc::clone(queue)]);
+                return Some(Forwarded { message, targets, waiting: None, followers: Vec::new() });
+            }
+            Target::Exchange { vhost, exchange, key } => (vhost, exchange, key),
+        };
+        let key = key.map_or_else(|| split_route(view.route).1, str::as_bytes);
+        let properties = Properties::parse(view.properties).ok()?;
+        let now = broker.clock.now_ms();
+        let routed = vhost.route(Some(exchange), &RouteInput { keys: &[key], properties: &properties, now });
+        let mut route = Vec::new();
+        write::short(&mut route, exchange.record.name.as_bytes());
+        write::short(&mut route, key);
+        let message = copy(&route);
+        let waiting =
+            routed.delayed.map(|delayed| (message.with_due(Some(delayed.due), broker.memory), delayed.queues));
+        Some(Forwarded { message, targets: routed.queues, waiting, followers: routed.followers })
+    }
+}
+
 impl Broker {
-    /// Moves the messages at these positions that wait; says how many. What the other queue refuses stays. Blocks on the disk.
+    /// Moves the messages at these positions that wait; says how many. What nobody takes stays. Blocks on the disk.
     ///
     /// # Errors
     /// When what is on disk is damaged or cannot be read; what came before has been moved.
-    pub fn move_messages(&self, from: &Arc<Queue>, positions: &[u64], to: &Arc<Queue>) -> Result<usize, PeekError> {
+    pub fn move_messages(&self, from: &Arc<Queue>, positions: &[u64], to: Target<'_>) -> Result<usize, PeekError> {
         let mut count = 0;
         for some in positions.chunks(TOGETHER) {
             let mut listed = Vec::new();
@@ -35,18 +78,16 @@ impl Broker {
         Ok(count)
     }
 
-    fn move_some(&self, from: &Arc<Queue>, listed: Vec<Listed>, to: &Arc<Queue>) -> usize {
+    fn move_some(&self, from: &Arc<Queue>, listed: Vec<Listed>, to: Target<'_>) -> usize {
         let (mut entries, mut wakes) = (Entries::default(), Wakes::default());
         let (mut arrived, mut acked, mut stay) = (Vec::new(), Vec::new(), Vec::new());
         for Listed { position, message, .. } in from.lift(listed) {
-            let (view, traits) = (message.view(), message.traits());
+            let traits = message.traits();
             // When it was due in a delayed exchange says nothing elsewhere.
             let due = traits.due.filter(|_| from.spec.delays_for.is_none());
-            let traits = Traits { due, ..traits };
-            let copy = Message::from_parts(view.route, view.properties, view.body.to_vec(), traits, self.memory);
-            let forwarded =
-                Forwarded { message: copy, targets: vec![Arc::clone(to)], waiting: None, followers: Vec::new() };
-            if put(forwarded, &mut Vec::new(), &mut entries, &mut wakes) != Fate::Arrived {
+            let forwarded = to.forwarded(self, &message, Traits { due, ..traits });
+            let fate = forwarded.map_or(Fate::Nowhere, |it| put(it, &mut Vec::new(), &mut entries, &mut wakes));
+            if fate != Fate::Arrived {
                 stay.push(position);
                 continue;
             }

@@ -1,6 +1,7 @@
 //! what the exchange type `x-delayed-message` does with delays, as RabbitMQ's plugin of that name. How one is
 //! declared is with the other exchange types.
 
+use leveret::vhost::moving::Target;
 use std::time::{Duration, Instant};
 
 use leveret::frames::Value;
@@ -419,7 +420,10 @@ fn a7_queues_are_peeked_at_and_messages_moved() {
     let expected: Vec<String> = (0..2000).map(|n| n.to_string()).collect();
     assert_eq!(all(), expected);
     assert_eq!(channel.ready("q"), 2000, "looking has no effect");
-    let moved = node.broker().move_messages(&queue, &[5, 1000, 1000, 9_999_999], &other).expect("it can be read");
+    let moved = node
+        .broker()
+        .move_messages(&queue, &[5, 1000, 1000, 9_999_999], Target::Queue(&other))
+        .expect("it can be read");
     assert_eq!(moved, 2);
     assert_eq!(queue.discard(&[6, 1001]).expect("it can be read"), 2);
     assert_eq!((channel.ready("q"), channel.ready("other")), (1996, 2));

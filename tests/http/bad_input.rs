@@ -7,6 +7,13 @@ use super::harness::Broker;
 const NOT_AN_OBJECT: &str = "[1]";
 const BROKEN: &str = "{\"a\":";
 
+const PUBLISH_NUMBER: &str = r#"{"routing_key":"old","payload":7,"payload_encoding":"string","properties":{}}"#;
+const PUBLISH_PROPERTY: &str =
+    r#"{"routing_key":"old","payload":"","payload_encoding":"string","properties":{"colour":1}}"#;
+const PUBLISH_BASE64: &str = r#"{"routing_key":"old","payload":"??","payload_encoding":"base64","properties":{}}"#;
+const PUBLISH_EXPIRATION: &str =
+    r#"{"routing_key":"old","payload":"","payload_encoding":"string","properties":{"expiration":"soon"}}"#;
+
 /// Method, path, body, and what the reason names.
 const CASES: &[(&str, &str, &str, &str)] = &[
     ("PUT", "/api/queues/%2F/new", BROKEN, "not_json"),
@@ -58,6 +65,15 @@ const CASES: &[(&str, &str, &str, &str)] = &[
     ("POST", "/api/bindings/%2F/e/amq.direct/q/old", r#"{"routing_key":7}"#, "'routing_key'"),
     ("POST", "/api/bindings/%2F/e/amq.headers/q/old", r#"{"arguments":{"x-match":"odd"}}"#, "x-match"),
     ("POST", "/api/queues/%2F/old/actions", r#"{"action":"jump"}"#, "'jump'"),
+    ("POST", "/api/queues/%2F/old/get", r#"{"count":1,"encoding":"auto"}"#, "'ackmode'"),
+    ("POST", "/api/queues/%2F/old/get", r#"{"count":1,"ackmode":"odd","encoding":"auto"}"#, "'ackmode'"),
+    ("POST", "/api/queues/%2F/old/get", r#"{"count":-1,"ackmode":"ack_requeue_true","encoding":"auto"}"#, "'count'"),
+    ("POST", "/api/queues/%2F/old/get", r#"{"count":1,"ackmode":"ack_requeue_true","encoding":"odd"}"#, "encoding"),
+    ("POST", "/api/exchanges/%2F/amq.default/publish", "{}", "'routing_key'"),
+    ("POST", "/api/exchanges/%2F/amq.default/publish", PUBLISH_NUMBER, "'payload'"),
+    ("POST", "/api/exchanges/%2F/amq.default/publish", PUBLISH_PROPERTY, "'colour'"),
+    ("POST", "/api/exchanges/%2F/amq.default/publish", PUBLISH_BASE64, "base64"),
+    ("POST", "/api/exchanges/%2F/amq.default/publish", PUBLISH_EXPIRATION, "expiration"),
     ("GET", "/api/queues?page=x", "", "Pagination"),
     ("GET", "/api/queues?page=1&page_size=1000", "", "page size 1000"),
     ("GET", "/api/queues?page=1&name=(&use_regex=true", "", "regular expression"),
