@@ -10,6 +10,7 @@ mod ctl {
     mod harness;
 
     mod access;
+    mod connections;
     mod explain;
     mod node;
     mod objects;

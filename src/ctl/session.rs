@@ -353,6 +353,8 @@ fn refusal(status: u16, body: &[u8]) -> Failure {
     };
     match status {
         401 | 403 => Failure::refused(format!("the node does not let this user do that: {reason}")),
+        // What a path that no route has is answered with, as well as an object that is not there.
+        404 if reason == "Not Found" => Failure::error(code::DATA, "not_found: the node knows nothing of that"),
         404 => Failure::error(code::DATA, reason),
         408 | 504 => Failure::error(code::TEMPORARY, reason),
         500.. if status != 503 => Failure::error(code::SOFTWARE, reason),

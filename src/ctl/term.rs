@@ -33,6 +33,8 @@ pub enum Kind {
     Table,
     /// An AMQP version, written `{0,9,1}`.
     Protocol,
+    /// The pid of a channel's connection, which differs from the channel's in the last number only.
+    Connection,
     /// Objects stay JSON.
     Json,
     /// The names of objects in a list, or of one.
@@ -51,6 +53,7 @@ impl Term {
             (Json::Number(value), _) => Self::Number(value.clone()),
             (Json::String(text), Kind::Atoms) => Self::Atom(text.clone()),
             (Json::String(text), Kind::Protocol) => Self::Atom(protocol(text)),
+            (Json::String(text), Kind::Connection) => Self::Text(connection(text)),
             (Json::String(text), _) => Self::Text(text.clone()),
             (Json::Object(object), Kind::Names) => object.get("name").map_or(Self::Absent, |n| Self::read(n, kind)),
             // What has no arguments is an empty list in some answers.
@@ -171,6 +174,11 @@ pub fn visible(text: &str) -> String {
         }
     }
     shown
+}
+
+/// `<node.1.7.0>` for the channel `<node.1.7.3>`.
+fn connection(channel: &str) -> String {
+    channel.rsplit_once('.').map_or_else(|| channel.to_owned(), |(start, _)| format!("{start}.0>"))
 }
 
 /// `AMQP 0-9-1` as `{0,9,1}`.

@@ -88,7 +88,8 @@ fn cluster_status(session: &mut Session) -> Result<(), Failure> {
     section(session, "Basics", &[format!("Cluster name: {cluster}")])?;
     section(session, "Disk Nodes", std::slice::from_ref(&node))?;
     section(session, "Running Nodes", std::slice::from_ref(&node))?;
-    section(session, "Versions", &[format!("{node}: RabbitMQ {version} on {runtime}")])?;
+    let on = if runtime.is_empty() { String::new() } else { format!(" on {runtime}") };
+    section(session, "Versions", &[format!("{node}: RabbitMQ {version}{on}")])?;
     section(session, "Maintenance status", &[format!("Node: {node}, status: {state}")])?;
     section(session, "Alarms", &or_none(alarms))?;
     section(session, "Network Partitions", &or_none(Vec::new()))?;

@@ -136,7 +136,7 @@ const CONNECTIONS: &[Column] = &[
 
 const CHANNELS: &[Column] = &[
     Column::plain("pid"),
-    Column::of("connection", "connection_details.pid"),
+    Column::of("connection", "pid").as_kind(Kind::Connection),
     Column::plain("name"),
     Column::plain("number"),
     Column::plain("user"),

@@ -25,6 +25,7 @@ fn cells_are_as_rabbitmqctl_writes_them() {
     assert_eq!(Term::read(&json!(null), Kind::Plain).cell(), "");
     assert_eq!(Term::read(&json!("AMQP 0-9-1"), Kind::Protocol).cell(), "{0,9,1}");
     assert_eq!(Term::read(&json!(1.5), Kind::Plain).cell(), "1.5");
+    assert_eq!(Term::read(&json!("<n@h.1.7.3>"), Kind::Connection).cell(), "<n@h.1.7.0>");
 }
 
 #[test]
