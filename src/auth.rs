@@ -2,10 +2,12 @@
 //! tells the [`Directory`] what it holds, and connections ask it.
 //!
 //! A login goes through [`sasl`], which turns a mechanism's response into [`Credentials`], and [`Directory::authenticate`],
-//! which compares the [`password`]. Opening a vhost asks [`Directory::rules`] once; the [`Rules`] are patterns compiled
+//! which compares the [`password`];
+//! [`Attempts`] counts those that fail. Opening a vhost asks [`Directory::rules`] once; the [`Rules`] are patterns compiled
 //! beforehand, so that checking a queue or exchange name takes no lock. They are asked for again when
 //! [`Directory::epoch`] has changed.
 
+mod attempts;
 mod directory;
 pub mod password;
 mod permission;
@@ -13,6 +15,7 @@ pub mod sasl;
 
 use serde::{Deserialize, Serialize};
 
+pub use attempts::Attempts;
 pub use directory::{Directory, LoginError};
 pub use password::Hashing;
 pub use permission::{Access, Pattern, PatternError, Permissions, Rules, TopicPermission};

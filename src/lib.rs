@@ -6,6 +6,7 @@
 //!   value. [`auth`]: users, passwords, permissions. [`tls`]: certificates and handshakes.
 //!   [`clock`]: the time of day. [`message`]: a message as it is borrowed or held, and the account of memory.
 //!   [`dedup`]: which messages were published before. [`stats`]: counters and rates.
+//!   [`rate`]: how much per second.
 //! - [`exchange`]: the matching of messages to bindings. [`persist`]: what outlives the process. [`queue`]: the queue
 //!   engine and what runs it; it stands on [`persist`].
 //! - [`vhost`]: names to exchanges and queues; the one place where metadata changes.
@@ -36,6 +37,7 @@ pub mod node;
 pub mod perf;
 pub mod persist;
 pub mod queue;
+pub mod rate;
 pub mod stats;
 pub mod store_tool;
 pub mod tls;

@@ -24,6 +24,7 @@ pub mod recall;
 pub mod route;
 mod saving;
 pub mod submit;
+pub mod throttles;
 pub mod topology;
 
 pub use batch::{Effect, Objection};

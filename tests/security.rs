@@ -13,6 +13,10 @@ mod compat {
 mod security {
     mod certificates;
     mod logs;
+    mod users;
 
+    mod external;
+    mod rates;
+    mod revocation;
     mod tls;
 }

@@ -2,23 +2,30 @@
 
 use crate::frames::table::{Table, Value};
 
-/// A mechanism that a client may choose. Both send the password as it is.
+/// A mechanism that a client may choose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mechanism {
     /// RFC 4616.
     Plain,
     /// Of AMQP 0-8: a field table with LOGIN and PASSWORD.
     AmqPlain,
+    /// RFC 4422: who it is says the certificate of the client.
+    External,
+    /// RFC 4505: the user that the configuration names.
+    Anonymous,
 }
 
 impl Mechanism {
-    /// All of them, in the order in which they are offered when nothing else is configured.
-    pub const ALL: [Self; 2] = [Self::Plain, Self::AmqPlain];
+    pub const ALL: [Self; 4] = [Self::Plain, Self::AmqPlain, Self::External, Self::Anonymous];
+    /// Those that are offered when nothing else is configured, in this order.
+    pub const USUAL: [Self; 2] = [Self::Plain, Self::AmqPlain];
 
     pub fn name(self) -> &'static str {
         match self {
             Self::Plain => "PLAIN",
             Self::AmqPlain => "AMQPLAIN",
+            Self::External => "EXTERNAL",
+            Self::Anonymous => "ANONYMOUS",
         }
     }
 
@@ -26,11 +33,12 @@ impl Mechanism {
         Self::ALL.into_iter().find(|mechanism| mechanism.name() == name)
     }
 
-    /// Reads a client's response.
+    /// Reads a client's response. Of mechanisms without a password it says nothing that counts.
     pub fn credentials(self, response: &[u8]) -> Result<Credentials, SaslError> {
         match self {
             Self::Plain => plain(response),
             Self::AmqPlain => amqplain(response),
+            Self::External | Self::Anonymous => credentials(b"", b""),
         }
     }
 }

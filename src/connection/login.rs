@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use amq_protocol::protocol::connection::{AMQPMethod, Start, StartOk, Tune};
 use amq_protocol::protocol::{AMQPClass, connection};
@@ -11,6 +12,7 @@ use super::handshake::Tuning;
 use super::registry::{Limits, Registered};
 use crate::auth::{self, User, sasl};
 use crate::frames::{Refusal, ReplyCode, Table, Value};
+use crate::rate;
 use crate::vhost::{Broker, Vhost};
 
 /// The RabbitMQ version whose behaviour clients may count on.
@@ -62,7 +64,7 @@ pub fn version(broker: &Broker) -> &str {
 /// The mechanisms of the configuration that exist, or all.
 fn mechanisms(broker: &Broker) -> Vec<auth::Mechanism> {
     let named: Vec<_> = broker.config.auth.mechanisms.iter().filter_map(|name| auth::Mechanism::parse(name)).collect();
-    if named.is_empty() { auth::Mechanism::ALL.to_vec() } else { named }
+    if named.is_empty() { auth::Mechanism::USUAL.to_vec() } else { named }
 }
 
 /// What is offered after a successful login.
@@ -150,14 +152,44 @@ pub fn authenticate(broker: &Broker, start_ok: &StartOk, client: &Client) -> Res
         .credentials(start_ok.response.as_bytes())
         .map_err(|e| LoginFailure::Unusable(format!("{name} login: {e}")))?;
     let refused = |reason: String| LoginFailure::Refused { reason, mechanism: name.to_owned() };
-    let user = broker
-        .directory
-        .authenticate(&credentials.username, &credentials.password)
-        .map_err(|e| refused(e.to_string()))?;
+    let user = match mechanism {
+        auth::Mechanism::Plain | auth::Mechanism::AmqPlain => broker
+            .directory
+            .authenticate(&credentials.username, &credentials.password)
+            .map_err(|e| refused(e.to_string()))
+            .inspect(|user| broker.attempts.lock().succeeded(&user.name)),
+        auth::Mechanism::External => by_certificate(broker, client).map_err(refused),
+        auth::Mechanism::Anonymous => anonymous(broker).map_err(refused),
+    }?;
     if broker.directory.is_loopback_only(&user.name) && !client.peer.ip().is_loopback() {
         return Err(refused(format!("user '{}' can only connect via localhost", user.name)));
     }
     Ok(user)
+}
+
+/// The user of a client certificate that the handshake has checked.
+fn by_certificate(broker: &Broker, client: &Client) -> Result<Arc<User>, String> {
+    let names = client.secured.as_ref().and_then(|secured| secured.names.as_ref());
+    let Some(names) = names else {
+        return Err("no client certificate: EXTERNAL needs TLS with ssl_options.verify = verify_peer".to_owned());
+    };
+    let missing = || format!("the certificate '{}' has no name of the kind of ssl_cert_login_from", names.subject);
+    let name = names.user(broker.config.auth.cert_login).ok_or_else(missing)?;
+    let unknown = || format!("there is no user '{name}' for the certificate '{}'", names.subject);
+    broker.directory.user(&name).ok_or_else(unknown)
+}
+
+fn anonymous(broker: &Broker) -> Result<Arc<User>, String> {
+    let name = broker.config.auth.anonymous_user.as_deref().ok_or("anonymous_login_user is none")?;
+    broker.directory.user(name).ok_or_else(|| format!("there is no user '{name}' for anonymous logins"))
+}
+
+/// Notes a login that was refused, and says how long its answer has to wait.
+pub fn failed(broker: &Broker, start_ok: &StartOk, client: &Client) -> Duration {
+    let claimed = auth::Mechanism::parse(start_ok.mechanism.as_str());
+    let claimed = claimed.and_then(|mechanism| mechanism.credentials(start_ok.response.as_bytes()).ok());
+    let user = claimed.map(|credentials| credentials.username).unwrap_or_default();
+    broker.attempts.lock().failed(client.peer.ip(), &user, Duration::from_nanos(rate::now()))
 }
 
 /// Finds the virtual host of `connection.open` and checks that the user may enter.

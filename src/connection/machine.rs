@@ -36,6 +36,8 @@ const CLOSE_WAIT: Duration = Duration::from_secs(30);
 const LONGEST_TICK: Duration = Duration::from_secs(60);
 /// How often a blocked connection looks whether there is memory again.
 const BLOCKED_TICK: Duration = Duration::from_millis(20);
+/// A client that publishes faster than it may is told when it has to wait as long as this.
+const LONG_WAIT: Duration = Duration::from_secs(1);
 /// What stands for an unlimited handshake.
 const NO_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 3600);
 
@@ -53,6 +55,8 @@ enum Phase {
     Preface,
     LoggingIn(Box<LoggingIn>),
     Running(Box<Session>),
+    /// A login that will be refused.
+    Refused(Box<Failure>),
     /// `connection.close` sent, `close-ok` expected.
     Closing,
     /// Nothing more is understood; bytes are dropped until the client goes or time is up.
@@ -92,6 +96,12 @@ pub struct Machine {
     blocked: Option<&'static str>,
     /// Publishes wait for the journal.
     congested: bool,
+    /// Publishes wait for a rate: until when.
+    paced: Option<Instant>,
+    /// The read that is being carried out holds a publish that has to wait for a rate.
+    late: bool,
+    /// The client has been told that its publishes wait for a rate.
+    told_of_pace: bool,
     /// A publish has arrived while publishes wait: it is kept, and nothing more is read.
     held: bool,
     /// There is no point in writing what is left.
@@ -123,6 +133,9 @@ impl Machine {
             opened: None,
             blocked: None,
             congested: false,
+            paced: None,
+            late: false,
+            told_of_pace: false,
             held: false,
             abandoned: false,
             trouble: None,
@@ -186,12 +199,36 @@ impl Machine {
             let outbox = Arc::clone(&self.outbox);
             store.journal.is_congested() && store.journal.hold(&(outbox as Arc<dyn Waiter>))
         });
+        self.look_at_pace();
         !self.must_hold() && std::mem::take(&mut self.held)
     }
 
     /// Publishes are not carried out at the moment.
     fn must_hold(&self) -> bool {
-        self.blocked.is_some() || self.congested
+        self.blocked.is_some() || self.congested || self.paced.is_some()
+    }
+
+    /// What is published waits for a rate; of a long wait the client is told.
+    fn slow_down(&mut self, wait: Duration) {
+        self.paced = Some(self.now + wait);
+        if wait >= LONG_WAIT && self.properties.blocked && self.blocked.is_none() && !self.told_of_pace {
+            self.told_of_pace = true;
+            self.outbox.blocked(Some("publish rate limit is reached"));
+        }
+    }
+
+    /// Ends such a wait when its time is over, or the rate another.
+    fn look_at_pace(&mut self) {
+        let Phase::Running(session) = &self.phase else { return };
+        let is_over = |until: Instant| until <= self.now || session.pacing.is_stale(&session.broker.throttles);
+        if self.paced.is_some_and(is_over) {
+            self.paced = None;
+            // Silence during the wait is ours, not the client's.
+            self.last_received = self.now;
+            if std::mem::take(&mut self.told_of_pace) && self.blocked.is_none() {
+                self.outbox.blocked(None);
+            }
+        }
     }
 
     /// Confirms what has become safe, and ends a wait whose reason is gone. True when what was read meanwhile is to be
@@ -233,7 +270,7 @@ impl Machine {
                 Phase::Preface => self.preface(rest),
                 Phase::LoggingIn(_) | Phase::Closing => self.control_frame(rest),
                 Phase::Running(_) => self.run_frames(rest),
-                Phase::Draining | Phase::Ended => Some(rest.len()),
+                Phase::Refused(_) | Phase::Draining | Phase::Ended => Some(rest.len()),
             };
             match used {
                 Some(used) => done += used,
@@ -334,10 +371,11 @@ impl Machine {
             Err(LoginFailure::Refused { reason, mechanism }) => {
                 self.shared.broker.churn.note(Churn::LoginFailed);
                 tracing::warn!(target: "leveret::connection", "{}: login refused: {reason}", self.name);
+                let wait = login::failed(&self.shared.broker, start_ok, &self.client);
                 if self.properties.authentication_failure_close {
-                    self.close(&Failure::new(LoginFailure::refusal(&mechanism), MethodId::NONE));
+                    self.refuse_after(wait, Failure::new(LoginFailure::refusal(&mechanism), MethodId::NONE));
                 } else {
-                    self.end_after(SILENT_CLOSE);
+                    self.end_after(SILENT_CLOSE + wait);
                 }
             }
             Err(LoginFailure::Unusable(reason)) => {
@@ -406,6 +444,7 @@ impl Machine {
         if let Phase::Running(session) = &mut self.phase {
             session.now_ms = session.broker.clock.now_ms();
             session.traced = session.vhost.is_traced();
+            session.pacing.begin(&session.broker.throttles, &session.user.name, &session.vhost.name);
         }
         while let Phase::Running(session) = &mut self.phase
             && self.waiting.is_none()
@@ -415,11 +454,20 @@ impl Machine {
                 self.held = true;
                 break;
             }
+            if session.pacing.is_used_up() && starts_publish(rest) {
+                session.has_published = true;
+                self.held = true;
+                self.late = true;
+                break;
+            }
             let most = session.broker.config.limits.max_message_size;
             if let Some((number, publication, used)) = whole_publish(rest, self.frame_max, most)
                 && session.can_publish(number)
             {
                 done += used;
+                if session.pacing.counts() {
+                    session.pacing.note(1, publication.body_size);
+                }
                 if let Err(failure) = session.publish(number, publication, &mut work) {
                     self.failed(number, &failure, &mut work);
                 }
@@ -429,6 +477,13 @@ impl Machine {
                 Ok(None) => break,
                 Ok(Some((frame, used))) => {
                     done += used;
+                    if session.pacing.counts() {
+                        match frame.kind {
+                            FrameKind::Method => session.pacing.note(u64::from(starts_publish(rest)), 0),
+                            FrameKind::Body => session.pacing.note(0, frame.payload.len() as u64),
+                            FrameKind::Header | FrameKind::Heartbeat => {}
+                        }
+                    }
                     self.run_frame(frame, &mut work);
                 }
                 Err(error) => {
@@ -440,6 +495,11 @@ impl Machine {
         }
         if let Phase::Running(session) = &mut self.phase {
             session.finish(&mut work);
+            session.pacing.end();
+            if std::mem::take(&mut self.late) {
+                let wait = session.pacing.wait();
+                self.slow_down(wait);
+            }
         }
         (done > 0).then_some(done)
     }
@@ -542,7 +602,7 @@ impl Machine {
     fn send_close(&mut self, failure: &Failure) -> bool {
         match &mut self.phase {
             Phase::Running(session) => session.end(),
-            Phase::Preface | Phase::LoggingIn(_) => {}
+            Phase::Preface | Phase::LoggingIn(_) | Phase::Refused(_) => {}
             Phase::Closing | Phase::Draining | Phase::Ended => return false,
         }
         let MethodId { class, method } = failure.method;
@@ -555,9 +615,19 @@ impl Machine {
         });
         self.waiting = None;
         self.blocked = None;
+        self.paced = None;
         self.held = false;
         self.outbox.lock().send(0, &AMQPClass::Connection(close));
         true
+    }
+
+    /// Refuses a login, which is answered only after a time when many have failed before.
+    fn refuse_after(&mut self, wait: Duration, failure: Failure) {
+        if wait.is_zero() {
+            return self.close(&failure);
+        }
+        self.phase = Phase::Refused(Box::new(failure));
+        self.deadline = Some(self.now + wait);
     }
 
     fn end_after(&mut self, wait: Duration) {
@@ -579,7 +649,7 @@ impl Machine {
     pub fn client_is_gone(&mut self) {
         match self.phase {
             // Health checks connect and leave.
-            Phase::Preface | Phase::Closing | Phase::Draining | Phase::Ended => {}
+            Phase::Preface | Phase::Refused(_) | Phase::Closing | Phase::Draining | Phase::Ended => {}
             Phase::LoggingIn(_) | Phase::Running(_) => {
                 self.trouble
                     .get_or_insert_with(|| "client closed its socket without closing the connection".to_owned());
@@ -618,6 +688,9 @@ impl Machine {
         if self.must_hold() || self.is_stuffed() {
             next = next.min(now + BLOCKED_TICK);
         }
+        if let Some(until) = self.paced {
+            next = next.min(until);
+        }
         if self.tuning.heartbeat > 0 {
             next = next.min(now + self.half_heartbeat());
         }
@@ -635,6 +708,10 @@ impl Machine {
     pub fn tick(&mut self, sent: u64) {
         let now = self.now;
         if self.deadline.is_some_and(|deadline| deadline <= now) {
+            if let Phase::Refused(failure) = &self.phase {
+                let failure = Failure::clone(failure);
+                return self.close(&failure);
+            }
             if matches!(self.phase, Phase::LoggingIn(_)) {
                 self.trouble = Some("the handshake took too long".to_owned());
             }
@@ -730,12 +807,18 @@ fn blocked_reason(memory: bool, disk: bool) -> Option<&'static str> {
 /// what they take is not stuck for ever, but of one connection no more than a single message may be long.
 fn must_wait(session: &Session, bytes: &[u8]) -> bool {
     match bytes {
-        [1, _, _, _, _, _, _, 0, 60, 0, 40, ..] => true,
+        _ if starts_publish(bytes) => true,
         [kind, ..] if *kind == FrameKind::Body.octet() => {
             session.assembling() >= session.broker.config.limits.max_message_size
         }
         _ => false,
     }
+}
+
+/// Whether a frame of `basic.publish` is next.
+#[inline]
+fn starts_publish(bytes: &[u8]) -> bool {
+    matches!(bytes, [1, _, _, _, _, _, _, 0, 60, 0, 40, ..])
 }
 
 fn close_ok() -> AMQPClass {

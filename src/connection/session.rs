@@ -16,6 +16,7 @@ use super::confirms::Confirms;
 use super::counting::{Publishing, Tally};
 use super::error::Failure;
 use super::outbox::Outbox;
+use super::pacing::Pacing;
 use super::routes::RouteCache;
 use super::tx::Transaction;
 use crate::auth::{Access, Rules, User};
@@ -110,6 +111,7 @@ pub struct Session {
     pub(super) rules_epoch: u64,
     /// The time of the current read, in milliseconds since 1970.
     pub now_ms: u64,
+    pub pacing: Pacing,
     /// Its virtual host was traced when the current read began.
     pub traced: bool,
     pub(super) tally: Tally,
@@ -138,6 +140,7 @@ impl Session {
             rules,
             rules_epoch,
             now_ms: 0,
+            pacing: Pacing::default(),
             traced: false,
             tally: Tally::default(),
         }

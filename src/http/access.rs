@@ -6,6 +6,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
@@ -14,6 +15,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::ApiError;
 use crate::auth::User;
+use crate::rate;
 use crate::vhost::Broker;
 
 /// Who may use a route. Each of them needs one of the four tags, but for `Open`.
@@ -140,10 +142,17 @@ pub async fn authenticate(broker: &Broker, headers: &HeaderMap, peer: IpAddr) ->
         return Err(ApiError::not_authorised("HTTP access denied: basic auth disabled"));
     }
     let (name, password) = basic(headers).ok_or_else(ApiError::not_authenticated)?;
-    let user = broker.directory.authenticate(&name, &password).map_err(|error| {
-        tracing::warn!(target: "leveret::http", "HTTP access denied: {error} ({peer})");
-        ApiError::not_authenticated()
-    })?;
+    let user = match broker.directory.authenticate(&name, &password) {
+        Ok(user) => user,
+        Err(error) => {
+            tracing::warn!(target: "leveret::http", "HTTP access denied: {error} ({peer})");
+            let now = Duration::from_nanos(rate::now());
+            let wait = broker.attempts.lock().failed(peer, &name, now);
+            tokio::time::sleep(wait).await;
+            return Err(ApiError::not_authenticated());
+        }
+    };
+    broker.attempts.lock().succeeded(&user.name);
     if broker.directory.is_loopback_only(&user.name) && !peer.to_canonical().is_loopback() {
         tracing::warn!(target: "leveret::http", "HTTP access denied: user '{name}' can only log in via localhost ({peer})");
         return Err(ApiError::not_authorised("User can only log in via localhost"));

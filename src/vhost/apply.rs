@@ -299,7 +299,10 @@ pub(super) fn restore(broker: &Broker, record: Record) -> Result<(), StartError>
             .map_err(|e| bad(format!("topic permission of user '{user}' in vhost '{vhost}'"))(e.to_string()))?,
         Record::VhostLimits(l) => limits::restore(broker, l).map_err(|(what, why)| bad(what)(why))?,
         Record::Parameter(p) => parameters::restore(broker, p).map_err(|(what, why)| bad(what)(why))?,
-        Record::GlobalParameter(p) => broker.global_parameters.put(p),
+        Record::GlobalParameter(p) => {
+            broker.throttles.note(&p.name, Some(&p.value));
+            broker.global_parameters.put(p);
+        }
         Record::Policy(p) => policies::restore(broker, p).map_err(|(what, why)| bad(what)(why))?,
         Record::Exchange(e) => declare::restore_exchange(broker, e).map_err(|(what, why)| bad(what)(why))?,
         Record::Queue(q) => declare::restore_queue(broker, q).map_err(|(what, why)| bad(what)(why))?,

@@ -13,9 +13,10 @@ use super::events::{self, Events};
 use super::parameters::GlobalParameters;
 use super::post::Post;
 use super::saving::Saving;
+use super::throttles::Throttles;
 use super::topology::Vhost;
 use super::{apply, policies};
-use crate::auth::{Directory, Hashing, Pattern, Permissions, User, password};
+use crate::auth::{Attempts, Directory, Hashing, Pattern, Permissions, User, password};
 use crate::clock::Clock;
 use crate::config::{Config, DefaultUser, Secret};
 use crate::frames::{Refusal, Table};
@@ -80,10 +81,14 @@ pub struct Broker {
     pub directory: Directory,
     /// Most channels of a connection that logs in now; 0 is no limit.
     pub channel_max: AtomicU16,
+    /// Logins that have failed.
+    pub attempts: Mutex<Attempts>,
     pub replies: DashMap<String, ReplyAddress>,
     pub(super) channels: ChannelCounts,
     pub(super) vhosts: RwLock<HashMap<String, Arc<Vhost>>>,
     pub(super) global_parameters: GlobalParameters,
+    /// Rates of publishing.
+    pub throttles: Throttles,
     pub(super) catalog: CatalogWriter,
     /// Where messages survive; none in a broker that keeps everything in memory.
     pub store: Option<Arc<Store>>,
@@ -141,10 +146,12 @@ impl Broker {
             post,
             for_queues,
             directory,
+            attempts: Mutex::default(),
             replies: DashMap::new(),
             channels: ChannelCounts::default(),
             vhosts: RwLock::default(),
             global_parameters: GlobalParameters::default(),
+            throttles: Throttles::default(),
             catalog,
             store,
             found: Mutex::new(found),

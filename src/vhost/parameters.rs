@@ -13,6 +13,7 @@ use super::apply::{persist, vhost_of};
 use super::broker::Broker;
 use super::command::Applied;
 use super::events::told;
+use super::throttles;
 use crate::frames::Refusal;
 use crate::persist::record::{GlobalParameterRecord, ParameterRecord};
 use crate::persist::{Change, Record};
@@ -87,7 +88,8 @@ pub(super) fn check(record: &ParameterRecord) -> Result<(), Refusal> {
 
 /// What is wrong with a parameter of the cluster.
 pub(super) fn check_global(record: &GlobalParameterRecord) -> Result<(), Refusal> {
-    check_json(&format!("global parameter '{}'", record.name), &record.value)
+    check_json(&format!("global parameter '{}'", record.name), &record.value)?;
+    throttles::check(&record.name, &record.value).map_err(Refusal::precondition_failed)
 }
 
 pub(super) fn set(broker: &Broker, record: ParameterRecord) -> Result<Applied, Refusal> {
@@ -117,6 +119,7 @@ pub(super) fn set_global(broker: &Broker, record: GlobalParameterRecord) -> Resu
     check_global(&record)?;
     let applied = persist(broker, &[Change::Put(Record::GlobalParameter(record.clone()))])?;
     broker.note_event(|| told::global_parameter_set(&record.name, &told::from_text(&record.value)));
+    broker.throttles.note(&record.name, Some(&record.value));
     broker.global_parameters.put(record);
     Ok(applied)
 }
@@ -126,6 +129,7 @@ pub(super) fn clear_global(broker: &Broker, name: &str) -> Result<Applied, Refus
     let record = broker.global_parameter(name).ok_or_else(missing)?;
     let applied = persist(broker, &[Change::Delete(Record::GlobalParameter(record))])?;
     broker.note_event(|| told::global_parameter_cleared(name));
+    broker.throttles.note(name, None);
     broker.global_parameters.remove(name);
     Ok(applied)
 }

@@ -13,7 +13,7 @@ use crate::compat::harness::wire::Wire;
 use crate::compat::harness::{Broker, Client, Options, eventually, props, unique};
 
 /// A broker with TLS, and further lines of its configuration.
-fn broker(authority: &Authority, more: &[(&str, &str)]) -> Broker {
+pub fn broker(authority: &Authority, more: &[(&str, &str)]) -> Broker {
     logs::keep();
     let Identity { certfile, keyfile } = authority.server();
     let (ca, cert, key) = (text(&authority.file()), text(&certfile), text(&keyfile));
@@ -32,7 +32,10 @@ fn address(broker: &Broker) -> SocketAddr {
 }
 
 /// A socket whose TLS handshake is done.
-fn connect(broker: &Broker, config: Arc<ClientConfig>) -> std::io::Result<StreamOwned<ClientConnection, TcpStream>> {
+pub fn connect(
+    broker: &Broker,
+    config: Arc<ClientConfig>,
+) -> std::io::Result<StreamOwned<ClientConnection, TcpStream>> {
     let name = ServerName::try_from("localhost").expect("a name");
     let mut tls = ClientConnection::new(config, name).expect("a client");
     let mut socket = Wire::socket(address(broker));

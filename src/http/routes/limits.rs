@@ -9,7 +9,8 @@ use crate::http::body::missing;
 use crate::http::route::Outcome;
 use crate::http::{Access, Answer, ApiError, Call, Route, Work};
 use crate::persist::record::VhostLimitsRecord;
-use crate::vhost::{Command, Vhost};
+use crate::vhost::throttles::{self, Of};
+use crate::vhost::{Broker, Command, Vhost};
 
 pub const ROUTES: &[Route] = &[
     Route::get("/api/vhost-limits", Access::Login, "Limits of all virtual hosts.", Work::Blocking(of_vhosts)),
@@ -22,7 +23,7 @@ pub const ROUTES: &[Route] = &[
     Route::put(
         "/api/vhost-limits/{vhost}/{name}",
         Access::Administrator,
-        "Set max-connections or max-queues of a virtual host.",
+        "Set max-connections, max-queues, max-publish-rate or max-publish-bytes-rate of a virtual host.",
         Work::Blocking(set_of_vhost),
     ),
     Route::delete(
@@ -41,7 +42,7 @@ pub const ROUTES: &[Route] = &[
     Route::put(
         "/api/user-limits/{user}/{name}",
         Access::Administrator,
-        "Set max-connections or max-channels of a user.",
+        "Set max-connections, max-channels, max-publish-rate or max-publish-bytes-rate of a user.",
         Work::Blocking(set_of_user),
     ),
     Route::delete(
@@ -61,19 +62,31 @@ pub fn of_user(user: &User) -> Json {
     object([("max-connections", user.max_connections), ("max-channels", user.max_channels)])
 }
 
-fn of_vhost(vhost: &Vhost) -> Option<Json> {
+/// Limits and rates together.
+fn with_rates(limits: Json, rates: Map<String, Json>) -> Json {
+    match limits {
+        Json::Object(mut limits) => {
+            limits.extend(rates);
+            Json::Object(limits)
+        }
+        other => other,
+    }
+}
+
+fn of_vhost(broker: &Broker, vhost: &Vhost) -> Option<Json> {
     let set = vhost.limits.set();
     let limits = object([("max-connections", set.max_connections), ("max-queues", set.max_queues)]);
+    let limits = with_rates(limits, broker.rates(Of::Vhost(&vhost.name)));
     limits.as_object().is_some_and(|limits| !limits.is_empty()).then(|| with_vhost(&vhost.name, limits))
 }
 
 fn of_vhosts(call: &Call) -> Outcome {
-    let shown: Vec<_> = call.vhosts()?.iter().filter_map(|vhost| of_vhost(vhost)).collect();
+    let shown: Vec<_> = call.vhosts()?.iter().filter_map(|vhost| of_vhost(call.broker(), vhost)).collect();
     Answer::json(&shown)
 }
 
 fn of_one_vhost(call: &Call) -> Outcome {
-    Answer::json(&of_vhost(&*call.vhost()?).into_iter().collect::<Vec<_>>())
+    Answer::json(&of_vhost(call.broker(), &*call.vhost()?).into_iter().collect::<Vec<_>>())
 }
 
 /// The value of the body.
@@ -95,7 +108,13 @@ fn change_of_vhost(call: &Call, limit: Option<i64>) -> Outcome {
     match call.path("name") {
         "max-connections" => record.max_connections = limit,
         "max-queues" => record.max_queues = limit,
-        other => return Err(unknown(other, "max-connections and max-queues")),
+        rate if throttles::NAMES.contains(&rate) => {
+            let command = call.broker().change_rate(Of::Vhost(&vhost.name), rate, limit);
+            return Ok(Answer::done().after(&call.apply(command)?));
+        }
+        other => {
+            return Err(unknown(other, "max-connections, max-queues, max-publish-rate and max-publish-bytes-rate"));
+        }
     }
     let is_nothing = record.max_connections.is_none() && record.max_queues.is_none();
     let applied = match is_nothing {
@@ -113,20 +132,20 @@ fn clear_of_vhost(call: &Call) -> Outcome {
     change_of_vhost(call, None)
 }
 
-fn shown_of_user(user: &User) -> Option<Json> {
-    let limits = of_user(user);
+fn shown_of_user(broker: &Broker, user: &User) -> Option<Json> {
+    let limits = with_rates(of_user(user), broker.rates(Of::User(&user.name)));
     limits.as_object().is_some_and(|limits| !limits.is_empty()).then(|| with_user(&user.name, limits))
 }
 
 fn of_users(call: &Call) -> Outcome {
     let mut users = call.broker().directory.users();
     users.retain(|user| call.caller.is_administrator() || user.name == call.caller.name());
-    Answer::json(&users.iter().filter_map(|user| shown_of_user(user)).collect::<Vec<_>>())
+    Answer::json(&users.iter().filter_map(|user| shown_of_user(call.broker(), user)).collect::<Vec<_>>())
 }
 
 fn of_one_user(call: &Call) -> Outcome {
     let is_visible = call.caller.is_administrator() || call.path("user") == call.caller.name();
-    let shown = if is_visible { shown_of_user(&*user(call)?) } else { None };
+    let shown = if is_visible { shown_of_user(call.broker(), &*user(call)?) } else { None };
     Answer::json(&shown.into_iter().collect::<Vec<_>>())
 }
 
@@ -136,7 +155,13 @@ fn change_of_user(call: &Call, limit: Option<i64>) -> Outcome {
     match call.path("name") {
         "max-connections" => max_connections = limit,
         "max-channels" => max_channels = limit,
-        other => return Err(unknown(other, "max-connections and max-channels")),
+        rate if throttles::NAMES.contains(&rate) => {
+            let command = call.broker().change_rate(Of::User(&found.name), rate, limit);
+            return Ok(Answer::done().after(&call.apply(command)?));
+        }
+        other => {
+            return Err(unknown(other, "max-connections, max-channels, max-publish-rate and max-publish-bytes-rate"));
+        }
     }
     let user = found.name.clone();
     let applied = call.apply(Command::SetUserLimits { user, max_connections, max_channels })?;
