@@ -5,6 +5,7 @@
 //! - [`frames`]: bytes to AMQP frames, methods, properties and tables, and back. [`config`]: `rabbit.conf` to one typed
 //!   value. [`auth`]: users, passwords, permissions. [`tls`]: certificates and handshakes.
 //!   [`clock`]: the time of day. [`message`]: a message as it is borrowed or held, and the account of memory.
+//!   [`logs`]: the log.
 //!   [`dedup`]: which messages were published before. [`stats`]: counters and rates.
 //!   [`rate`]: how much per second.
 //! - [`exchange`]: the matching of messages to bindings. [`persist`]: what outlives the process. [`queue`]: the queue
@@ -32,6 +33,7 @@ pub mod definitions;
 pub mod exchange;
 pub mod frames;
 pub mod http;
+pub mod logs;
 pub mod message;
 pub mod node;
 pub mod perf;

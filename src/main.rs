@@ -2,17 +2,17 @@
 //! that tool.
 
 use std::ffi::OsString;
-use std::io::IsTerminal;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
-use leveret::config::{Config, Log, LogLevel};
+use leveret::config::Config;
 use leveret::config_tool::{self, Given};
 use leveret::node::Node;
-use leveret::{ctl, perf, store_tool};
+use leveret::vhost::Broker;
+use leveret::{ctl, logs, perf, store_tool};
 use rustix::process::{Resource, getrlimit, setrlimit};
-use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -66,7 +66,10 @@ fn run(given: &Given) -> ExitCode {
         Ok(config) => config,
         Err(text) => return fail(&text),
     };
-    log_to_console(&config.log);
+    let logs = match logs::start(&config) {
+        Ok(logs) => logs,
+        Err(error) => return fail(&error.to_string()),
+    };
     for warning in &config.warnings {
         tracing::warn!(target: "leveret::config", "{warning}");
     }
@@ -75,7 +78,9 @@ fn run(given: &Given) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("no runtime can be started: {error}")),
     };
-    match runtime.block_on(serve_until_told(config)) {
+    let ended = runtime.block_on(serve_until_told(config));
+    logs.flush();
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(text) => fail(&text),
     }
@@ -109,6 +114,12 @@ async fn serve_until_told(config: Config) -> Result<(), String> {
         addresses.join(", "),
         if has_default_user { ", log in as guest/guest from this machine" } else { "" }
     );
+    node.broker().on_reload(|config, _| {
+        let Some(logs) = logs::handle() else { return Ok(()) };
+        logs.reload(&config.log);
+        logs.reopen().map_err(|error| error.to_string())
+    });
+    tokio::spawn(reload_when_told(Arc::clone(node.broker()), handler(SignalKind::hangup())?));
     tokio::select! {
         _ = terminate.recv() => tracing::info!(target: "leveret", "SIGTERM: stopping"),
         _ = interrupt.recv() => tracing::info!(target: "leveret", "interrupted: stopping"),
@@ -122,35 +133,19 @@ async fn serve_until_told(config: Config) -> Result<(), String> {
     Ok(())
 }
 
-/// Writes log lines to the standard output, by category and level as the configuration says.
-fn log_to_console(log: &Log) {
-    if !log.console {
-        return;
-    }
-    let at_least = |level: LogLevel| log.console_level.map_or(level, |console| console.max(level));
-    let mut filter = EnvFilter::new(level_name(at_least(log.default_level)));
-    let categories = [
-        ("leveret::connection", log.connection_level),
-        ("leveret::channel", log.channel_level),
-        ("leveret::queue", log.queue_level),
-    ];
-    for (category, level) in categories {
-        let directive = level.map(|level| format!("{category}={}", level_name(at_least(level))));
-        if let Some(directive) = directive.and_then(|d| d.parse().ok()) {
-            filter = filter.add_directive(directive);
+/// SIGHUP: the configuration is read again, and log files are opened again.
+async fn reload_when_told(broker: Arc<Broker>, mut hangup: Signal) {
+    while hangup.recv().await.is_some() {
+        let broker = Arc::clone(&broker);
+        match tokio::task::spawn_blocking(move || broker.reload()).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(errors)) => {
+                tracing::error!(target: "leveret::config", "the configuration is as it was, there are errors in it now");
+                errors.0.iter().for_each(|error| tracing::error!(target: "leveret::config", "{error}"));
+            }
+            Err(_) => {
+                tracing::error!(target: "leveret::config", "the configuration cannot be read again; see standard error")
+            }
         }
-    }
-    let colours = std::io::stdout().is_terminal();
-    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stdout).init();
-}
-
-/// RabbitMQ has more levels than there are here.
-fn level_name(level: LogLevel) -> &'static str {
-    match level {
-        LogLevel::Debug => "debug",
-        LogLevel::Info | LogLevel::Notice => "info",
-        LogLevel::Warning => "warn",
-        LogLevel::Error | LogLevel::Critical | LogLevel::Alert | LogLevel::Emergency => "error",
-        LogLevel::None => "off",
     }
 }

@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 
 use service::{Door, Service};
 
-use crate::config::{Config, DiskFreeLimit, ListenAddress, Listener, Sync, Tcp, Watermark};
+use crate::config::{Changes, Config, DiskFreeLimit, ListenAddress, Listener, Sync, Tcp, Watermark};
 use crate::connection::census::{self, Census};
 use crate::connection::driver;
 use crate::connection::entrance::{self, Client, Entrance};
@@ -115,6 +115,13 @@ impl Node {
             if let Some(shared) = connections.upgrade() {
                 close_connections_of(&shared.registry, removed);
             }
+        });
+        let of_reloads = Arc::downgrade(&shared.broker);
+        shared.broker.on_reload(move |config, changes| {
+            if let Some(broker) = of_reloads.upgrade() {
+                take_watermarks(&broker, config, changes);
+            }
+            Ok(())
         });
         let (stop, stopping) = watch::channel(false);
         let service = Arc::new(Service::new(Arc::clone(&shared), tcp.clone()));
@@ -315,10 +322,7 @@ fn open_store(
         journal_file: storage.journal_file_size,
         journal_keep: storage.journal_keep,
         segment: storage.segment_size,
-        disk_limit: match storage.disk_free_limit {
-            DiskFreeLimit::Absolute(bytes) => bytes,
-            DiskFreeLimit::Relative(share) => (total_memory(config) as f64 * share) as u64,
-        },
+        disk_limit: disk_limit(config),
         paging_ratio: config.memory.paging_ratio,
         look_at_segments: LOOK_AT_SEGMENTS,
     };
@@ -346,6 +350,26 @@ fn memory_limit(config: &Config) -> u64 {
     match config.memory.watermark {
         Watermark::Absolute(bytes) => bytes,
         Watermark::Relative(share) => (total_memory(config) as f64 * share) as u64,
+    }
+}
+
+/// Bytes of free disk below which publishers wait.
+fn disk_limit(config: &Config) -> u64 {
+    match config.storage.disk_free_limit {
+        DiskFreeLimit::Absolute(bytes) => bytes,
+        DiskFreeLimit::Relative(share) => (total_memory(config) as f64 * share) as u64,
+    }
+}
+
+/// Takes over new watermarks. Those that an operator has set meanwhile stay, unless the file says something new.
+fn take_watermarks(broker: &Broker, config: &Config, changes: &Changes) {
+    let has = |beginning: &str| changes.applied.iter().any(|key| key.starts_with(beginning));
+    let has_memory = has("total_memory_available_override_value");
+    if has_memory || has("vm_memory_high_watermark.") {
+        broker.memory.set_limit(memory_limit(config));
+    }
+    if let Some(store) = broker.store.as_ref().filter(|_| has_memory || has("disk_free_limit.")) {
+        store.set_disk_limit(disk_limit(config));
     }
 }
 

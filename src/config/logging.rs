@@ -13,15 +13,11 @@ pub struct Log {
     pub console_format: LogFormat,
     /// A name in `dir`, or a path; none writes no file.
     pub file: Option<PathBuf>,
-    /// None is `log` in the data directory.
-    pub dir: Option<PathBuf>,
+    /// Where log files are whose names are no paths.
+    pub dir: PathBuf,
     pub file_level: Option<LogLevel>,
     pub file_format: LogFormat,
     pub rotation: Rotation,
-    /// To the exchange `amq.rabbitmq.log` of the default vhost.
-    pub exchange: bool,
-    pub exchange_level: Option<LogLevel>,
-    pub exchange_format: LogFormat,
     pub syslog: Syslog,
     /// Changes of metadata and logins, each a line of JSON: a name in `dir`, or a path; none writes none.
     pub audit: Option<PathBuf>,
@@ -121,6 +117,16 @@ impl LogLevel {
         ("emergency", Self::Emergency),
         ("none", Self::None),
     ];
+
+    /// RabbitMQ's name.
+    pub fn name(self) -> &'static str {
+        Self::NAMES.iter().find(|(_, level)| *level == self).map_or("none", |(name, _)| name)
+    }
+
+    /// The level of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::NAMES.iter().find(|(known, _)| *known == name).map(|(_, level)| *level)
+    }
 }
 
 impl Default for Log {
@@ -131,13 +137,10 @@ impl Default for Log {
             console_level: None,
             console_format: LogFormat::Plain,
             file: None,
-            dir: None,
+            dir: PathBuf::from("log"),
             file_level: None,
             file_format: LogFormat::Plain,
             rotation: Rotation { size: 0, time: None, count: 10 },
-            exchange: false,
-            exchange_level: None,
-            exchange_format: LogFormat::Plain,
             syslog: Syslog::default(),
             audit: None,
             default_level: LogLevel::Info,

@@ -207,7 +207,7 @@ fn log_files_and_their_rotation() {
          log.file.rotation.date = $W5D16\nlog.file.rotation.count = 3\nlog.audit = audit.log\nlog.syslog.facility = local7",
     )
     .log;
-    assert_eq!((log.file.as_deref(), log.dir.as_deref()), (Some(Path::new("l.log")), Some(Path::new("/d"))));
+    assert_eq!((log.file.as_deref(), &*log.dir), (Some(Path::new("l.log")), Path::new("/d")));
     let time = Some(RotationTime::Weekly { day: 5, hour: 16 });
     assert_eq!(log.rotation, Rotation { size: 10, time, count: 3 });
     assert_eq!((log.file_format, log.syslog.facility), (LogFormat::Json, 23));

@@ -115,7 +115,7 @@ impl Session {
     }
 
     fn check_consumer_count(&self, number: u16) -> Result<(), Refusal> {
-        match self.broker.config.limits.consumer_max_per_channel {
+        match self.broker.limits().consumer_max_per_channel {
             Some(most) if self.outbox.consumer_count(number) as u64 >= most => {
                 Err(Refusal::not_allowed(format!("reached maximum ({most}) of consumers per channel")))
             }

@@ -8,6 +8,7 @@ use super::session::{Session, Step};
 use crate::auth::Access;
 use crate::exchange::Matching;
 use crate::frames::{Refusal, Table, Value};
+use crate::logs::audit;
 use crate::persist::record::{BindingRecord, ExchangeRecord, QueueRecord};
 use crate::queue::Queue;
 use crate::queue::arguments::{DEAD_LETTER_EXCHANGE, QUEUE_TYPE, QueueType};
@@ -33,7 +34,7 @@ fn not_the_default(name: &str) -> Result<(), Refusal> {
 
 impl Session {
     fn apply(&self, command: Command) -> Result<Applied, Refusal> {
-        self.broker.apply_as(command, &self.user.name)
+        audit::at(&self.outbox.name(), || self.broker.apply_as(command, &self.user.name))
     }
 
     pub(super) fn declare_exchange(&mut self, number: u16, declare: &exchange::Declare) -> Result<Step, Refusal> {

@@ -69,7 +69,7 @@ fn mechanisms(broker: &Broker) -> Vec<auth::Mechanism> {
 
 /// What is offered after a successful login.
 pub fn offer(broker: &Broker) -> Tuning {
-    let limits = &broker.config.limits;
+    let limits = &broker.limits();
     Tuning { channel_max: broker.channel_max.load(Relaxed), frame_max: limits.frame_max, heartbeat: limits.heartbeat }
 }
 
@@ -208,7 +208,7 @@ pub fn enter(broker: &Broker, user: &User, open: &connection::Open) -> Result<Ar
 
 /// The limits that a new connection must keep.
 pub fn limits(broker: &Broker, connection: &Registered, user: &User) -> Limits {
-    let limits = &broker.config.limits;
+    let limits = &broker.limits();
     Limits {
         node: limits.connection_max,
         vhost: broker.vhost(&connection.vhost).and_then(|v| v.limits.max_connections()),

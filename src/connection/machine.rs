@@ -24,6 +24,7 @@ use super::registry::{About, Registered, Registry};
 use super::session::{Session, Step, Until, Waiting, Work};
 use crate::auth::User;
 use crate::frames::{FRAME_MIN_SIZE, Frame, FrameKind, Method, MethodId, Refusal, frame, method, write};
+use crate::logs::audit;
 use crate::persist::journal::Waiter;
 use crate::stats::Churn;
 use crate::vhost::Broker;
@@ -363,6 +364,7 @@ impl Machine {
             Ok(user) => {
                 self.shared.broker.churn.note(Churn::LoginSucceeded);
                 self.outbox.lock().send(0, &login::tune(login::offer(&self.shared.broker)));
+                audit::login(&user.name, &self.name, "login", "AMQP 0-9-1");
                 if let Phase::LoggingIn(logging_in) = &mut self.phase {
                     logging_in.user = Some(user);
                     logging_in.handshake.authenticated();
@@ -371,6 +373,7 @@ impl Machine {
             Err(LoginFailure::Refused { reason, mechanism }) => {
                 self.shared.broker.churn.note(Churn::LoginFailed);
                 tracing::warn!(target: "leveret::connection", "{}: login refused: {reason}", self.name);
+                audit::login_refused("", &self.name, &reason);
                 let wait = login::failed(&self.shared.broker, start_ok, &self.client);
                 if self.properties.authentication_failure_close {
                     self.refuse_after(wait, Failure::new(LoginFailure::refusal(&mechanism), MethodId::NONE));
@@ -381,6 +384,7 @@ impl Machine {
             Err(LoginFailure::Unusable(reason)) => {
                 self.shared.broker.churn.note(Churn::LoginFailed);
                 tracing::warn!(target: "leveret::connection", "{}: login refused: {reason}", self.name);
+                audit::login_refused("", &self.name, &reason);
                 self.end_after(SILENT_CLOSE);
             }
         }
@@ -460,7 +464,7 @@ impl Machine {
                 self.late = true;
                 break;
             }
-            let most = session.broker.config.limits.max_message_size;
+            let most = session.broker.max_message_size();
             if let Some((number, publication, used)) = whole_publish(rest, self.frame_max, most)
                 && session.can_publish(number)
             {
@@ -694,7 +698,7 @@ impl Machine {
         if self.tuning.heartbeat > 0 {
             next = next.min(now + self.half_heartbeat());
         }
-        if let Some(timeout) = self.shared.broker.config.limits.consumer_timeout {
+        if let Some(timeout) = self.shared.broker.limits().consumer_timeout {
             next = next.min(now + (timeout / 4).max(Duration::from_secs(1)));
         }
         next
@@ -747,7 +751,7 @@ impl Machine {
 
     /// Closes channels whose oldest delivery has waited too long for its ack.
     fn check_consumers(&mut self) {
-        let Some(timeout) = self.shared.broker.config.limits.consumer_timeout else { return };
+        let Some(timeout) = self.shared.broker.limits().consumer_timeout else { return };
         if !matches!(self.phase, Phase::Running(_)) {
             return;
         }
@@ -808,9 +812,7 @@ fn blocked_reason(memory: bool, disk: bool) -> Option<&'static str> {
 fn must_wait(session: &Session, bytes: &[u8]) -> bool {
     match bytes {
         _ if starts_publish(bytes) => true,
-        [kind, ..] if *kind == FrameKind::Body.octet() => {
-            session.assembling() >= session.broker.config.limits.max_message_size
-        }
+        [kind, ..] if *kind == FrameKind::Body.octet() => session.assembling() >= session.broker.max_message_size(),
         _ => false,
     }
 }

@@ -236,7 +236,7 @@ impl Session {
         if publication.immediate {
             return Err(failure(Refusal::not_implemented("immediate=true")));
         }
-        let most = self.broker.config.limits.max_message_size;
+        let most = self.broker.max_message_size();
         if publication.body_size > most {
             let size = publication.body_size;
             let text = format!("message size {size} is larger than configured max size {most}");

@@ -159,7 +159,7 @@ impl Session {
         let number = frame.channel;
         if !self.channels.contains_key(&number) {
             self.count_channel()?;
-            let protocol = Channel::new(self.broker.config.limits.max_message_size, self.broker.memory);
+            let protocol = Channel::new(self.broker.max_message_size(), self.broker.memory);
             let publishing = Arc::default();
             let (mode, last_queue) = (Mode::Plain, None);
             let state = ChannelState { protocol, mode, last_queue, prefetch: 0, reply: None, publishing };

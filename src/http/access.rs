@@ -15,6 +15,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::ApiError;
 use crate::auth::User;
+use crate::logs::audit;
 use crate::rate;
 use crate::vhost::Broker;
 
@@ -65,6 +66,14 @@ impl Caller {
             (Some(user), _) => &user.name,
             (None, Peer::Local) => "local operator",
             (None, Peer::Network(_)) => "nobody",
+        }
+    }
+
+    /// Where the request comes from, likewise.
+    pub fn place(&self) -> String {
+        match self.peer {
+            Peer::Local => "local socket".to_owned(),
+            Peer::Network(address) => address.to_string(),
         }
     }
 
@@ -146,6 +155,7 @@ pub async fn authenticate(broker: &Broker, headers: &HeaderMap, peer: IpAddr) ->
         Ok(user) => user,
         Err(error) => {
             tracing::warn!(target: "leveret::http", "HTTP access denied: {error} ({peer})");
+            audit::login_refused(&name, &peer.to_string(), &error.to_string());
             let now = Duration::from_nanos(rate::now());
             let wait = broker.attempts.lock().failed(peer, &name, now);
             tokio::time::sleep(wait).await;

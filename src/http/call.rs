@@ -10,6 +10,7 @@ use serde_json::{Map, Value as Json};
 use super::body;
 use super::{ApiError, Caller, Http};
 use crate::auth::Access;
+use crate::logs::audit;
 use crate::vhost::{Applied, Broker, Command, Vhost};
 
 /// One request that may be carried out.
@@ -69,7 +70,7 @@ impl Call {
     /// # Errors
     /// Why the broker refuses.
     pub fn apply(&self, command: Command) -> Result<Applied, ApiError> {
-        Ok(self.broker().apply_as(command, self.caller.name())?)
+        Ok(audit::at(&self.caller.place(), || self.broker().apply_as(command, self.caller.name()))?)
     }
 
     /// Checks the caller's permission on a queue or exchange; `what` is its text as in `queue 'q' in vhost '/'`.

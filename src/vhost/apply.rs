@@ -100,7 +100,7 @@ pub(super) fn vhost_of(broker: &Broker, name: &str) -> Result<Arc<Vhost>, Refusa
 
 /// The operator policies that a new virtual host begins with; `others` is how many there are already.
 pub(super) fn check_new_vhost(broker: &Broker, name: &str, others: usize) -> Result<Vec<Policy>, Refusal> {
-    if let Some(most) = broker.config.limits.vhost_max
+    if let Some(most) = broker.limits().vhost_max
         && others as u64 >= most
     {
         let text = format!("cannot create vhost '{name}': vhost limit of {most} is reached");

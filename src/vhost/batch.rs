@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use super::apply::{self, persist};
 use super::broker::Broker;
+use super::changes::Report;
 use super::command::{Applied, Command};
 use super::declare;
 use super::policies::{Policy, Spread};
@@ -96,7 +97,9 @@ impl Broker {
             if let Some(events) = &self.events {
                 events.begin(user);
             }
+            let reports: Vec<_> = commands.iter().filter_map(|command| Report::of(self, command)).collect();
             let performed = perform(self, steps);
+            reports.iter().for_each(|report| report.tell(self, user, performed.as_ref().err()));
             if let Some(events) = &self.events {
                 events.end(self.clock.now_ms(), performed.is_ok());
             }

@@ -7,11 +7,13 @@ use std::sync::{Arc, OnceLock, Weak};
 use dashmap::DashMap;
 use parking_lot::{Mutex, RwLock};
 
+use super::changes::Report;
 use super::channels::ChannelCounts;
 use super::command::{Applied, Command};
 use super::events::{self, Events};
 use super::parameters::GlobalParameters;
 use super::post::Post;
+use super::reload::Live;
 use super::saving::Saving;
 use super::throttles::Throttles;
 use super::topology::Vhost;
@@ -72,7 +74,9 @@ type OnRemoved = Box<dyn Fn(Removed<'_>) + Send + Sync>;
 
 /// The state of a node that all connections share.
 pub struct Broker {
+    /// As it was at the start.
     pub config: Config,
+    pub(super) live: Live,
     pub memory: &'static MemoryAccount,
     pub clock: Arc<Clock>,
     timekeeper: Arc<Timekeeper>,
@@ -139,6 +143,7 @@ impl Broker {
         });
         let broker = Arc::new(Self {
             channel_max: AtomicU16::new(config.limits.channel_max),
+            live: Live::new(&config),
             config,
             memory,
             clock,
@@ -330,12 +335,16 @@ impl Broker {
     pub fn apply_as(&self, command: Command, user: &str) -> Result<Applied, Refusal> {
         let mut applied = {
             let _one_at_a_time = self.changing.lock();
+            let report = Report::of(self, &command);
             if let Some(events) = &self.events {
                 events.begin(user);
             }
             let applied = apply::apply(self, command);
             if let Some(events) = &self.events {
                 events.end(self.clock.now_ms(), applied.is_ok());
+            }
+            if let Some(report) = &report {
+                report.tell(self, user, applied.as_ref().err());
             }
             applied?
         };

@@ -51,7 +51,7 @@ impl Broker {
         {
             return reached(&most, &format!("for user '{}' has reached the maximum allowed user", user.name));
         }
-        if let Some(most) = self.config.limits.channel_max_per_node
+        if let Some(most) = self.limits().channel_max_per_node
             && self.channels.total() >= most
         {
             return reached(&most, "on node has reached the maximum allowed");

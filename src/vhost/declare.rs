@@ -68,7 +68,7 @@ fn exchange_id(record: &ExchangeRecord, settings: &Settings) -> Result<u64, Refu
 }
 
 fn check_exchange_limit(broker: &Broker, record: &ExchangeRecord, others: usize) -> Result<(), Refusal> {
-    let Some(limit) = broker.config.limits.exchange_max else { return Ok(()) };
+    let Some(limit) = broker.limits().exchange_max else { return Ok(()) };
     let count: usize = broker.vhosts().iter().map(|v| v.topology.read().exchanges.len()).sum();
     if count + others < usize::try_from(limit).unwrap_or(usize::MAX) {
         return Ok(());
@@ -241,7 +241,7 @@ pub(super) fn queue(broker: &Broker, record: QueueRecord, exclusive_owner: Optio
     let text = queue_text(&record.vhost, &record.name);
     let kind = arguments::check(&text, &record.arguments).map_err(Refusal::precondition_failed)?;
     if let Some(existing) = vhost.queue(&record.name) {
-        check_queue_equivalent(&existing, &record, exclusive_owner, broker.config.limits.relaxed_redeclaration)?;
+        check_queue_equivalent(&existing, &record, exclusive_owner, broker.limits().relaxed_redeclaration)?;
         existing.touch();
         broker.churn.note(Churn::QueueDeclared);
         let durable_at = settled(broker, existing.spec.durable);
@@ -337,7 +337,7 @@ fn check_queue_limit(broker: &Broker, record: &QueueRecord, room: Room) -> Resul
     {
         return reached(&format!("vhost '{}'", record.vhost), limit);
     }
-    if let Some(limit) = broker.config.limits.queue_max {
+    if let Some(limit) = broker.limits().queue_max {
         let count: usize = broker.vhosts().iter().map(|v| v.topology.read().queues.len()).sum();
         if (count + room.others) as u64 >= limit {
             return reached("cluster", limit);
@@ -420,7 +420,7 @@ fn check_conditions(broker: &Broker, queue: &Queue, delete: &DeleteQueue) -> Res
         (_, true) => "if-empty",
         _ => return Ok(()),
     };
-    if !is_quorum || !broker.config.limits.refuse_unsupported {
+    if !is_quorum || !broker.limits().refuse_unsupported {
         return Ok(());
     }
     let text = queue_text(&queue.spec.vhost, &queue.spec.name);

@@ -117,7 +117,7 @@ impl Broker {
 
     /// Lines that a healthy broker does not write.
     pub fn complaints(&self) -> Vec<String> {
-        let is_complaint = |line: &&String| line.contains(" ERROR ") || line.contains("panicked");
+        let is_complaint = |line: &&String| line.contains(" [error] ") || line.contains("panicked");
         self.lines.lock().iter().filter(is_complaint).cloned().collect()
     }
 }

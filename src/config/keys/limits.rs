@@ -57,10 +57,10 @@ pub const LIMITS: &[Key] = &[
         "Not RabbitMQ's. false: quorum queues can be deleted with if-unused and if-empty, which RabbitMQ refuses with 540.",
         |draft, _, text| value::boolean(text).map(|on| draft.config.limits.refuse_unsupported = on),
     )),
-    live(key(
+    key(
         "dead_letter.count_client_x_death",
         "true",
         "Not RabbitMQ's. false: an x-death header that a client publishes is not counted on, as since RabbitMQ 4.0.",
         |draft, _, text| value::boolean(text).map(|on| draft.config.limits.count_client_deaths = on),
-    )),
+    ),
 ];

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::super::value::{self, Expected};
 use super::super::{LogFormat, SyslogProtocol, SyslogTransport};
-use super::{Key, key, live, optional, set_path, set_text, without_effect};
+use super::{Key, key, live, optional, set_text, without_effect};
 
 pub const LOGGING: &[Key] = &[
     live(key(
@@ -35,13 +35,9 @@ pub const LOGGING: &[Key] = &[
     key("log.console.formatter", "plaintext", "The form of a line: plaintext or json.", |draft, _, text| {
         format(text).map(|format| draft.config.log.console_format = format)
     }),
-    optional(
-        "log.dir",
-        "",
-        "/var/log/leveret",
-        "The directory of log files; log in the data directory otherwise.",
-        |draft, _, text| set_path(&mut draft.config.log.dir, text),
-    ),
+    key("log.dir", "log", "The directory of log files.", |draft, _, text| {
+        value::path(text).map(|dir| draft.config.log.dir = dir)
+    }),
     optional(
         "log.file",
         "",
@@ -77,22 +73,15 @@ pub const LOGGING: &[Key] = &[
     key("log.file.formatter", "plaintext", "The form of a line: plaintext or json.", |draft, _, text| {
         format(text).map(|format| draft.config.log.file_format = format)
     }),
-    key(
-        "log.exchange",
-        "false",
-        "Log to the exchange amq.rabbitmq.log of the default vhost too, with the level as routing key.",
-        |draft, _, text| value::boolean(text).map(|on| draft.config.log.exchange = on),
-    ),
-    live(optional(
-        "log.exchange.level",
-        "",
-        "info",
-        "Write nothing below this level to the exchange.",
-        |draft, _, text| value::level(text).map(|level| draft.config.log.exchange_level = Some(level)),
-    )),
-    key("log.exchange.formatter", "plaintext", "The form of a line: plaintext or json.", |draft, _, text| {
-        format(text).map(|format| draft.config.log.exchange_format = format)
-    }),
+    without_effect(key("log.exchange", "false", "No effect: there is no log exchange.", |_, _, text| {
+        value::boolean(text).map(drop)
+    })),
+    without_effect(optional("log.exchange.level", "", "info", "No effect: see log.exchange.", |_, _, text| {
+        value::level(text).map(drop)
+    })),
+    without_effect(key("log.exchange.formatter", "plaintext", "No effect: see log.exchange.", |_, _, text| {
+        format(text).map(drop)
+    })),
     optional(
         "log.audit",
         "",

@@ -222,7 +222,7 @@ pub fn own(http: &Http, scrape: &mut Scrape) {
 
 fn near_timeout(http: &Http) -> u64 {
     let shared = &http.shared;
-    let Some(timeout) = shared.broker.config.limits.consumer_timeout else { return 0 };
+    let Some(timeout) = shared.broker.limits().consumer_timeout else { return 0 };
     let now = shared.clock.load(std::sync::atomic::Ordering::Relaxed);
     let age = u32::try_from(timeout.as_secs() / 4 * 3).unwrap_or(u32::MAX);
     let Some(until) = now.checked_sub(age) else { return 0 };

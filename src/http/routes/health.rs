@@ -186,12 +186,12 @@ fn serving(call: &Call) -> Outcome {
 }
 
 fn has_room(http: &Http) -> bool {
-    let most = http.broker().config.limits.connection_max;
+    let most = http.broker().limits().connection_max;
     most.is_none_or(|most| (http.shared.registry.count() as u64) < most)
 }
 
 fn connections(call: &Call) -> Outcome {
-    let (now, most) = (call.http.shared.registry.count(), call.broker().config.limits.connection_max);
+    let (now, most) = (call.http.shared.registry.count(), call.broker().limits().connection_max);
     let numbers = json!({ "current": now, "limit": most.map_or_else(|| json!("infinity"), Json::from) });
     match has_room(&call.http) {
         true => ok(numbers),

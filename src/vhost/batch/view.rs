@@ -298,7 +298,7 @@ impl<'a> View<'a> {
         let (broker, others) = (self.broker, self.new_queues);
         let vhost = self.vhost(&record.vhost)?;
         if let Some(existing) = vhost.existing.as_ref().and_then(|v| v.queue(&record.name)) {
-            let is_relaxed = broker.config.limits.relaxed_redeclaration;
+            let is_relaxed = broker.limits().relaxed_redeclaration;
             declare::check_queue_equivalent(&existing, record, None, is_relaxed).map_err(|e| Refused(e, true))?;
             return Ok((Effect::Same, Step::Nothing));
         }

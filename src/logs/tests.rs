@@ -1,0 +1,93 @@
+use std::fs;
+
+use super::*;
+use crate::config::LogFormat;
+
+/// Logs something in a directory of its own; what was written to the file, and to the audit file.
+fn logged(change: impl FnOnce(&mut Log), work: impl FnOnce(&Logs)) -> (String, String) {
+    let dir = tempfile::tempdir().unwrap();
+    let mut log = Log {
+        console: false,
+        file: Some("l.log".into()),
+        audit: Some("audit.log".into()),
+        dir: dir.path().join("log"),
+        ..Log::default()
+    };
+    change(&mut log);
+    let (logs, collector) = set_up(&log).unwrap();
+    let subscriber = tracing_subscriber::registry().with(collector);
+    tracing::subscriber::with_default(subscriber, || work(&logs));
+    logs.flush();
+    let read = |name: &str| fs::read_to_string(dir.path().join("log").join(name)).unwrap_or_default();
+    (read("l.log"), read("audit.log"))
+}
+
+#[test]
+fn lines_go_to_the_file_and_stay_in_memory() {
+    let (file, audit) = logged(
+        |_| (),
+        |logs| {
+            tracing::warn!(target: "leveret::channel", code = 404_u64, "no queue");
+            tracing::debug!(target: "leveret::channel", "not wanted");
+            logs.flush();
+            let tail = logs.tail(10);
+            assert_eq!(tail.len(), 1);
+            assert!(tail[0].ends_with("[warning] <channel> no queue code=404"), "{tail:?}");
+        },
+    );
+    assert!(file.ends_with("[warning] <channel> no queue code=404\n") && file.lines().count() == 1, "{file}");
+    assert_eq!(audit, "");
+}
+
+#[test]
+fn levels_change_while_it_runs_and_json_is_json() {
+    let (file, _) = logged(
+        |log| log.file_format = LogFormat::Json,
+        |logs| {
+            let say = |n: u64| tracing::debug!(target: "leveret::queue", n, "said");
+            say(1);
+            logs.set_level(Some(Category::Queue), LogLevel::Debug);
+            say(2);
+            logs.set_level(None, LogLevel::Info);
+            say(3);
+        },
+    );
+    let line: serde_json::Value = serde_json::from_str(file.trim()).unwrap();
+    assert_eq!((&line["n"], &line["domain"], &line["msg"]), (&2.into(), &"rabbitmq.queue".into(), &"said".into()));
+}
+
+#[test]
+fn the_audit_log_says_who_from_where_and_what() {
+    let (file, audit) = logged(
+        |_| (),
+        |_| {
+            audit::at("10.0.0.1:5 -> 10.0.0.2:5672", || audit::change("joe", "queue.delete", "queue 'q' in vhost '/'"));
+            audit::change("rmq-internal", "queue.delete", "queue 'r' in vhost '/'");
+            audit::login_refused("eve", "10.0.0.3:1", "the password is wrong");
+        },
+    );
+    let lines: Vec<serde_json::Value> = audit.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((&lines[0]["user"], &lines[0]["from"]), (&"joe".into(), &"10.0.0.1:5 -> 10.0.0.2:5672".into()));
+    assert_eq!((&lines[0]["action"], &lines[0]["what"]), (&"queue.delete".into(), &"queue 'q' in vhost '/'".into()));
+    assert_eq!(lines[1]["from"], "", "the place of another's doing does not stay");
+    assert_eq!((&lines[2]["result"], &lines[2]["user"]), (&"refused".into(), &"eve".into()));
+    assert_eq!(file, "", "nothing of it in the log");
+}
+
+#[test]
+fn entries_that_come_too_fast_are_counted() {
+    let (file, _) = logged(
+        |_| (),
+        |logs| {
+            (0..50 * WAITING).for_each(|n| tracing::info!(target: "leveret", n, "{}", "x".repeat(500)));
+            while logs.reopen().is_err() {}
+        },
+    );
+    let (written, told) = file.lines().fold((0, 0), |(written, told), line| match line.split_once("<default> ") {
+        Some((_, text)) if text.contains("were dropped") => {
+            (written, told + text.split(' ').next().unwrap().parse::<usize>().unwrap())
+        }
+        _ => (written + 1, told),
+    });
+    assert_eq!(written + told, 50 * WAITING);
+}

@@ -1,0 +1,150 @@
+//! The one thread that writes.
+
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender};
+
+use parking_lot::Mutex;
+
+use super::LogError;
+use super::entry::Entry;
+use super::file::LogFile;
+use super::levels::{Levels, Sink};
+use super::ring::Ring;
+use super::syslog::SyslogSink;
+use crate::config::{Log, LogFormat, LogLevel};
+
+/// What the thread is asked to do.
+pub enum Order {
+    Write(Entry),
+    Rotate(SyncSender<Result<(), LogError>>),
+    Reopen(SyncSender<Result<(), LogError>>),
+    Flush(SyncSender<()>),
+}
+
+/// All sinks.
+pub struct Writer {
+    console: Option<Box<dyn Write + Send>>,
+    console_format: LogFormat,
+    file: Option<LogFile>,
+    file_format: LogFormat,
+    audit: Option<LogFile>,
+    syslog: Option<SyslogSink>,
+    levels: Arc<Levels>,
+    ring: Arc<Mutex<Ring>>,
+    /// Lines that a sink could not take.
+    lost: u64,
+}
+
+impl Writer {
+    pub fn new(
+        log: &Log,
+        file: Option<LogFile>,
+        audit: Option<LogFile>,
+        levels: Arc<Levels>,
+        ring: Arc<Mutex<Ring>>,
+    ) -> Self {
+        let console: Box<dyn Write + Send> =
+            if log.console_stderr { Box::new(std::io::stderr()) } else { Box::new(std::io::stdout()) };
+        Self {
+            console: log.console.then_some(console),
+            console_format: log.console_format,
+            file,
+            file_format: log.file_format,
+            audit,
+            syslog: log.syslog.on.then(|| SyslogSink::new(log.syslog.clone())),
+            levels,
+            ring,
+            lost: 0,
+        }
+    }
+
+    /// Works until nobody can log any more.
+    pub fn run(mut self, orders: &Receiver<Order>) {
+        while let Ok(order) = orders.recv() {
+            self.carry_out(order);
+            while let Ok(order) = orders.try_recv() {
+                self.carry_out(order);
+            }
+            self.tell_of_drops();
+            self.flush();
+        }
+    }
+
+    fn carry_out(&mut self, order: Order) {
+        // Whoever has asked may have stopped to wait.
+        match order {
+            Order::Write(entry) => self.write(&entry),
+            Order::Rotate(answer) => drop(answer.try_send(self.each_file(LogFile::rotate))),
+            Order::Reopen(answer) => drop(answer.try_send(self.each_file(LogFile::reopen))),
+            Order::Flush(answer) => {
+                self.flush();
+                let _ = answer.try_send(());
+            }
+        }
+    }
+
+    fn each_file(&mut self, work: impl Fn(&mut LogFile) -> Result<(), LogError>) -> Result<(), LogError> {
+        let done: Vec<_> = self.file.iter_mut().chain(&mut self.audit).map(work).collect();
+        done.into_iter().collect()
+    }
+
+    fn write(&mut self, entry: &Entry) {
+        let now = entry.at / 1_000_000;
+        let mut arrived = true;
+        if entry.is_audit {
+            if let Some(audit) = &mut self.audit {
+                arrived = audit.write(&entry.json(), now);
+            }
+            self.lost += u64::from(!arrived);
+            return;
+        }
+        let plain = entry.plain();
+        let form = |format: LogFormat| if format == LogFormat::Json { entry.json() } else { plain.clone() };
+        if let Some(console) = self.console.as_mut().filter(|_| self.levels.reaches(Sink::Console, entry.level)) {
+            // Whoever closes our output does not want it.
+            let _ = writeln!(console, "{}", form(self.console_format));
+        }
+        if let Some(file) = self.file.as_mut().filter(|_| self.levels.reaches(Sink::File, entry.level)) {
+            arrived &= file.write(&form(self.file_format), now);
+        }
+        if let Some(syslog) = self.syslog.as_mut().filter(|_| self.levels.reaches(Sink::Syslog, entry.level)) {
+            arrived &= syslog.send(entry, now);
+        }
+        self.lost += u64::from(!arrived);
+        self.ring.lock().push(&plain);
+    }
+
+    /// Says how many lines are missing, once there is room for lines again.
+    fn tell_of_drops(&mut self) {
+        let dropped = self.levels.take_dropped();
+        if dropped > 0 {
+            self.tell(format!("{dropped} log entries were dropped: they came faster than they could be written"));
+        }
+        let lost = std::mem::take(&mut self.lost);
+        if lost > 0 {
+            // Where it cannot be written, it is lost as well: the count begins anew.
+            self.tell(format!("{lost} log entries could not be written to a file or sent to the syslog server"));
+            self.lost = 0;
+        }
+    }
+
+    fn tell(&mut self, text: String) {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        self.write(&Entry {
+            at: now.map_or(0, |time| time.as_micros() as u64),
+            level: LogLevel::Warning,
+            category: "default".to_owned(),
+            is_audit: false,
+            text,
+            fields: Vec::new(),
+        });
+    }
+
+    fn flush(&mut self) {
+        if let Some(console) = &mut self.console {
+            let _ = console.flush();
+        }
+        self.file.iter_mut().chain(&mut self.audit).for_each(LogFile::flush);
+    }
+}
