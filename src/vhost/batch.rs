@@ -243,8 +243,14 @@ fn carry_out(broker: &Broker, step: Step, also: &mut Vec<Change>, spreads: &mut 
         Step::DropTopicPermission(p) => {
             directory.clear_topic_permissions(&p.user, &p.vhost, Some(&p.permission.exchange));
         }
-        Step::GlobalParameter(p) => broker.global_parameters.put(p),
-        Step::DropGlobalParameter(p) => drop(broker.global_parameters.remove(&p.name)),
+        Step::GlobalParameter(p) => {
+            broker.throttles.note(&p.name, Some(&p.value));
+            broker.global_parameters.put(p);
+        }
+        Step::DropGlobalParameter(p) => {
+            broker.throttles.note(&p.name, None);
+            broker.global_parameters.remove(&p.name);
+        }
         Step::Limits(limits) => {
             if let Some(vhost) = broker.vhost(&limits.vhost) {
                 vhost.limits.put(limits);
