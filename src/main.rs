@@ -144,7 +144,7 @@ async fn reload_when_told(broker: Arc<Broker>, mut hangup: Signal) {
                 errors.0.iter().for_each(|error| tracing::error!(target: "leveret::config", "{error}"));
             }
             Err(_) => {
-                tracing::error!(target: "leveret::config", "the configuration cannot be read again; see standard error")
+                tracing::error!(target: "leveret::config", "the configuration cannot be read again; see standard error");
             }
         }
     }
