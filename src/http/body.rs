@@ -22,11 +22,15 @@ fn wrong(name: &str, expected: &str, value: &Json) -> ApiError {
     ApiError::bad_request(format!("field '{name}' should be {expected}, but is {}", kind(value)))
 }
 
+/// What the path says already: `rabbitmqadmin` says it in the body too, of every object.
+const OF_THE_PATH: [&str; 5] = ["vhost", "name", "user", "exchange", "queue"];
+
 impl Fields {
     /// # Errors
     /// 400 when there is another field than these, so that a misspelt one is not taken for one that was left out.
     pub fn known(fields: Map<String, Json>, names: &[&str]) -> Result<Self, ApiError> {
-        match fields.keys().find(|key| !names.contains(&key.as_str())) {
+        let is_known = |key: &str| names.contains(&key) || OF_THE_PATH.contains(&key);
+        match fields.keys().find(|key| !is_known(key)) {
             None => Ok(Self(fields)),
             Some(other) => {
                 let names = names.join(", ");
