@@ -39,6 +39,7 @@ pub mod registry;
 pub mod routes;
 pub mod session;
 pub mod socket;
+pub mod timeouts;
 pub mod tx;
 pub mod wire;
 

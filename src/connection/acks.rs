@@ -85,7 +85,7 @@ pub fn settle_now(mut settled: Settled, how: Settlement, wakes: &mut Wakes) {
     }
 }
 
-/// Takes messages back to their places.
+/// Takes messages back whose channel has ended.
 pub fn requeue(settled: Settled, wakes: &mut Wakes) {
     settle_now(settled, Settlement::Fail, wakes);
 }

@@ -5,17 +5,17 @@ use std::sync::Arc;
 use amq_protocol::protocol::AMQPClass;
 use amq_protocol::protocol::basic::{AMQPMethod, Cancel, CancelOk, Consume, ConsumeOk, Qos, QosOk, RecoverOk};
 
-use super::acks::requeue;
+use super::acks::settle_now;
 use super::deliveries::Wanted;
 use super::outbox::Outbox;
 use super::publish::REPLY_TO;
 use super::session::{ReplyConsumer, Session, Step, Until, Waiting};
 use crate::auth::Access;
 use crate::frames::{Refusal, ReplyCode, Table};
-use crate::queue::arguments::consumer_priority;
+use crate::queue::arguments::{QueueType, consumer_priority, type_of};
 use crate::queue::engine::Terms;
 use crate::queue::local::{ConsumeError, GetError, Subscriber};
-use crate::queue::{Outlet, Queue, Wakes};
+use crate::queue::{Outlet, Queue, Settlement, Wakes};
 use crate::vhost::broker::ReplyAddress;
 use crate::vhost::declare::check_exclusive_access;
 use crate::vhost::names::{queue_text, random_name};
@@ -76,6 +76,8 @@ impl Session {
         if consume.exclusive && queue.is_single_active() {
             return Err(Refusal::access_refused(format!("{text} in exclusive use")));
         }
+        self.check_shared_limit(number, &queue, &text)?;
+        self.note_timeout(&queue);
         let prefetch = u32::from(self.state(number)?.prefetch);
         let terms = Terms { no_ack: consume.no_ack, prefetch, priority, exclusive: consume.exclusive };
         let wanted = Wanted { terms, arguments };
@@ -86,6 +88,19 @@ impl Session {
         })?;
         self.tell_consumer(number, &queue, &tag, &terms, consume);
         Ok(Step::Continue)
+    }
+
+    /// RabbitMQ's quorum queues know no limit that the consumers of a channel share.
+    fn check_shared_limit(&self, number: u16, queue: &Queue, text: &str) -> Result<(), Refusal> {
+        let is_quorum = type_of(&queue.spec.arguments) == QueueType::Quorum;
+        // A client whose every limit is taken for the channel's has not asked for a shared one.
+        if !is_quorum || self.channel_wide_qos || !self.broker.limits().refuse_unsupported {
+            return Ok(());
+        }
+        match self.outbox.global_prefetch(number) {
+            0 => Ok(()),
+            _ => Err(Refusal::not_implemented(format!("{text} does not support global qos"))),
+        }
     }
 
     fn subscribe(
@@ -230,7 +245,7 @@ impl Session {
             // Before the redeliveries, as RabbitMQ's order is.
             self.answer(number, AMQPClass::Basic(AMQPMethod::RecoverOk(RecoverOk {})));
         }
-        requeue(self.outbox.settle_all(number), &mut wakes);
+        settle_now(self.outbox.settle_all(number), Settlement::Requeue, &mut wakes);
         wakes.run();
         Ok(Step::Continue)
     }

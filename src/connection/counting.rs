@@ -132,11 +132,6 @@ impl ChannelOut {
         }
     }
 
-    /// Deliveries that came at or before a time, in seconds of the node's clock.
-    pub fn delivered_until(&self, until: u32) -> u64 {
-        self.ledger.waiting().take_while(|unacked| unacked.at <= until).count() as u64
-    }
-
     /// Takes a sample, `seconds` after the last one.
     pub fn sample(&mut self, seconds: f64, now_ms: u64) {
         let counted = self.counted();

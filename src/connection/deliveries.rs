@@ -90,6 +90,16 @@ impl Settled {
 }
 
 impl ChannelOut {
+    /// Its slots and their queues, in order of slots.
+    pub(super) fn queues(&self) -> impl Iterator<Item = (u32, &Arc<Queue>)> {
+        (0_u32..).zip(&self.slots).filter_map(|(number, slot)| Some((number, &slot.as_ref()?.queue)))
+    }
+
+    /// Deliveries that wait for an ack, oldest first.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = Unacked> {
+        self.ledger.waiting()
+    }
+
     pub(super) fn slot_mut(&mut self, slot: u32) -> Option<&mut Slot> {
         self.slots.get_mut(slot as usize)?.as_mut()
     }

@@ -60,11 +60,6 @@ impl Ledger {
         self.outstanding
     }
 
-    /// The delivery that has waited longest.
-    pub fn oldest(&self) -> Option<Unacked> {
-        self.entries.iter().find(|e| !e.settled).map(|e| e.unacked)
-    }
-
     /// Deliveries that wait, oldest first.
     pub fn waiting(&self) -> impl Iterator<Item = Unacked> {
         self.entries.iter().filter(|entry| !entry.settled).map(|entry| entry.unacked)

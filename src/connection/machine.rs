@@ -22,6 +22,7 @@ use super::login::{self, ClientProperties, LoginFailure};
 use super::outbox::{Outbox, READ_LIMIT};
 use super::registry::{About, Registered, Registry};
 use super::session::{Session, Step, Until, Waiting, Work};
+use super::timeouts::Timeouts;
 use crate::auth::User;
 use crate::frames::{FRAME_MIN_SIZE, Frame, FrameKind, Method, MethodId, Refusal, frame, method, write};
 use crate::logs::audit;
@@ -698,8 +699,10 @@ impl Machine {
         if self.tuning.heartbeat > 0 {
             next = next.min(now + self.half_heartbeat());
         }
-        if let Some(timeout) = self.shared.broker.limits().consumer_timeout {
-            next = next.min(now + (timeout / 4).max(Duration::from_secs(1)));
+        if let Phase::Running(session) = &self.phase
+            && let Some(timeout) = session.shortest_timeout
+        {
+            next = next.min(now + (timeout / 4).clamp(Duration::from_secs(1), LONGEST_TICK));
         }
         next
     }
@@ -749,17 +752,13 @@ impl Machine {
         }
     }
 
-    /// Closes channels whose oldest delivery has waited too long for its ack.
+    /// Closes channels with a delivery that has waited too long for its ack.
     fn check_consumers(&mut self) {
-        let Some(timeout) = self.shared.broker.limits().consumer_timeout else { return };
-        if !matches!(self.phase, Phase::Running(_)) {
-            return;
-        }
-        while let Some((number, unacked)) = self.outbox.oldest_unacked() {
-            let waited = self.shared.clock.load(Ordering::Relaxed).saturating_sub(unacked.at);
-            if Duration::from_secs(waited.into()) <= timeout {
-                return;
-            }
+        let Phase::Running(session) = &mut self.phase else { return };
+        let timeouts = Timeouts::of(&self.outbox, self.shared.broker.limits().consumer_timeout);
+        session.shortest_timeout = timeouts.shortest();
+        let now = self.shared.clock.load(Ordering::Relaxed);
+        while let Some((number, timeout)) = timeouts.overdue(&self.outbox, now) {
             let ms = timeout.as_millis();
             let text = format!(
                 "delivery acknowledgement on channel {number} timed out. Timeout value used: {ms} ms. This timeout \

@@ -379,6 +379,11 @@ impl Outbox {
         resumed
     }
 
+    /// The limit that all consumers of a channel share; 0 is none.
+    pub fn global_prefetch(&self, channel: u16) -> u32 {
+        self.inner.lock().channel(channel).map_or(0, |out| out.global_prefetch)
+    }
+
     /// The consumers on a channel: tags and queues.
     pub fn consumers_of(&self, channel: u16) -> Vec<(Box<[u8]>, Arc<Queue>)> {
         let mut inner = self.inner.lock();
@@ -495,13 +500,6 @@ impl Outbox {
         let mut writing = self.lock();
         write::returned(writing.buffer(), channel, refusal_code, text, view.route);
         writing.content(channel, view, None);
-    }
-
-    /// The delivery of this connection that has waited longest for its ack, per channel.
-    pub fn oldest_unacked(&self) -> Option<(u16, Unacked)> {
-        let inner = self.inner.lock();
-        let each = inner.channels.iter().filter_map(|(number, out)| Some((*number, out.ledger.oldest()?)));
-        each.min_by_key(|(_, unacked)| unacked.at)
     }
 
     /// Shows all channels, by number, under the lock.

@@ -6,6 +6,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use amq_protocol::protocol::{AMQPClass, access, basic, channel, confirm, exchange, queue, tx};
 
@@ -104,6 +105,8 @@ pub struct Session {
     pub has_published: bool,
     /// The client takes `basic.qos` without `global` for a limit of the whole channel.
     pub channel_wide_qos: bool,
+    /// The shortest time that a delivery may wait for its ack, as far as it was known when it was last looked at.
+    pub shortest_timeout: Option<Duration>,
     pub(super) routes: RouteCache,
     /// In order of their commits.
     unconfirmed: VecDeque<Unconfirmed>,
@@ -126,6 +129,7 @@ impl Session {
     pub fn new(broker: Arc<Broker>, vhost: Arc<Vhost>, user: Arc<User>, outbox: Arc<Outbox>, channel_max: u16) -> Self {
         let rules_epoch = broker.directory.epoch();
         let rules = broker.directory.rules(&user.name, &vhost.name);
+        let shortest_timeout = broker.limits().consumer_timeout;
         Self {
             broker,
             vhost,
@@ -135,6 +139,7 @@ impl Session {
             channel_max,
             has_published: false,
             channel_wide_qos: false,
+            shortest_timeout,
             routes: RouteCache::default(),
             unconfirmed: VecDeque::new(),
             rules,

@@ -1,7 +1,6 @@
 //! What a queue may be declared with: RabbitMQ's rules and texts for every `x-` argument.
 //!
-//! Every argument is checked, also those whose effect is not built yet (see [`without_effect`]). An unknown argument
-//! is kept and shown, and never compared.
+//! Every argument is checked, also those that mean nothing here. An unknown argument is kept and shown, and never compared.
 
 mod checks;
 #[cfg(test)]
@@ -121,9 +120,6 @@ const RULES: &[Rule] = &[
     Rule("x-stream-filter-size-bytes", not_negative, STREAM),
 ];
 
-/// Arguments that are checked and kept, and do nothing yet.
-const WITHOUT_EFFECT: &[&str] = &[CONSUMER_TIMEOUT];
-
 /// Checks all arguments. The error is the explanation of a 406, without the name of the code; `queue` is the text
 /// `queue 'q' in vhost '/'`.
 ///
@@ -150,11 +146,6 @@ pub fn type_of(arguments: &Table) -> QueueType {
         Some(Value::LongStr(name)) => QueueType::parse(name).unwrap_or_default(),
         _ => QueueType::default(),
     }
-}
-
-/// Arguments of this queue that are accepted and have no effect yet, for the log.
-pub fn without_effect(arguments: &Table) -> Vec<&'static str> {
-    WITHOUT_EFFECT.iter().copied().filter(|key| arguments.get(key).is_some()).collect()
 }
 
 /// Compares the arguments that this type of queue knows with those of a second declaration.

@@ -5,6 +5,7 @@
 //! [`Queue::tick`] is where it comes back.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::letter::Letter;
 use super::local::{Leaving, Queue, State, Wakes};
@@ -23,6 +24,11 @@ impl Queue {
     /// What is in force.
     pub fn settings(&self) -> Arc<Settings> {
         Arc::clone(self.state.lock().engine.settings())
+    }
+
+    /// How long its deliveries may wait for their acks, where it says so itself.
+    pub fn consumer_timeout(&self) -> Option<Duration> {
+        self.state.lock().engine.settings().consumer_timeout.map(Duration::from_millis)
     }
 
     /// Something else is in force from now on, for what waits, too.

@@ -221,6 +221,8 @@ pub enum GetError {
 pub struct QueueCounts {
     pub ready: usize,
     pub unacked: usize,
+    /// Returned messages that are not delivered before a time.
+    pub held_back: usize,
     pub consumers: usize,
 }
 
@@ -301,6 +303,16 @@ impl Absent for Unusual {
 }
 
 impl State {
+    fn counts(&self) -> QueueCounts {
+        let engine = &self.engine;
+        QueueCounts {
+            ready: engine.ready_count(),
+            unacked: engine.unacked_count(),
+            held_back: engine.held_back_count(),
+            consumers: engine.consumer_count(),
+        }
+    }
+
     /// Does what the time brings, for so many messages; true when there is more to do at once.
     pub fn tick(&mut self) -> bool {
         let Self { engine, shelf, .. } = self;
@@ -684,9 +696,7 @@ impl Queue {
     }
 
     pub fn counts(&self) -> QueueCounts {
-        let state = self.state.lock();
-        let engine = &state.engine;
-        QueueCounts { ready: engine.ready_count(), unacked: engine.unacked_count(), consumers: engine.consumer_count() }
+        self.state.lock().counts()
     }
 
     /// Where and how what it has on disk is damaged.
@@ -716,11 +726,7 @@ impl Queue {
     /// With the numbers that made `keep` object.
     pub fn delete(&self, keep: impl FnOnce(QueueCounts) -> bool) -> Result<QueueCounts, QueueCounts> {
         let mut state = self.state.lock();
-        let counts = QueueCounts {
-            ready: state.engine.ready_count(),
-            unacked: state.engine.unacked_count(),
-            consumers: state.engine.consumer_count(),
-        };
+        let counts = state.counts();
         if state.deleted {
             return Ok(QueueCounts::default());
         }

@@ -37,9 +37,9 @@ pub struct DeadLettering {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RetryOf {
     All,
-    /// Those whose delivery has failed: rejected with requeue, recovered, or the consumer's channel has ended.
+    /// Those whose delivery has failed: rejected with requeue, or the consumer's channel has ended.
     Failed,
-    /// Those that a consumer has given back by `basic.nack`.
+    /// Those that a consumer has given back by `basic.nack` or `basic.recover`.
     Returned,
 }
 

@@ -250,10 +250,6 @@ pub(super) fn queue(broker: &Broker, record: QueueRecord, exclusive_owner: Optio
     let durable = record.durable && exclusive_owner.is_none();
     let room = Room { limit: vhost.limits.max_queues(), queues: vhost.topology.read().queues.len(), others: 0 };
     let record = check_new_queue(broker, kind, record, exclusive_owner, room)?;
-    let without_effect = arguments::without_effect(&record.arguments);
-    if !without_effect.is_empty() {
-        tracing::warn!(target: "leveret::queue", "{text}: {} accepted, without effect yet", without_effect.join(", "));
-    }
     let changes = if durable { vec![Change::Put(Record::Queue(record.clone()))] } else { Vec::new() };
     let applied = persist(broker, &changes)?;
     broker.note_event(|| {
@@ -449,7 +445,7 @@ pub(super) fn delete_queue(broker: &Broker, delete: &DeleteQueue) -> Result<Appl
         is_used_again = (delete.if_abandoned || delete.if_expired) && counts.consumers > 0;
         if delete.if_unused && counts.consumers > 0 {
             objection = Some(format!("{text} in use"));
-        } else if delete.if_empty && counts.ready > 0 {
+        } else if delete.if_empty && counts.ready + counts.held_back > 0 {
             objection = Some(format!("{text} not empty"));
         }
         objection.is_some() || is_used_again

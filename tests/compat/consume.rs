@@ -359,3 +359,36 @@ fn e094_a_delivery_without_ack_closes_its_channel() {
     // The message is back, and the connection goes on.
     assert!(other.expect_get(&queue).redelivered);
 }
+
+/// A queue may say itself how long its deliveries may wait, be it longer or shorter than the node allows.
+#[test]
+fn e094_a_queue_has_a_timeout_of_its_own() {
+    let Some(broker) = Broker::start_with(&[("consumer_timeout", "1000")]) else { return };
+    let client = broker.connect();
+    let (patient, hasty) = (client.channel(), client.channel());
+    patient.declare(queue_declare("patient").arg("x-consumer-timeout", 600_000));
+    patient.consume(basic_consume("patient", ""));
+    patient.publish("", "patient", "slow");
+    patient.expect_deliver();
+    hasty.declare(queue_declare("hasty"));
+    hasty.consume(basic_consume("hasty", ""));
+    hasty.publish("", "hasty", "slow");
+    hasty.expect_deliver();
+    let close = |channel: &Channel, number: u16, ms: u64| {
+        let text = format!(
+            "delivery acknowledgement on channel {number} timed out. Timeout value used: {ms} ms. This timeout value can be \
+             configured, see consumers doc guide to learn more"
+        );
+        channel.expect_channel_close(406, text, (0, 0));
+    };
+    close(&hasty, 2, 1000);
+    patient.send(basic_ack(1));
+    patient.call(basic_qos(1));
+
+    // A policy changes it for deliveries that wait already.
+    patient.publish("", "patient", "slower");
+    patient.expect_deliver();
+    let policy = serde_json::json!({"pattern": "patient", "definition": {"consumer-timeout": 500}});
+    broker.set_policy("hurry", policy, false).unwrap();
+    close(&patient, 1, 500);
+}

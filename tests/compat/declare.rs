@@ -264,6 +264,25 @@ fn e050_delete_if_unused_and_if_empty() {
     channel.call(basic_cancel(&tag));
 }
 
+/// Messages that are held back after a return are the queue's like those that are ready.
+#[test]
+fn e050_a_queue_that_holds_back_messages_is_not_empty() {
+    if Broker::start().inside().is_none() {
+        eprintln!("skipped: RabbitMQ 4.3 and later, and quorum queues only");
+        return;
+    }
+    let channel = channel();
+    let declare = queue_declare("").exclusive().arg("x-delayed-retry-type", "all");
+    let declare = declare.arg("x-delayed-retry-min", 600_000).arg("x-delayed-retry-max", 600_000);
+    let queue = channel.declare(declare).queue.to_string();
+    channel.publish_confirmed("", &queue, &["one"]);
+    let got = channel.expect_get(&queue);
+    channel.send(basic_reject(got.delivery_tag).requeue());
+    channel.refuses(queue_delete(&queue).if_empty(), 406, format!("queue '{queue}' in vhost '/' not empty"));
+    assert_eq!(channel.purge(&queue), 0);
+    channel.delete(queue_delete(&queue).if_empty());
+}
+
 #[test]
 fn e051_delete_and_purge_count_ready_messages() {
     let channel = channel();

@@ -151,3 +151,31 @@ fn e086_prefetch_0_is_no_limit() {
     channel.consume(basic_consume(&queue, ""));
     channel.expect_bodies(10);
 }
+
+/// A quorum queue's consumers cannot share a limit with the channel's others.
+#[test]
+fn a007_global_qos_and_quorum_queues() {
+    let client = Broker::start().connect();
+    let queue = unique("quorum");
+    let channel = client.channel();
+    channel.declare(queue_declare(&queue).durable().arg("x-queue-type", "quorum"));
+    channel.call(basic_qos(3).global());
+    // No limit is no shared limit.
+    channel.call(basic_qos(0).global());
+    channel.consume(basic_consume(&queue, "a"));
+    // A limit that comes after the consumer is taken, as RabbitMQ takes it.
+    channel.call(basic_qos(3).global());
+    let text = format!("queue '{queue}' in vhost '/' does not support global qos");
+    channel.ends_connection(basic_consume(&queue, "b"), 540, text);
+    let channel = super::harness::channel();
+    channel.call(basic_qos(3));
+    let tag = channel.consume(basic_consume(&queue, ""));
+    channel.call(basic_cancel(&tag));
+    channel.delete(queue_delete(&queue));
+
+    let Some(lenient) = Broker::start_with(&[("quorum_queue.refuse_unsupported", "false")]) else { return };
+    let channel = lenient.connect().channel();
+    channel.declare(queue_declare("q").durable().arg("x-queue-type", "quorum"));
+    channel.call(basic_qos(1).global());
+    channel.consume(basic_consume("q", ""));
+}

@@ -180,6 +180,21 @@ fn a5_failed_and_returned_messages_are_told_apart() {
     }
 }
 
+/// `basic.recover` gives messages back; it says nothing of a failure.
+#[test]
+fn a5_recover_counts_as_returned() {
+    for (kind, waits) in [("failed", false), ("returned", true)] {
+        let Some((channel, queue)) = start(kind, 600_000, 600_000) else { return };
+        channel.publish("", &queue, "first");
+        channel.consume(basic_consume(&queue, ""));
+        channel.expect_deliver();
+        channel.call(basic_recover().requeue());
+        channel.publish("", &queue, "second");
+        let next = channel.expect_deliver();
+        assert_eq!((next.text(), next.redelivered), if waits { ("second", false) } else { ("first", true) }, "{kind}");
+    }
+}
+
 #[test]
 fn a5_disabled_retries_do_not_wait() {
     let Some((channel, queue)) = start("disabled", 600_000, 600_000) else { return };

@@ -54,7 +54,8 @@ pub const LIMITS: &[Key] = &[
     live(key(
         "quorum_queue.refuse_unsupported",
         "true",
-        "Not RabbitMQ's. false: quorum queues can be deleted with if-unused and if-empty, which RabbitMQ refuses with 540.",
+        "Not RabbitMQ's. false: quorum queues can be deleted with if-unused and if-empty, and consumed with a limit that is \
+         shared (basic.qos with global), which RabbitMQ refuses with 540.",
         |draft, _, text| value::boolean(text).map(|on| draft.config.limits.refuse_unsupported = on),
     )),
     key(

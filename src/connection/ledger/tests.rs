@@ -77,7 +77,7 @@ proptest! {
                 }
             }
             prop_assert_eq!(ledger.outstanding(), model.len());
-            prop_assert_eq!(ledger.oldest().map(|u| u.tag), model.keys().next().copied());
+            prop_assert_eq!(ledger.waiting().next().map(|u| u.tag), model.keys().next().copied());
         }
     }
 }

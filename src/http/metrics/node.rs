@@ -4,6 +4,7 @@ use super::tables::{GLOBAL, GLOBAL_QUEUES};
 use super::text::Kind::{Counter, Gauge, Untyped};
 use super::text::{Kind, Scrape, labels};
 use crate::connection::census::Sums;
+use crate::connection::timeouts::Timeouts;
 use crate::http::Http;
 use crate::http::process;
 use crate::persist::journal::LATENCY_BOUNDS;
@@ -222,15 +223,10 @@ pub fn own(http: &Http, scrape: &mut Scrape) {
 
 fn near_timeout(http: &Http) -> u64 {
     let shared = &http.shared;
-    let Some(timeout) = shared.broker.limits().consumer_timeout else { return 0 };
     let now = shared.clock.load(std::sync::atomic::Ordering::Relaxed);
-    let age = u32::try_from(timeout.as_secs() / 4 * 3).unwrap_or(u32::MAX);
-    let Some(until) = now.checked_sub(age) else { return 0 };
-    let mut near = 0;
-    for connection in shared.registry.all() {
-        connection.outbox.each_channel(|_, channel| near += channel.delivered_until(until));
-    }
-    near
+    let of_node = shared.broker.limits().consumer_timeout;
+    let near = |outbox| Timeouts::of(outbox, of_node).near(outbox, now);
+    shared.registry.all().iter().map(|connection| near(&connection.outbox)).sum()
 }
 
 /// Where memory is, as far as it is known.

@@ -99,7 +99,7 @@ const KEYS: &[Key] = &[
     Key::new(RETRY_MAX, Of::From(0), "delayed retry maximum").not_of(NO_STREAMS),
     Key::new(RETRY_BACKOFF, Of::One(&["linear", "exponential"]), "delayed retry backoff").not_of(NO_STREAMS),
     Key::new(DEDUPLICATION, Of::Flag, "message deduplication value").not_of(NO_STREAMS),
-    Key::new(CONSUMER_TIMEOUT, Of::From(0), "consumer timeout").not_of(NO_STREAMS).idle(),
+    Key::new(CONSUMER_TIMEOUT, Of::From(0), "consumer timeout").not_of(NO_STREAMS),
     Key::new("consumer-disconnected-timeout", Of::From(0), "consumer disconnected timeout").not_of(ONLY_QUORUM).idle(),
     Key::new("max-in-memory-length", Of::From(0), "maximum memory in bytes").operator().not_of(ONLY_QUORUM).idle(),
     Key::new("max-in-memory-bytes", Of::From(0), "maximum memory in bytes").operator().not_of(ONLY_QUORUM).idle(),
