@@ -259,10 +259,6 @@ pub(super) struct State {
     pub flushing: bool,
     /// Cold messages are being read.
     pub loading: bool,
-    /// The horizon that is on its way to the disk.
-    pub horizon_wanted: u64,
-    /// Commit with which it is there.
-    pub horizon_commit: u64,
     /// The node stops: the journal has been told what has been delivered, and no horizon may follow.
     pub resting: bool,
     /// The next read is of messages that leave.
@@ -278,8 +274,12 @@ pub(super) struct State {
     pub unusual: Rare<Unusual>,
 }
 
-/// What few queues ever have.
+/// What most queues never need: nothing has been consumed, nothing is due, nothing is wrong.
 pub(super) struct Unusual {
+    /// The horizon that is on its way to the disk.
+    pub horizon_wanted: u64,
+    /// Commit with which it is there.
+    pub horizon_commit: u64,
     /// What is on disk is damaged: where and how.
     pub damage: Option<Arc<str>>,
     /// Letters of messages that were never taken in.
@@ -293,8 +293,15 @@ pub(super) struct Unusual {
 }
 
 impl Absent for Unusual {
-    const ABSENT: Self =
-        Self { damage: None, unopened: VecDeque::new(), getters: Vec::new(), alarm: u64::MAX, last_tick: 0 };
+    const ABSENT: Self = Self {
+        horizon_wanted: 0,
+        horizon_commit: 0,
+        damage: None,
+        unopened: VecDeque::new(),
+        getters: Vec::new(),
+        alarm: u64::MAX,
+        last_tick: 0,
+    };
 
     fn absent() -> &'static Self {
         static NONE: Unusual = Unusual::ABSENT;
@@ -411,7 +418,7 @@ impl Queue {
                 }
             });
         }
-        let horizon_wanted = engine.horizon();
+        let horizon = engine.horizon();
         let mut state = State {
             engine,
             seen,
@@ -421,8 +428,6 @@ impl Queue {
             marks: VecDeque::new(),
             flushing: false,
             loading: false,
-            horizon_wanted,
-            horizon_commit: 0,
             resting: false,
             unread_first: false,
             posting: false,
@@ -431,6 +436,9 @@ impl Queue {
             numbers: None,
             unusual: Rare::default(),
         };
+        if is_durable && horizon > 0 {
+            state.unusual.horizon_wanted = horizon;
+        }
         if damage.is_some() {
             state.unusual.damage = damage;
         }
@@ -857,6 +865,6 @@ mod tests {
     /// A hundred thousand queues of nothing are to cost less than 100 MB, and this is most of it.
     #[test]
     fn a_queue_of_nothing_is_small() {
-        assert!(size_of::<Queue>() <= 624, "{}", size_of::<Queue>());
+        assert!(size_of::<Queue>() <= 608, "{}", size_of::<Queue>());
     }
 }

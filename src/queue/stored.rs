@@ -57,14 +57,14 @@ impl Queue {
             self.load_soon(state);
         }
         let horizon = state.engine.horizon();
-        if (stall == Some(Stall::Horizon) || state.engine.nears_horizon()) && state.horizon_wanted <= horizon {
+        if (stall == Some(Stall::Horizon) || state.engine.nears_horizon()) && state.unusual.horizon_wanted <= horizon {
             let next = state.engine.next_horizon();
-            state.horizon_wanted = next;
+            state.unusual.horizon_wanted = next;
             let mut items = Vec::new();
             ItemWriter(&mut items).horizon(self.spec.store_id, next);
             if let Some(me) = self.me.upgrade() {
                 let waiter: Arc<dyn Waiter> = me;
-                state.horizon_commit = store.journal.append(&items, Some(&waiter)).commit;
+                state.unusual.horizon_commit = store.journal.append(&items, Some(&waiter)).commit;
             }
         }
     }
@@ -81,7 +81,7 @@ impl Queue {
     /// Has `waiter` woken when a `basic.get` that could not be answered may be tried again.
     pub fn wait(&self, waiter: Arc<dyn Waiter>) {
         let mut state = self.state.lock();
-        let busy = state.loading || state.horizon_wanted > state.engine.horizon();
+        let busy = state.loading || state.unusual.horizon_wanted > state.engine.horizon();
         if busy && !state.deleted && state.unusual.damage.is_none() {
             if !state.unusual.getters.iter().any(|g| Arc::ptr_eq(g, &waiter)) {
                 state.unusual.getters.push(waiter);
@@ -304,8 +304,8 @@ impl Resident for Queue {
         }
         state.resting = true;
         let delivered = state.engine.delivered();
-        if state.engine.rest() || state.horizon_wanted > delivered {
-            state.horizon_wanted = delivered;
+        if state.engine.rest() || state.unusual.horizon_wanted > delivered {
+            state.unusual.horizon_wanted = delivered;
             ItemWriter(items).delivered(self.spec.store_id, delivered);
         }
     }
@@ -315,7 +315,7 @@ impl Resident for Queue {
         if state.deleted {
             return (None, Vec::new());
         }
-        let State { engine, shelf, unusual, horizon_wanted, .. } = &mut *state;
+        let State { engine, shelf, unusual, .. } = &mut *state;
         let Some(shelf) = shelf else { return (None, Vec::new()) };
         let flushed = shelf.flushed();
         let encoded = QueueState {
@@ -323,7 +323,7 @@ impl Resident for Queue {
             name: &self.spec.name,
             next_position: engine.next_position(),
             // A horizon on its way counts: its record may be in a file that is used again now.
-            horizon: engine.horizon().max(engine.delivered()).max(*horizon_wanted),
+            horizon: engine.horizon().max(engine.delivered()).max(unusual.horizon_wanted),
             returns: engine.returns().iter().filter(|(p, _)| **p < flushed).map(|(p, n)| (*p, *n)).collect(),
             held_back: engine.held_back_until().filter(|(p, _)| *p < flushed).collect(),
             damage: unusual.damage.as_deref().map(|text| vec![text.to_owned()]).unwrap_or_default(),
@@ -393,8 +393,8 @@ impl Resident for Queue {
     fn horizon_is_written(&self) {
         let Some(store) = &self.shared.store else { return };
         let mut state = self.state.lock();
-        if state.horizon_commit <= store.journal.committed() && !state.resting {
-            let horizon = state.horizon_wanted;
+        if state.unusual.horizon_commit <= store.journal.committed() && !state.resting {
+            let horizon = state.unusual.horizon_wanted;
             state.engine.set_horizon(horizon);
         }
         self.go_on(state);

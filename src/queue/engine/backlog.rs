@@ -328,8 +328,11 @@ impl Backlog {
     pub fn put_back(&mut self, entry: Ready) {
         self.book(&entry.message);
         let (position, priority) = (entry.position, entry.message.traits().priority);
+        // Among cold messages it would be read a second time.
+        let is_before_cold = self.cold.count == 0 || position < self.cold.from;
         let Some(lane) = self.lane_mut(priority) else { return };
-        if !entry.redelivered && lane.ready.front().is_none_or(|front| position < front.position) {
+        let is_first = lane.ready.front().is_none_or(|front| position < front.position);
+        if !entry.redelivered && is_before_cold && is_first {
             lane.ready.push_front(entry.into());
         } else {
             lane.returned.insert(position, entry.into());

@@ -1,5 +1,5 @@
 //! What leaves by itself, against a plain list of messages: times, limits, priorities, returns, and messages that are cold
-//! when their time comes.
+//! when their time comes; and messages that an operator looks at, throws away and moves.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU64;
@@ -30,6 +30,10 @@ enum Step {
     Purge,
     Change(Box<Settings>),
     Arrive(usize),
+    Look { from: u64, most: usize },
+    ThrowAway(u64),
+    Lift(u64),
+    Stay(usize),
 }
 
 fn any_settings() -> impl Strategy<Value = Settings> {
@@ -64,6 +68,10 @@ fn any_step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Purge),
         2 => any_settings().prop_map(|settings| Step::Change(Box::new(settings))),
         3 => any::<usize>().prop_map(Step::Arrive),
+        3 => (0..40_u64, 0..8_usize).prop_map(|(from, most)| Step::Look { from, most }),
+        2 => any::<u64>().prop_map(Step::ThrowAway),
+        2 => any::<u64>().prop_map(Step::Lift),
+        2 => any::<usize>().prop_map(Step::Stay),
     ]
 }
 
@@ -92,9 +100,15 @@ struct Model {
     settings: Settings,
     now: u64,
     left: Vec<(u64, Reason)>,
+    /// Those in transit that were taken out by hand.
+    lifted: BTreeSet<u64>,
 }
 
 impl Model {
+    fn waits(&self, position: u64) -> bool {
+        self.messages.get(&position).is_some_and(|m| m.state == State::Waiting)
+    }
+
     fn waiting(&self) -> impl Iterator<Item = (u64, Plain)> {
         self.messages.iter().filter(|(_, m)| m.state == State::Waiting).map(|(p, m)| (*p, *m))
     }
@@ -297,8 +311,71 @@ impl Test {
                 let Some(position) = (!transit.is_empty()).then(|| transit[n % transit.len()]) else { return };
                 assert!(self.engine.arrived(position).is_some());
                 self.model.messages.remove(&position);
+                self.model.lifted.remove(&position);
                 self.dead.insert(position);
             }
+            Step::Look { from, most } => self.look(from, most),
+            Step::ThrowAway(n) => {
+                let Some((position, read)) = self.read(n) else { return };
+                let dead = &self.dead;
+                let thrown = self.engine.throw_away(position, read, |position| dead.contains(&position));
+                assert_eq!(thrown, self.model.waits(position));
+                if thrown {
+                    self.model.messages.remove(&position);
+                }
+            }
+            Step::Lift(n) => {
+                let Some((position, read)) = self.read(n) else { return };
+                let dead = &self.dead;
+                let lifted = self.engine.lift(position, read, |position| dead.contains(&position));
+                assert_eq!(lifted, self.model.waits(position));
+                if lifted {
+                    self.model.messages.get_mut(&position).unwrap().state = State::Transit;
+                    self.model.lifted.insert(position);
+                }
+            }
+            Step::Stay(n) => {
+                let lifted = &mut self.model.lifted;
+                let Some(position) = lifted.iter().nth(n % lifted.len().max(1)).copied() else { return };
+                lifted.remove(&position);
+                self.engine.stay(position);
+                self.model.messages.get_mut(&position).unwrap().state = State::Waiting;
+            }
+        }
+    }
+
+    /// Where there are messages, or have been some that are on disk: an operator asks for nothing else.
+    fn known(&self) -> BTreeSet<u64> {
+        self.disk.keys().chain(self.model.messages.keys()).copied().collect()
+    }
+
+    /// Some position, and what an operator has read there before: what was on disk, or else anything.
+    fn read(&self, n: u64) -> Option<(u64, Message)> {
+        let known: Vec<u64> = self.known().into_iter().collect();
+        let position = *known.get(usize::try_from(n.checked_rem(known.len() as u64)?).unwrap())?;
+        let anything = || Message::from_parts(&[0, 0], &[0, 0], vec![0; 1000], Traits::default(), self.account);
+        Some((position, self.disk.get(&position).cloned().unwrap_or_else(anything)))
+    }
+
+    /// Every page is a part of the list of all that waits, but for what is cold where nothing else is kept of it.
+    fn look(&self, from: u64, most: usize) {
+        let positions = |from, most| -> Vec<u64> {
+            let page = self.engine.page(from, most);
+            for one in &page {
+                let size = one.message.as_ref().map(|message| message.view().body.len() as u64);
+                assert!(size.is_none_or(|size| self.model.messages.get(&one.position).is_some_and(|m| m.size == size)));
+            }
+            page.into_iter().map(|one| one.position).collect()
+        };
+        let all = positions(0, usize::MAX);
+        assert!(all.is_sorted_by(|a, b| a < b) && all.iter().all(|position| self.model.waits(*position)));
+        let cold = usize::try_from(self.engine.cold().count).unwrap();
+        assert_eq!(all.len() + cold, self.model.sums().0);
+        let expected: Vec<u64> = all.into_iter().filter(|position| *position >= from).take(most).collect();
+        assert_eq!(positions(from, most), expected);
+        for position in self.known() {
+            let waits = self.engine.waits(position, |position| self.dead.contains(&position));
+            assert_eq!(waits, self.model.waits(position), "position {position}");
         }
     }
 
