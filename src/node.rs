@@ -67,8 +67,6 @@ pub struct Node {
     shared: Arc<Shared>,
     service: Arc<Service>,
     http: Option<SocketAddr>,
-    /// Of the listeners with TLS.
-    acceptors: Vec<Arc<Acceptor>>,
     stop: watch::Sender<bool>,
     tasks: JoinSet<()>,
     /// Locked until everything in it is closed.
@@ -125,14 +123,14 @@ impl Node {
         });
         let (stop, stopping) = watch::channel(false);
         let service = Arc::new(Service::new(Arc::clone(&shared), tcp.clone()));
-        let mut node =
-            Self { shared, service, http: None, acceptors: Vec::new(), stop, tasks: JoinSet::new(), data_dir };
+        let mut node = Self { shared, service, http: None, stop, tasks: JoinSet::new(), data_dir };
         for listener in &tcp.listeners {
             node.listen(listener, &tcp, Entrance::default(), &stopping)?;
         }
         if !tls.listeners.is_empty() {
             let acceptor = Arc::new(Acceptor::new(tls.options, &[], tls.handshake_timeout)?);
-            node.acceptors.push(Arc::clone(&acceptor));
+            let of_reloads = Arc::clone(&acceptor);
+            node.shared.broker.on_reload(move |config, _| reload_tls(&of_reloads, config));
             for listener in &tls.listeners {
                 let entrance = Entrance { tls: Some(Arc::clone(&acceptor)) };
                 node.listen(listener, &tcp, entrance, &stopping)?;
@@ -222,14 +220,6 @@ impl Node {
         self.service.asked_to_stop().await;
     }
 
-    /// Reads certificates and keys again, for connections that come from now on. What cannot be used changes nothing.
-    ///
-    /// # Errors
-    /// Why the old ones stay in force.
-    pub fn reload_tls(&self) -> Result<(), TlsError> {
-        self.acceptors.iter().try_for_each(|acceptor| acceptor.reload())
-    }
-
     /// Where the HTTP API is served.
     pub fn http_addr(&self) -> Option<SocketAddr> {
         self.http
@@ -277,6 +267,13 @@ impl Node {
             tracing::error!(target: "leveret", "the catalog could not be closed in order");
         }
     }
+}
+
+/// Takes over certificates and keys for connections that come from now on, or says why the old ones stay in force.
+fn reload_tls(acceptor: &Acceptor, config: &Config) -> Result<(), String> {
+    acceptor
+        .reload(config.tls.options.clone())
+        .map_err(|error| format!("TLS goes on with {} as it was read before: {error}", acceptor.certfile()))
 }
 
 fn close_connections_of(registry: &Registry, removed: Removed<'_>) {

@@ -109,7 +109,6 @@ impl Secured {
 
 /// Does the TLS handshakes of a listener.
 pub struct Acceptor {
-    options: TlsOptions,
     alpn: &'static [&'static str],
     current: RwLock<Arc<Material>>,
     slots: Semaphore,
@@ -118,6 +117,7 @@ pub struct Acceptor {
 
 /// What one reading of the files came to.
 struct Material {
+    options: TlsOptions,
     provider: Arc<CryptoProvider>,
     versions: Vec<&'static SupportedProtocolVersion>,
     alpn: Vec<Vec<u8>>,
@@ -135,23 +135,23 @@ impl Acceptor {
     /// # Errors
     /// When a file is missing or cannot be used.
     pub fn new(options: TlsOptions, alpn: &'static [&'static str], timeout: Duration) -> Result<Self, TlsError> {
-        let current = RwLock::new(Arc::new(Material::read(&options, alpn)?));
-        Ok(Self { options, alpn, current, slots: Semaphore::new(HANDSHAKES_AT_A_TIME), timeout })
+        let current = RwLock::new(Arc::new(Material::read(options, alpn)?));
+        Ok(Self { alpn, current, slots: Semaphore::new(HANDSHAKES_AT_A_TIME), timeout })
     }
 
-    /// Reads the files again, for connections that come from now on.
+    /// Reads the files that these options name, also those that are named as before, for connections that come from now on.
     ///
     /// # Errors
     /// When they cannot be used: everything stays as it was.
-    pub fn reload(&self) -> Result<(), TlsError> {
-        let material = Arc::new(Material::read(&self.options, self.alpn)?);
+    pub fn reload(&self, options: TlsOptions) -> Result<(), TlsError> {
+        let material = Arc::new(Material::read(options, self.alpn)?);
         *self.current.write() = material;
         Ok(())
     }
 
-    /// The certificate file, to be named in logs.
+    /// The certificate file in force, to be named in logs.
     pub fn certfile(&self) -> String {
-        self.options.certfile.as_ref().map(|path| path.display().to_string()).unwrap_or_default()
+        self.current.read().options.certfile.as_ref().map(|path| path.display().to_string()).unwrap_or_default()
     }
 
     /// Does a handshake.
@@ -182,19 +182,19 @@ impl Acceptor {
 }
 
 impl Material {
-    fn read(options: &TlsOptions, alpn: &[&str]) -> Result<Self, TlsError> {
+    fn read(options: TlsOptions, alpn: &[&str]) -> Result<Self, TlsError> {
         let certfile = options.certfile.as_ref().ok_or(TlsError::Missing("ssl_options.certfile"))?;
         let keyfile = options.keyfile.as_ref().ok_or(TlsError::Missing("ssl_options.keyfile"))?;
-        let provider = Arc::new(provider(options)?);
+        let provider = Arc::new(provider(&options)?);
         let (chain, key) = (files::certificates(certfile)?, files::key(keyfile)?);
         let certificate = CertifiedKey::from_der(chain, key, &provider);
         let certificate = certificate.map_err(|error| TlsError::unusable(certfile, keyfile, error))?;
         let verifier = match options.verify_peer {
-            true => Some(verifier(options, &provider)?),
+            true => Some(verifier(&options, &provider)?),
             false => None,
         };
         let certificate = Arc::new(SingleCertAndKey::from(certificate));
-        let versions = versions(options);
+        let versions = versions(&options);
         let alpn: Vec<_> = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
         let resolver = Arc::clone(&certificate);
         let mut config = builder(&provider, &versions)?.with_no_client_auth().with_cert_resolver(resolver);
@@ -202,7 +202,7 @@ impl Material {
         config.ignore_client_order = options.honor_cipher_order;
         let config = Arc::new(config);
         let server_order = options.honor_cipher_order;
-        Ok(Self { server_order, provider, versions, alpn, certificate, config, verifier })
+        Ok(Self { options, server_order, provider, versions, alpn, certificate, config, verifier })
     }
 
     fn config_with(&self, verifier: Arc<dyn ClientCertVerifier>) -> Result<ServerConfig, rustls::Error> {

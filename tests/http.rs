@@ -8,8 +8,10 @@ mod http {
 
     mod access;
     mod bad_input;
+    mod configuration;
     mod definitions;
     mod health;
+    mod logs;
     mod messages;
     mod objects;
     mod policies;

@@ -12,6 +12,7 @@ mod general;
 mod health;
 mod inventory;
 mod limits;
+mod logs;
 mod messages;
 mod nodes;
 mod operator;
@@ -50,6 +51,7 @@ const TABLES: &[&[Route]] = &[
     health::ROUTES,
     passwords::ROUTES,
     operator::ROUTES,
+    logs::ROUTES,
     explain::ROUTES,
 ];
 

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use leveret::config::Config;
@@ -48,6 +48,11 @@ impl Broker {
 
     /// With lines of its configuration file.
     pub fn start_with(lines: &[(&str, &str)]) -> Self {
+        Self::start_from(None, lines)
+    }
+
+    /// With a configuration file too; the lines count for more than what is in it.
+    pub fn start_from(file: Option<&Path>, lines: &[(&str, &str)]) -> Self {
         let data = tempfile::tempdir().unwrap();
         let mut settings = vec![
             ("listeners.tcp.default".to_owned(), "127.0.0.1:0".to_owned()),
@@ -57,7 +62,7 @@ impl Broker {
             ("data_dir".to_owned(), data.path().join("data").display().to_string()),
         ];
         settings.extend(lines.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
-        let config = Config::load(None, &settings).unwrap();
+        let config = Config::load(file, &settings).unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let node = runtime.block_on(Node::start(config.clone())).unwrap();
         let http = node.http_addr().unwrap();

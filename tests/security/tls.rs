@@ -4,6 +4,8 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 
+use leveret::config::Config;
+use leveret::node::Node;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, ClientConnection, ProtocolVersion, StreamOwned};
 
@@ -36,9 +38,16 @@ pub fn connect(
     broker: &Broker,
     config: Arc<ClientConfig>,
 ) -> std::io::Result<StreamOwned<ClientConnection, TcpStream>> {
+    connect_to(address(broker), config)
+}
+
+fn connect_to(
+    address: SocketAddr,
+    config: Arc<ClientConfig>,
+) -> std::io::Result<StreamOwned<ClientConnection, TcpStream>> {
     let name = ServerName::try_from("localhost").expect("a name");
     let mut tls = ClientConnection::new(config, name).expect("a client");
-    let mut socket = Wire::socket(address(broker));
+    let mut socket = Wire::socket(address);
     while tls.is_handshaking() {
         tls.complete_io(&mut socket)?;
     }
@@ -156,16 +165,60 @@ fn new_connections_use_new_files_and_bad_files_change_nothing() {
         std::fs::copy(identity.keyfile, authority.path("server.key")).expect("a copy");
     };
     replace(next.server());
-    broker.node().reload_tls().expect("the new files are good");
+    let reload = || broker.node().broker().reload().expect("the configuration is valid").failures;
+    assert_eq!(reload(), [""; 0]);
     client(&broker, next.client_config(None)).close();
     assert!(connect(&broker, authority.client_config(None)).is_err());
 
     std::fs::write(authority.path("server.pem"), "nothing").expect("a file");
-    let error = broker.node().reload_tls().expect_err("there is no certificate in it").to_string();
-    assert!(error.contains("server.pem") && error.contains("no certificate"), "{error}");
+    let failures = reload();
+    assert!(failures.len() == 1 && failures[0].contains("server.pem"), "{failures:?}");
+    assert!(failures[0].contains("no certificate"), "{failures:?}");
     client(&broker, next.client_config(None)).close();
     // Whoever was there before has noticed nothing.
     old.temporary_queue();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_files_that_the_configuration_names_count_at_once() {
+    let (authority, next) = (Authority::new("first name"), Authority::new("second name"));
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("rabbit.conf");
+    let write = |Identity { certfile, keyfile }: &Identity| {
+        let (certfile, keyfile) = (text(certfile), text(keyfile));
+        let lines = format!("ssl_options.certfile = {certfile}\nssl_options.keyfile = {keyfile}\n");
+        std::fs::write(&file, lines).expect("a file");
+    };
+    write(&authority.server());
+    let data = text(&dir.path().join("data"));
+    let fixed = [
+        ("listeners.tcp", "none"),
+        ("listeners.ssl.default", "127.0.0.1:0"),
+        ("management.tcp", "none"),
+        ("prometheus.tcp", "none"),
+        ("data_dir", data.as_str()),
+    ];
+    let fixed = fixed.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let config = Config::load(Some(&file), &fixed).expect("a configuration");
+    let node = Node::start(config).await.expect("a node");
+    let trusts = |authority: &Authority| connect_to(node.amqps_addrs()[0], authority.client_config(None)).is_ok();
+    assert!(trusts(&authority) && !trusts(&next));
+
+    let good = next.server();
+    write(&good);
+    let reloaded = node.broker().reload().expect("it is valid");
+    assert_eq!(reloaded.changes.applied, ["ssl_options.certfile", "ssl_options.keyfile"]);
+    assert_eq!(reloaded.failures, [""; 0]);
+    assert!(trusts(&next) && !trusts(&authority));
+
+    let empty = Identity { certfile: next.path("empty.pem"), ..good.clone() };
+    std::fs::write(&empty.certfile, "").expect("a file");
+    write(&empty);
+    let failures = node.broker().reload().expect("it is valid").failures;
+    assert!(failures.len() == 1 && failures[0].contains("empty.pem"), "{failures:?}");
+    assert!(failures[0].contains(&text(&good.certfile)), "{failures:?}");
+    assert!(trusts(&next));
+    node.stop().await;
 }
 
 #[test]

@@ -108,7 +108,7 @@ fn check(
     if exchange.is_some_and(|exchange| exchange.record.internal) {
         return Err(ApiError::not_authorised(format!("cannot publish to internal {text}")));
     }
-    let most = call.broker().config.limits.max_message_size;
+    let most = call.broker().max_message_size();
     if size as u64 > most {
         return Err(ApiError::bad_request(format!("message size {size} is larger than configured max size {most}")));
     }

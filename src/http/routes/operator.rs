@@ -6,6 +6,7 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::http::route::Outcome;
 use crate::http::{Access, Answer, ApiError, Call, Phase, Route, Work};
+use crate::logs::{self, Logs};
 use crate::persist::Store;
 use crate::vhost::command::Command;
 
@@ -23,6 +24,7 @@ pub const ROUTES: &[Route] = &[
     Route::put("/api/leveret/memory/watermark", ADMIN, "The memory watermark.", Work::Blocking(set_watermark)),
     Route::put("/api/leveret/disk/limit", ADMIN, "The limit of free disk space.", Work::Blocking(set_disk_limit)),
     Route::get("/api/leveret/config", ADMIN, "Every setting that is in force; no secrets.", Work::Blocking(config)),
+    Route::post("/api/leveret/config/reload", ADMIN, "The configuration is read again.", Work::Blocking(reload)),
     Route::get("/api/leveret/alarms", Access::Monitoring, "The alarms that are on.", Work::Quick(alarms)),
     Route::put(
         "/api/leveret/alarms/{resource}",
@@ -39,8 +41,9 @@ const ADMIN: Access = Access::Administrator;
 fn status(call: &Call) -> Outcome {
     let (broker, phase) = (call.broker(), call.http.node.phase());
     let uptime = call.http.started.elapsed().unwrap_or_default().as_millis() as u64;
-    let log = &broker.config.log;
-    let log_files = if log.console { vec!["<stdout>"] } else { Vec::new() };
+    let console = broker.config.log.console.then(|| "<stdout>".into());
+    let files = logs::handle().into_iter().flat_map(Logs::files).map(|file| file.to_string_lossy());
+    let log_files: Vec<_> = console.into_iter().chain(files).collect();
     let config_files: Vec<_> = broker.config.sources.files.iter().map(|file| file.to_string_lossy()).collect();
     let data_dir = std::path::absolute(&broker.config.data_dir).unwrap_or_else(|_| broker.config.data_dir.clone());
     Answer::json(&json!({
@@ -62,6 +65,18 @@ fn config(call: &Call) -> Outcome {
         json!({ "key": setting.key, "value": setting.value, "source": source })
     });
     Answer::json(&shown.collect::<Vec<_>>())
+}
+
+/// Errors in it are the caller's to mend; what could not be taken over stands in `failures`.
+fn reload(call: &Call) -> Outcome {
+    tracing::info!(target: "leveret::config", "'{}' has the configuration read again", call.caller.name());
+    let reloaded = call.broker().reload().map_err(|errors| ApiError::bad_request(errors.to_string()))?;
+    Answer::json(&json!({
+        "changed": reloaded.changes.applied,
+        "needs_restart": reloaded.changes.at_restart,
+        "failures": reloaded.failures,
+        "warnings": reloaded.warnings,
+    }))
 }
 
 fn enter(call: &Call, phase: Phase) -> Outcome {
