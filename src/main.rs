@@ -107,9 +107,16 @@ async fn serve_until_told(config: Config) -> Result<(), String> {
     let (mut terminate, mut interrupt) = (handler(SignalKind::terminate())?, handler(SignalKind::interrupt())?);
     let node = Node::start(config).await.map_err(|e| e.to_string())?;
     let addresses: Vec<String> = node.amqp_addrs().iter().map(ToString::to_string).collect();
+    let mut others = String::new();
+    for address in node.amqps_addrs() {
+        others += &format!(", AMQP over TLS on {address}");
+    }
+    for (what, address) in [("HTTP API", node.http_addr()), ("metrics", node.metrics_addr())] {
+        others += &address.map(|address| format!(", {what} on {address}")).unwrap_or_default();
+    }
     tracing::info!(
         target: "leveret",
-        "Leveret {} serves AMQP 0-9-1 on {}, data in {data_dir}{}",
+        "Leveret {} serves AMQP 0-9-1 on {}, data in {data_dir}{others}{}",
         env!("CARGO_PKG_VERSION"),
         addresses.join(", "),
         if has_default_user { ", log in as guest/guest from this machine" } else { "" }
