@@ -102,7 +102,12 @@ fn config(session: &mut Session) -> Result<(), Failure> {
         "reload" => {
             session.banner("Reading the configuration again ...")?;
             let answer = session.post("/api/leveret/config/reload", &json!({}))?;
-            show(session, &answer)
+            show(session, &answer)?;
+            let failures = answer.get("failures").and_then(Json::as_array).map_or(0, Vec::len);
+            if failures > 0 {
+                return Err(Failure::refused(format!("{failures} of the changes could not be made, as said above")));
+            }
+            Ok(())
         }
         other => Err(Failure::usage(format!("there is no 'config {other}': effective or reload"))),
     }
