@@ -3,11 +3,12 @@
 //! Events of `tracing` come to a [`layer`] that asks the [`levels`] whether they are wanted, and makes an [`entry`] of them.
 //! Entries go through a bounded queue to one thread, the [`writer`], which alone touches files and sockets: whoever logs never
 //! waits, and when the thread cannot keep up, entries are dropped, counted, and the log says how many. The last lines stay in
-//! memory, in a [`ring`]. [`audit`] is what goes to the audit log.
+//! memory, in a [`ring`]. [`audit`] is what goes to the audit log, whose lines go to a thread of their own: [`audit_file`].
 //!
 //! Targets are categories: `leveret::connection` is RabbitMQ's category `connection`, `leveret` the default one.
 
 pub mod audit;
+mod audit_file;
 mod entry;
 mod file;
 mod layer;
@@ -19,7 +20,7 @@ mod writer;
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -28,6 +29,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::{Config, Log, LogLevel};
+use audit_file::{Closing, Waiting};
 use file::LogFile;
 use layer::Collector;
 use levels::{Category, Levels};
@@ -59,6 +61,7 @@ pub struct Logs {
     levels: Arc<Levels>,
     ring: Arc<Mutex<Ring>>,
     orders: SyncSender<Order>,
+    audit: Option<Closing>,
     files: Vec<PathBuf>,
 }
 
@@ -88,11 +91,23 @@ fn set_up(log: &Log) -> Result<(Logs, Collector), LogError> {
     let levels = Arc::new(Levels::new(log));
     let ring = Arc::<Mutex<Ring>>::default();
     let (orders, inbox): (_, Receiver<Order>) = sync_channel(WAITING);
-    let writer = Writer::new(log, file, audit, Arc::clone(&levels), Arc::clone(&ring));
-    let run = move || writer.run(&inbox);
-    std::thread::Builder::new().name("log".to_owned()).spawn(run).map_err(LogError::Thread)?;
-    let collector = Collector::new(Arc::clone(&levels), orders.clone());
-    Ok((Logs { levels, ring, orders, files }, collector))
+    let writer = Writer::new(log, file, Arc::clone(&levels), Arc::clone(&ring));
+    spawn("log", move || writer.run(&inbox))?;
+    let audit = audit.map(|file| write_audit(file, orders.clone())).transpose()?;
+    let collector = Collector::new(Arc::clone(&levels), orders.clone(), audit.clone());
+    Ok((Logs { levels, ring, orders, audit: audit.map(Closing), files }, collector))
+}
+
+/// Starts the thread that writes the audit log.
+fn write_audit(file: LogFile, log: SyncSender<Order>) -> Result<Arc<Waiting>, LogError> {
+    let waiting = Arc::new(Waiting::new(log));
+    let of_thread = Arc::clone(&waiting);
+    spawn("audit", move || of_thread.run(file))?;
+    Ok(waiting)
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), LogError> {
+    std::thread::Builder::new().name(name.to_owned()).spawn(work).map(drop).map_err(LogError::Thread)
 }
 
 impl Logs {
@@ -133,7 +148,7 @@ impl Logs {
     /// # Errors
     /// When a file cannot be renamed or opened.
     pub fn rotate(&self) -> Result<(), LogError> {
-        self.ask(Order::Rotate)?
+        self.ask(Order::Rotate)
     }
 
     /// Opens the log files again, after another program has moved them away. Blocks until that is done.
@@ -141,7 +156,7 @@ impl Logs {
     /// # Errors
     /// When a file cannot be opened.
     pub fn reopen(&self) -> Result<(), LogError> {
-        self.ask(Order::Reopen)?
+        self.ask(Order::Reopen)
     }
 
     /// Waits until everything that has been logged is written.
@@ -150,12 +165,19 @@ impl Logs {
         let _ = self.ask(Order::Flush);
     }
 
-    fn ask<T>(&self, order: impl FnOnce(SyncSender<T>) -> Order) -> Result<T, LogError> {
-        let (answer, answered) = sync_channel(1);
-        self.orders.try_send(order(answer)).map_err(|error| match error {
-            TrySendError::Full(_) | TrySendError::Disconnected(_) => LogError::Busy,
-        })?;
-        answered.recv_timeout(PATIENCE).map_err(|_| LogError::Busy)
+    /// Asks both writers, and waits for both.
+    fn ask(&self, order: impl Fn(SyncSender<Result<(), LogError>>) -> Order) -> Result<(), LogError> {
+        let (answer, of_audit) = sync_channel(1);
+        if let Some(audit) = &self.audit {
+            audit.0.order(order(answer))?;
+        }
+        let (answer, of_log) = sync_channel(1);
+        self.orders.try_send(order(answer)).map_err(|_| LogError::Busy)?;
+        let done = of_log.recv_timeout(PATIENCE).map_err(|_| LogError::Busy)?;
+        match &self.audit {
+            Some(_) => done.and(of_audit.recv_timeout(PATIENCE).map_err(|_| LogError::Busy)?),
+            None => done,
+        }
     }
 }
 

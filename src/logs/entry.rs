@@ -1,6 +1,7 @@
 //! One thing that has happened, and its forms.
 
 use std::fmt::Write;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Map, Value};
 
@@ -24,6 +25,12 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// Something that happens now.
+    pub fn now(level: LogLevel, text: String) -> Self {
+        let at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_micros() as u64);
+        Self { at, level, category: "default".to_owned(), is_audit: false, text, fields: Vec::new() }
+    }
+
     /// A line for people: time, level, category, text, as RabbitMQ writes them, which has a process where the category is.
     pub fn plain(&self) -> String {
         let mut line = format!("{} [{}] <{}> ", stamp(self.at), self.level.name(), self.category);

@@ -23,11 +23,13 @@ pub struct LogFile {
     due: Option<u64>,
     /// When it is tried again.
     retry: u64,
+    /// Lines that did not reach the system, since that was asked for last.
+    lost: u64,
 }
 
 impl LogFile {
     pub fn open(path: PathBuf, rotation: &Rotation) -> Result<Self, LogError> {
-        let mut file = Self { path, file: None, size: 0, rotation: rotation.clone(), due: None, retry: 0 };
+        let mut file = Self { path, file: None, size: 0, rotation: rotation.clone(), due: None, retry: 0, lost: 0 };
         file.reopen()?;
         Ok(file)
     }
@@ -49,8 +51,8 @@ impl LogFile {
         LogError::File { path: self.path.display().to_string(), error }
     }
 
-    /// Writes a line; `now` is in seconds since 1970. False when it could not.
-    pub fn write(&mut self, line: &str, now: u64) -> bool {
+    /// Writes a line; `now` is in seconds since 1970.
+    pub fn write(&mut self, line: &str, now: u64) {
         if self.file.is_none() && now >= self.retry {
             self.retry = now + TRY_AGAIN;
             // It is tried again.
@@ -60,20 +62,37 @@ impl LogFile {
             // Without a new file the old one grows.
             let _ = self.rotate();
         }
-        let Some(file) = &mut self.file else { return false };
+        let Some(file) = &mut self.file else {
+            self.lost += 1;
+            return;
+        };
         let written = file.write_all(line.as_bytes()).and_then(|()| file.write_all(b"\n"));
         self.size += line.len() as u64 + 1;
         if written.is_err() {
-            (self.file, self.retry) = (None, now + TRY_AGAIN);
+            self.lost += 1;
+            self.give_up();
+            self.retry = now + TRY_AGAIN;
         }
-        written.is_ok()
     }
 
     /// What has been written goes to the system.
     pub fn flush(&mut self) {
         if self.file.as_mut().is_some_and(|file| file.flush().is_err()) {
-            self.file = None;
+            self.give_up();
         }
+    }
+
+    /// How many lines are missing in it since this was asked last.
+    pub fn take_lost(&mut self) -> u64 {
+        std::mem::take(&mut self.lost)
+    }
+
+    /// Closes a file that cannot be written. Whole lines that were gathered for it are lost.
+    fn give_up(&mut self) {
+        let Some(file) = self.file.take() else { return };
+        self.lost += file.buffer().iter().filter(|byte| **byte == b'\n').count() as u64;
+        // Not dropped as it is: it would try to write once more.
+        drop(file.into_parts());
     }
 
     fn is_due(&mut self, line: &str, now: u64) -> bool {
@@ -136,7 +155,7 @@ mod tests {
         let rotation = Rotation { size: 10, time: None, count: 2 };
         let mut file = LogFile::open(dir.path().join("sub/l.log"), &rotation).unwrap();
         for n in 0..5 {
-            assert!(file.write(&format!("line-{n}"), 0));
+            file.write(&format!("line-{n}"), 0);
         }
         file.flush();
         let sub = dir.path().join("sub");
@@ -152,13 +171,24 @@ mod tests {
         let rotation = Rotation { size: 0, time: Some(RotationTime::Daily { hour: 0 }), count: 1 };
         let mut file = LogFile::open(dir.path().join("l.log"), &rotation).unwrap();
         [("a", 100), ("b", 86_399), ("c", 86_400), ("d", 86_401)].iter().for_each(|(line, now)| {
-            assert!(file.write(line, *now));
+            file.write(line, *now);
         });
         file.flush();
         assert_eq!(
             (read(dir.path(), "l.log.0"), read(dir.path(), "l.log")),
             ("a\nb\n".to_owned(), "c\nd\n".to_owned())
         );
+    }
+
+    #[test]
+    fn what_does_not_reach_a_full_disk_is_counted() {
+        let mut file = LogFile::open(PathBuf::from("/dev/full"), &Rotation::default()).unwrap();
+        (0..3).for_each(|_| file.write("line", 0));
+        file.flush();
+        assert_eq!((file.take_lost(), file.take_lost()), (3, 0));
+        (0..3000).for_each(|_| file.write("line", 0));
+        file.flush();
+        assert_eq!(file.take_lost(), 3000);
     }
 
     #[test]

@@ -2,8 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::mpsc::{SyncSender, TrySendError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::mpsc::SyncSender;
 
 use serde_json::Value;
 use tracing::field::{Field, Visit};
@@ -12,22 +11,21 @@ use tracing::{Event, Metadata, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
+use super::audit_file::Waiting;
 use super::entry::{Entry, cut};
 use super::levels::{Levels, Target, of_tracing};
 use super::writer::Order;
 
-/// Milliseconds for which a change waits until the audit log has room: thousands may come at once, and none should be missing.
-const AUDIT_PATIENCE: u32 = 200;
-
-/// Makes entries of events and hands them to the writer.
+/// Makes entries of events and hands them to the writers. It never waits for them.
 pub struct Collector {
     levels: Arc<Levels>,
     writer: SyncSender<Order>,
+    audit: Option<Arc<Waiting>>,
 }
 
 impl Collector {
-    pub fn new(levels: Arc<Levels>, writer: SyncSender<Order>) -> Self {
-        Self { levels, writer }
+    pub fn new(levels: Arc<Levels>, writer: SyncSender<Order>, audit: Option<Arc<Waiting>>) -> Self {
+        Self { levels, writer, audit }
     }
 }
 
@@ -49,32 +47,18 @@ impl<S: Subscriber> Layer<S> for Collector {
             Target::Foreign => metadata.target(),
         };
         let mut entry = Entry {
-            at: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_micros() as u64),
-            level: of_tracing(*metadata.level()),
             category: category.to_owned(),
             is_audit: target == Target::Audit,
-            text: String::new(),
-            fields: Vec::new(),
+            ..Entry::now(of_tracing(*metadata.level()), String::new())
         };
         event.record(&mut Fields(&mut entry));
-        let patience = if entry.is_audit { AUDIT_PATIENCE } else { 0 };
-        if !self.hand_over(Order::Write(entry), patience) {
+        let has_room = match &self.audit {
+            Some(audit) if entry.is_audit => return audit.push(entry.json()),
+            _ => self.writer.try_send(Order::Write(entry)).is_ok(),
+        };
+        if !has_room {
             self.levels.dropped();
         }
-    }
-}
-
-impl Collector {
-    /// False when there is no room for it, also not after that many milliseconds.
-    fn hand_over(&self, mut order: Order, patience: u32) -> bool {
-        for _ in 0..patience {
-            match self.writer.try_send(order) {
-                Err(TrySendError::Full(back)) => order = back,
-                sent => return sent.is_ok(),
-            }
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        self.writer.try_send(order).is_ok()
     }
 }
 

@@ -91,3 +91,45 @@ fn entries_that_come_too_fast_are_counted() {
     });
     assert_eq!(written + told, 50 * WAITING);
 }
+
+/// A disk that stalls: a pipe that nobody reads until the end.
+#[test]
+fn nobody_waits_for_an_audit_log_that_stalls_and_what_is_lost_is_told_in_its_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let pipe = dir.path().join("audit");
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+    // Both ends at once: neither opening waits for the other.
+    let mut reader = fs::OpenOptions::new().read(true).write(true).open(&pipe).unwrap();
+    let log = Log { console: false, audit: Some(pipe), dir: dir.path().into(), ..Log::default() };
+    let (logs, collector) = set_up(&log).unwrap();
+    let why = "x".repeat(4000);
+    let attempts = 3 * audit_file::MOST_BYTES / why.len();
+    let subscriber = tracing_subscriber::registry().with(collector);
+    tracing::subscriber::with_default(subscriber, || {
+        (0..attempts).for_each(|_| audit::login_refused("eve", "10.0.0.3:1", &why));
+        tracing::info!(target: "leveret", "others go on");
+    });
+    // The log is another thread's.
+    let lines = || logs.tail(100).join("\n");
+    while !lines().contains("others go on") {
+        std::thread::yield_now();
+    }
+    assert!(lines().contains("audit entries are being lost"), "{}", lines());
+    assert!(matches!(logs.rotate(), Err(LogError::Busy)));
+
+    let (mut written, mut missing) = (0, 0);
+    for line in io::BufRead::lines(io::BufReader::new(&mut reader)) {
+        let line: serde_json::Value = serde_json::from_str(&line.unwrap()).unwrap();
+        match line["action"].as_str() {
+            Some("audit.lost") => missing += line["count"].as_u64().unwrap() as usize,
+            _ => written += 1,
+        }
+        if written + missing == attempts {
+            break;
+        }
+    }
+    assert!(missing > 0 && written > audit_file::MOST_BYTES / 2 / why.len(), "{written} written, {missing} missing");
+    while !lines().contains("audit entries are lost") {
+        std::thread::yield_now();
+    }
+}

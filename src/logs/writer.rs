@@ -1,4 +1,4 @@
-//! The one thread that writes.
+//! The thread that writes the log.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ pub enum Order {
     Write(Entry),
     Rotate(SyncSender<Result<(), LogError>>),
     Reopen(SyncSender<Result<(), LogError>>),
-    Flush(SyncSender<()>),
+    Flush(SyncSender<Result<(), LogError>>),
 }
 
 /// All sinks.
@@ -28,22 +28,15 @@ pub struct Writer {
     console_format: LogFormat,
     file: Option<LogFile>,
     file_format: LogFormat,
-    audit: Option<LogFile>,
     syslog: Option<SyslogSink>,
     levels: Arc<Levels>,
     ring: Arc<Mutex<Ring>>,
-    /// Lines that a sink could not take.
-    lost: u64,
+    /// Lines that the syslog server did not take.
+    unsent: u64,
 }
 
 impl Writer {
-    pub fn new(
-        log: &Log,
-        file: Option<LogFile>,
-        audit: Option<LogFile>,
-        levels: Arc<Levels>,
-        ring: Arc<Mutex<Ring>>,
-    ) -> Self {
+    pub fn new(log: &Log, file: Option<LogFile>, levels: Arc<Levels>, ring: Arc<Mutex<Ring>>) -> Self {
         let console: Box<dyn Write + Send> =
             if log.console_stderr { Box::new(std::io::stderr()) } else { Box::new(std::io::stdout()) };
         Self {
@@ -51,11 +44,10 @@ impl Writer {
             console_format: log.console_format,
             file,
             file_format: log.file_format,
-            audit,
             syslog: log.syslog.on.then(|| SyslogSink::new(log.syslog.clone())),
             levels,
             ring,
-            lost: 0,
+            unsent: 0,
         }
     }
 
@@ -75,30 +67,17 @@ impl Writer {
         // Whoever has asked may have stopped to wait.
         match order {
             Order::Write(entry) => self.write(&entry),
-            Order::Rotate(answer) => drop(answer.try_send(self.each_file(LogFile::rotate))),
-            Order::Reopen(answer) => drop(answer.try_send(self.each_file(LogFile::reopen))),
+            Order::Rotate(answer) => drop(answer.try_send(self.file.as_mut().map_or(Ok(()), LogFile::rotate))),
+            Order::Reopen(answer) => drop(answer.try_send(self.file.as_mut().map_or(Ok(()), LogFile::reopen))),
             Order::Flush(answer) => {
                 self.flush();
-                let _ = answer.try_send(());
+                let _ = answer.try_send(Ok(()));
             }
         }
-    }
-
-    fn each_file(&mut self, work: impl Fn(&mut LogFile) -> Result<(), LogError>) -> Result<(), LogError> {
-        let done: Vec<_> = self.file.iter_mut().chain(&mut self.audit).map(work).collect();
-        done.into_iter().collect()
     }
 
     fn write(&mut self, entry: &Entry) {
         let now = entry.at / 1_000_000;
-        let mut arrived = true;
-        if entry.is_audit {
-            if let Some(audit) = &mut self.audit {
-                arrived = audit.write(&entry.json(), now);
-            }
-            self.lost += u64::from(!arrived);
-            return;
-        }
         let plain = entry.plain();
         let form = |format: LogFormat| if format == LogFormat::Json { entry.json() } else { plain.clone() };
         if let Some(console) = self.console.as_mut().filter(|_| self.levels.reaches(Sink::Console, entry.level)) {
@@ -106,12 +85,11 @@ impl Writer {
             let _ = writeln!(console, "{}", form(self.console_format));
         }
         if let Some(file) = self.file.as_mut().filter(|_| self.levels.reaches(Sink::File, entry.level)) {
-            arrived &= file.write(&form(self.file_format), now);
+            file.write(&form(self.file_format), now);
         }
         if let Some(syslog) = self.syslog.as_mut().filter(|_| self.levels.reaches(Sink::Syslog, entry.level)) {
-            arrived &= syslog.send(entry, now);
+            self.unsent += u64::from(!syslog.send(entry, now));
         }
-        self.lost += u64::from(!arrived);
         self.ring.lock().push(&plain);
     }
 
@@ -121,30 +99,24 @@ impl Writer {
         if dropped > 0 {
             self.tell(format!("{dropped} log entries were dropped: they came faster than they could be written"));
         }
-        let lost = std::mem::take(&mut self.lost);
+        let unwritten = self.file.as_mut().map_or(0, LogFile::take_lost);
+        let lost = unwritten + std::mem::take(&mut self.unsent);
         if lost > 0 {
             // Where it cannot be written, it is lost as well: the count begins anew.
             self.tell(format!("{lost} log entries could not be written to a file or sent to the syslog server"));
-            self.lost = 0;
+            self.unsent = 0;
+            let _ = self.file.as_mut().map(LogFile::take_lost);
         }
     }
 
     fn tell(&mut self, text: String) {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        self.write(&Entry {
-            at: now.map_or(0, |time| time.as_micros() as u64),
-            level: LogLevel::Warning,
-            category: "default".to_owned(),
-            is_audit: false,
-            text,
-            fields: Vec::new(),
-        });
+        self.write(&Entry::now(LogLevel::Warning, text));
     }
 
     fn flush(&mut self) {
         if let Some(console) = &mut self.console {
             let _ = console.flush();
         }
-        self.file.iter_mut().chain(&mut self.audit).for_each(LogFile::flush);
+        self.file.iter_mut().for_each(LogFile::flush);
     }
 }
