@@ -534,6 +534,14 @@ impl Outbox {
 /// times that the message has been returned, if the consumer is to be told.
 #[inline]
 fn shown(view: MessageView<'_>, returned: Option<u32>) -> Option<Vec<u8>> {
+    if !view.hidden && returned.is_none() {
+        return None;
+    }
+    rewritten(view, returned)
+}
+
+#[cold]
+fn rewritten(view: MessageView<'_>, returned: Option<u32>) -> Option<Vec<u8>> {
     let visible = view.hidden.then(|| headers::visible(view.properties));
     let Some(n) = returned else { return visible };
     Some(headers::with_delivery_count(visible.as_deref().unwrap_or(view.properties), n))
@@ -586,9 +594,15 @@ impl Outlet for Outbox {
             if length == 0 {
                 inner.buffer.reserve(inner.usual_length.min(HIGH_WATER));
             }
-            write::deliver(&mut inner.buffer, to.channel, &to.tag, tag, delivery.redelivered, view.route);
-            write::header(&mut inner.buffer, to.channel, view.body.len() as u64, view.properties);
-            write::body(&mut inner.buffer, to.channel, view.body, inner.frame_max);
+            if view.body.len() <= write::max_payload(inner.frame_max) {
+                let content = (view.route, view.properties, view.body);
+                let numbers = (tag, delivery.redelivered);
+                write::small_delivery(&mut inner.buffer, to.channel, &to.tag, numbers, content);
+            } else {
+                write::deliver(&mut inner.buffer, to.channel, &to.tag, tag, delivery.redelivered, view.route);
+                write::header(&mut inner.buffer, to.channel, view.body.len() as u64, view.properties);
+                write::body(&mut inner.buffer, to.channel, view.body, inner.frame_max);
+            }
             inner.queued += inner.buffer.len() - length;
         }
         let added = inner.queued - before;

@@ -24,9 +24,15 @@ pub fn max_payload(frame_max: u32) -> usize {
     }
 }
 
+/// The size of a payload as it lies on the wire.
+#[inline]
+fn length(size: usize) -> [u8; 4] {
+    u32::try_from(size).unwrap_or(u32::MAX).to_be_bytes()
+}
+
 fn frame_start(out: &mut Vec<u8>, kind: FrameKind, channel: u16, size: usize) {
     let [c0, c1] = channel.to_be_bytes();
-    let [s0, s1, s2, s3] = u32::try_from(size).unwrap_or(u32::MAX).to_be_bytes();
+    let [s0, s1, s2, s3] = length(size);
     out.extend_from_slice(&[kind.octet(), c0, c1, s0, s1, s2, s3]);
 }
 
@@ -83,6 +89,45 @@ pub fn deliver(out: &mut Vec<u8>, channel: u16, consumer_tag: &[u8], tag: u64, r
     out.extend_from_slice(&tag.to_be_bytes());
     out.push(u8::from(redelivered));
     out.extend_from_slice(route);
+    out.push(END_OCTET);
+}
+
+/// A whole delivery whose body fits into one frame: what [`deliver`], [`header`] and [`body`] write, in as few pieces as can be.
+#[inline]
+pub fn small_delivery(
+    out: &mut Vec<u8>,
+    channel: u16,
+    consumer_tag: &[u8],
+    (tag, redelivered): (u64, bool),
+    (route, properties, content): (&[u8], &[u8], &[u8]),
+) {
+    let consumer_tag = consumer_tag.get(..255).unwrap_or(consumer_tag);
+    let arguments = 14 + consumer_tag.len() + route.len();
+    out.reserve(arguments + properties.len() + content.len() + 3 * FRAME_OVERHEAD + 12);
+    let [c0, c1] = channel.to_be_bytes();
+    let of_method = MethodId::DELIVER;
+    let ([k0, k1], [m0, m1]) = (of_method.class.to_be_bytes(), of_method.method.to_be_bytes());
+    let [s0, s1, s2, s3] = length(arguments);
+    let length_of_tag = u8::try_from(consumer_tag.len()).unwrap_or(u8::MAX);
+    out.extend_from_slice(&[FrameKind::Method.octet(), c0, c1, s0, s1, s2, s3, k0, k1, m0, m1, length_of_tag]);
+    out.extend_from_slice(consumer_tag);
+    let [t0, t1, t2, t3, t4, t5, t6, t7] = tag.to_be_bytes();
+    out.extend_from_slice(&[t0, t1, t2, t3, t4, t5, t6, t7, u8::from(redelivered)]);
+    out.extend_from_slice(route);
+    let [s0, s1, s2, s3] = length(12 + properties.len());
+    let [z0, z1, z2, z3, z4, z5, z6, z7] = (content.len() as u64).to_be_bytes();
+    #[rustfmt::skip]
+    out.extend_from_slice(&[
+        END_OCTET, FrameKind::Header.octet(), c0, c1, s0, s1, s2, s3, k0, k1, 0, 0, z0, z1, z2, z3, z4, z5, z6, z7,
+    ]);
+    out.extend_from_slice(properties);
+    if content.is_empty() {
+        out.push(END_OCTET);
+        return;
+    }
+    let [s0, s1, s2, s3] = length(content.len());
+    out.extend_from_slice(&[END_OCTET, FrameKind::Body.octet(), c0, c1, s0, s1, s2, s3]);
+    out.extend_from_slice(content);
     out.push(END_OCTET);
 }
 
@@ -145,5 +190,32 @@ pub fn body(out: &mut Vec<u8>, channel: u16, body: &[u8], frame_max: u32) {
         body_frame_start(out, channel, slice.len());
         out.extend_from_slice(slice);
         out.push(END_OCTET);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn bytes(most: usize) -> impl Strategy<Value = Vec<u8>> {
+        proptest::collection::vec(any::<u8>(), 0..most)
+    }
+
+    proptest! {
+        #[test]
+        fn a_small_delivery_is_the_same_in_one_go(
+            (channel, tag, redelivered) in any::<(u16, u64, bool)>(),
+            (consumer_tag, route, properties, content) in (bytes(300), bytes(60), bytes(60), bytes(200)),
+        ) {
+            let (mut one, mut three) = (Vec::new(), Vec::new());
+            small_delivery(&mut one, channel, &consumer_tag, (tag, redelivered), (&route, &properties, &content));
+            let consumer_tag = &consumer_tag[..consumer_tag.len().min(255)];
+            deliver(&mut three, channel, consumer_tag, tag, redelivered, &route);
+            header(&mut three, channel, content.len() as u64, &properties);
+            body(&mut three, channel, &content, 0);
+            prop_assert_eq!(one, three);
+        }
     }
 }

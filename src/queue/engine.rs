@@ -393,9 +393,9 @@ impl<C> Engine<C> {
         self.next_position += 1;
         // Something may wait although there is a consumer: what is cold, or stands at the horizon.
         while self.backlog.is_empty()
-            && let Some(key) = self.consumers.next()
+            && let Some(key) = self.consumers.first()
         {
-            // The consumer must be there: `next` has just looked.
+            // The consumer must be there: rings hold no others.
             let Some(consumer) = self.consumers.get_mut(key) else { break };
             let no_ack = consumer.terms.no_ack;
             // A small message that nobody will settle goes out from where it lies.
@@ -408,13 +408,14 @@ impl<C> Engine<C> {
             let delivery =
                 Delivery { message, held: held_message, position, redelivered: false, no_ack, returned: None };
             let answer = out.deliver(key, &consumer.outlet, delivery);
-            if consumer.note_answer(answer) {
+            let taken = consumer.note_answer(answer);
+            self.consumers.turn();
+            if taken {
                 if let (Some(message), false) = (held, no_ack) {
                     self.unacked_bytes += message.view().body.len() as u64;
                     self.unacked.insert(position, Unacked { message, consumer: Some(key) });
                 }
                 self.delivered = position + 1;
-                self.consumers.queue_up(key);
                 return if no_ack { Placed::Consumed } else { Placed::Delivered };
             }
         }
@@ -454,7 +455,7 @@ impl<C> Engine<C> {
             if let Some(stall) = self.stalled() {
                 return Some(stall);
             }
-            let key = self.consumers.next()?;
+            let key = self.consumers.first()?;
             let entry = self.backlog.take_first()?;
             let returned = self.shown_returns(entry.position);
             let consumer = self.consumers.get_mut(key)?;
@@ -468,9 +469,10 @@ impl<C> Engine<C> {
                 returned,
             };
             let answer = out.deliver(key, &consumer.outlet, delivery);
-            if consumer.note_answer(answer) {
+            let taken = consumer.note_answer(answer);
+            self.consumers.turn();
+            if taken {
                 self.note_delivered(entry, no_ack, Some(key));
-                self.consumers.queue_up(key);
             } else {
                 self.backlog.put_back(entry);
             }

@@ -53,6 +53,7 @@ impl State {
     }
 
     /// A consumer without acks has taken a message that was never in the queue.
+    #[inline]
     pub(super) fn was_consumed(&mut self, incoming: &Incoming<'_>) {
         if let Some(seen) = &mut self.seen {
             seen.has_left(headers_of(incoming.view().properties));

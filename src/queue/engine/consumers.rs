@@ -1,7 +1,7 @@
 //! The consumers of a queue: who may take the next message.
 //!
 //! Consumers that could take a message stand in a ring for each priority, and the first of the highest ring is served;
-//! afterwards it goes to the end of its ring if it could take another ([`Consumers::queue_up`]).
+//! afterwards it goes to the end of its ring if it could take another ([`Consumers::turn`]).
 
 use std::collections::VecDeque;
 
@@ -20,6 +20,12 @@ pub struct Consumer<C> {
 }
 
 impl<C> Consumer<C> {
+    #[inline]
+    fn can_take(&self) -> bool {
+        !self.paused && self.has_credit()
+    }
+
+    #[inline]
     fn has_credit(&self) -> bool {
         self.terms.no_ack || self.terms.prefetch == 0 || self.unacked < self.terms.prefetch
     }
@@ -94,14 +100,29 @@ impl<C> Consumers<C> {
         self.rings.iter().any(|(_, ring)| !ring.is_empty())
     }
 
-    /// Takes the next consumer off the ring of the highest priority that has one.
+    /// The next consumer: the first in the ring of the highest priority that has one. It stays there until [`Self::turn`].
     #[inline]
-    pub fn next(&mut self) -> Option<ConsumerKey> {
-        let key = self.rings.iter_mut().find_map(|(_, ring)| ring.pop_front())?;
-        if let Some(consumer) = self.get_mut(key) {
+    pub fn first(&self) -> Option<ConsumerKey> {
+        self.rings.iter().find_map(|(_, ring)| ring.front().copied())
+    }
+
+    /// The first consumer has had its turn: it goes to the end of its ring, or leaves it when it cannot take another message.
+    #[inline]
+    pub fn turn(&mut self) {
+        let Some((_, ring)) = self.rings.iter_mut().find(|(_, ring)| !ring.is_empty()) else { return };
+        let Some(key) = ring.front().copied() else { return };
+        let consumer = self.slots.get_mut(key.index as usize).and_then(Option::as_mut);
+        let consumer = consumer.filter(|consumer| consumer.generation == key.generation);
+        if consumer.as_ref().is_some_and(|consumer| consumer.can_take()) {
+            if ring.len() > 1 {
+                ring.rotate_left(1);
+            }
+            return;
+        }
+        ring.pop_front();
+        if let Some(consumer) = consumer {
             consumer.queued = false;
         }
-        Some(key)
     }
 
     /// Puts a consumer at the end of its ring if it could take a message.
@@ -111,7 +132,7 @@ impl<C> Consumers<C> {
             return;
         }
         let Some(consumer) = self.get_mut(key) else { return };
-        if consumer.queued || consumer.paused || !consumer.has_credit() {
+        if consumer.queued || !consumer.can_take() {
             return;
         }
         consumer.queued = true;
