@@ -82,7 +82,28 @@ fn perform(parsed: Parsed) -> Result<(), Failure> {
 }
 
 fn report(failure: &Failure, tool: Tool, command: &Command, words: &[String]) -> u8 {
-    let given = if command.secret { format!("{} (not shown)", command.name) } else { words.join(" ") };
+    let given = if command.secret { format!("{} (not shown)", command.name) } else { shown(words) };
     eprint!("{}", failure.text_for(&given, &command.usage(tool)));
     failure.code
+}
+
+/// The words of a command line as messages repeat them: without the passwords of addresses.
+fn shown(words: &[String]) -> String {
+    let plain = |word: &String| match word.split_once("://").zip(word.rsplit_once('@')) {
+        Some(((scheme, rest), (_, place))) if rest.contains('@') => format!("{scheme}://***@{place}"),
+        _ => word.clone(),
+    };
+    words.iter().map(plain).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_of_addresses_are_not_repeated() {
+        let words = ["--url=http://joe:p@ss@host:15672/x", "list_queues", "a@b", "http://host", "-p", "v"];
+        let shown = shown(&words.map(str::to_owned));
+        assert_eq!(shown, "--url=http://***@host:15672/x list_queues a@b http://host -p v");
+    }
 }

@@ -18,6 +18,7 @@ pub mod filter;
 pub mod listing;
 pub mod message;
 pub mod metrics;
+mod patient;
 pub mod pid;
 pub mod process;
 pub mod route;

@@ -2,11 +2,10 @@
 //!
 //! Addresses are written as addresses, where RabbitMQ writes the terms of its language.
 
-use std::net::SocketAddr;
-
 use amq_protocol::protocol::basic::Consume;
 use amq_protocol::protocol::connection::StartOk;
 
+use super::entrance::Client;
 use super::login::LoginFailure;
 use super::machine::Machine;
 use super::session::Session;
@@ -35,7 +34,7 @@ impl Opened {
 }
 
 /// The end of a login.
-pub fn login(broker: &Broker, start_ok: &StartOk, name: &str, peer: SocketAddr, failure: Option<&LoginFailure>) {
+pub fn login(broker: &Broker, start_ok: &StartOk, name: &str, client: &Client, failure: Option<&LoginFailure>) {
     broker.tell_event(|| {
         let mechanism = start_ok.mechanism.as_str();
         let claimed = Mechanism::parse(mechanism).and_then(|m| m.credentials(start_ok.response.as_bytes()).ok());
@@ -45,7 +44,7 @@ pub fn login(broker: &Broker, start_ok: &StartOk, name: &str, peer: SocketAddr, 
             .text("auth_mechanism", mechanism)
             .text("connection_type", "network")
             .text("connection_name", name);
-        let event = with_peer(event, peer);
+        let event = with_peer(event, client);
         match failure {
             Some(LoginFailure::Refused { reason, .. } | LoginFailure::Unusable(reason)) => event.text("error", reason),
             None => event,
@@ -53,11 +52,11 @@ pub fn login(broker: &Broker, start_ok: &StartOk, name: &str, peer: SocketAddr, 
     });
 }
 
-fn with_peer(event: Event, peer: SocketAddr) -> Event {
+fn with_peer(event: Event, client: &Client) -> Event {
     event
-        .text("peer_host", peer.ip().to_canonical().to_string())
-        .number("peer_port", peer.port())
-        .flag("ssl", false)
+        .text("peer_host", client.peer.ip().to_canonical().to_string())
+        .number("peer_port", client.peer.port())
+        .flag("ssl", client.secured.is_some())
         .text("protocol", "{0,9,1}")
 }
 
@@ -68,7 +67,7 @@ impl Machine {
             let at = i64::try_from(broker.clock.now_ms()).unwrap_or(i64::MAX);
             let event = self.about(Event::new("connection.created"), session.id(), broker);
             let tuning = self.tuning();
-            let event = with_peer(event, self.peer())
+            let event = with_peer(event, self.client())
                 .text("user", &session.user.name)
                 .text("vhost", &*session.vhost.name)
                 .text("type", "network")

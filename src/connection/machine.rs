@@ -4,7 +4,6 @@
 //! in one go; [`Machine::tick`] looks at the time. The driver feeds it, tells it the time ([`Machine::now`]) and writes
 //! what the outbox holds; so do tests and fuzzers, without a network.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -149,8 +148,8 @@ impl Machine {
         &self.name
     }
 
-    pub(super) fn peer(&self) -> SocketAddr {
-        self.client.peer
+    pub(super) fn client(&self) -> &Client {
+        &self.client
     }
 
     pub(super) fn tuning(&self) -> Tuning {
@@ -360,7 +359,7 @@ impl Machine {
         self.properties = ClientProperties::read(start_ok);
         self.opened = Opened::note(&self.shared.broker, start_ok);
         let result = login::authenticate(&self.shared.broker, start_ok, &self.client);
-        events::login(&self.shared.broker, start_ok, &self.name, self.client.peer, result.as_ref().err());
+        events::login(&self.shared.broker, start_ok, &self.name, &self.client, result.as_ref().err());
         match result {
             Ok(user) => {
                 self.shared.broker.churn.note(Churn::LoginSucceeded);

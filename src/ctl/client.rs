@@ -135,9 +135,7 @@ impl Read for Body {
 impl Reply {
     /// The whole body.
     pub fn bytes(self) -> Result<Vec<u8>, ClientError> {
-        let mut bytes = Vec::new();
-        let read = self.body.take(MOST_OF_AN_ANSWER).read_to_end(&mut bytes);
-        read.map(|_| bytes).map_err(|e| ClientError::Broken(format!("the answer broke off: {e}")))
+        whole(self.body, MOST_OF_AN_ANSWER)
     }
 
     /// The whole body; nothing is null.
@@ -147,6 +145,17 @@ impl Reply {
             return Ok(Json::Null);
         }
         serde_json::from_slice(&bytes).map_err(|e| ClientError::Broken(format!("the answer is no JSON: {e}")))
+    }
+}
+
+/// All that there is to read, which must not be more than so many bytes.
+fn whole(body: impl Read, most: u64) -> Result<Vec<u8>, ClientError> {
+    let mut bytes = Vec::new();
+    let read = body.take(most + 1).read_to_end(&mut bytes);
+    read.map_err(|e| ClientError::Broken(format!("the answer broke off: {e}")))?;
+    match bytes.len() as u64 > most {
+        true => Err(ClientError::Broken(format!("the answer has more than {most} bytes"))),
+        false => Ok(bytes),
     }
 }
 

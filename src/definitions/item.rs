@@ -4,8 +4,7 @@ use serde_json::{Map, Value as Json};
 
 use super::problem::Problem;
 use crate::frames::Table;
-use crate::frames::table::MAX_DEPTH;
-use crate::persist::definitions::{decode_arguments, table_from_json};
+use crate::persist::definitions::{checked_table, decode_arguments};
 
 /// Longest name of anything: AMQP's short strings.
 const LONGEST_NAME: usize = 255;
@@ -149,14 +148,7 @@ impl<'a> Item<'a> {
             return table.or_else(|| self.wrong("arguments_amqp", "it is not a table in AMQP's encoding, base64"));
         }
         let json = self.object_or_empty("arguments")?;
-        if depth(json.values()) > MAX_DEPTH {
-            return self.wrong("arguments", format!("they are nested more than {MAX_DEPTH} deep"));
-        }
-        if let Some(key) = longest_key(&json).filter(|key| key.len() > LONGEST_NAME) {
-            let start: String = key.chars().take(40).collect();
-            return self.wrong("arguments", format!("the key '{start}...' has more than {LONGEST_NAME} bytes"));
-        }
-        Some(table_from_json(&json))
+        checked_table(&json).map_err(|why| self.wrong::<Table>("arguments", why)).ok()
     }
 }
 
@@ -170,26 +162,4 @@ pub fn expected(what: &str, found: &Json) -> String {
         Json::Object(_) => "an object",
     };
     format!("expected {what}, got {kind}")
-}
-
-/// How deep values are nested; the parser of JSON has bounded that.
-fn depth<'a>(values: impl Iterator<Item = &'a Json>) -> usize {
-    let below = |value: &Json| match value {
-        Json::Array(items) => depth(items.iter()),
-        Json::Object(map) => depth(map.values()),
-        _ => 0,
-    };
-    values.map(|value| 1 + below(value)).max().unwrap_or(0)
-}
-
-fn longest_key(json: &Map<String, Json>) -> Option<&str> {
-    fn inside(value: &Json) -> Option<&str> {
-        match value {
-            Json::Array(items) => items.iter().filter_map(inside).max_by_key(|key| key.len()),
-            Json::Object(map) => longest_key(map),
-            _ => None,
-        }
-    }
-    let keys = json.iter().flat_map(|(key, value)| [Some(key.as_str()), inside(value)]);
-    keys.flatten().max_by_key(|key| key.len())
 }

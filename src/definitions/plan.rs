@@ -1,6 +1,6 @@
 //! The difference between a file and a broker, and the commands that make it go away.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::LOADED;
 use super::changes::{FieldChange, changes};
@@ -64,14 +64,14 @@ pub struct Plan {
 impl Plan {
     /// Compares. What the broker is told meanwhile may make the plan outdated; carrying it out checks everything again.
     pub fn new(broker: &Broker, definitions: Definitions, mode: Mode) -> Self {
-        let Definitions { records, passwords, sections, vhost, warnings } = definitions;
+        let Definitions { records, passwords, without_limits, sections, vhost, warnings } = definitions;
         let mut plan = Self { warnings, mode, ..Self::default() };
         let current = existing(broker, vhost.as_deref());
         let by_key: HashMap<_, _> = current.iter().map(|record| (comparable(record).key(), record)).collect();
         let wanted: Vec<Record> = records
             .into_iter()
             .filter(|record| plan.can_be_here(broker, record))
-            .map(|record| completed(record, &passwords, |key| by_key.get(key).copied()))
+            .map(|record| completed(record, &passwords, &without_limits, |key| by_key.get(key).copied()))
             .collect();
         let commands: Vec<_> = wanted.iter().cloned().map(into_being).collect();
         let effects = broker.examine(&commands);
@@ -186,24 +186,28 @@ impl Plan {
     }
 }
 
-/// What the file leaves open stays as it is: the hash of a password that has not changed, what is not said of a virtual host.
+/// What the file leaves open stays as it is: the hash of a password that has not changed, what is not said of a virtual host or
+/// of a user's limits.
 fn completed<'a>(
     record: Record,
     passwords: &HashMap<String, String>,
+    without_limits: &HashSet<String>,
     old: impl Fn(&[u8]) -> Option<&'a Record>,
 ) -> Record {
-    match (record, passwords) {
-        (Record::User(mut user), passwords) => {
-            let plain = passwords.get(&user.name);
-            if let Some(Record::User(now)) = old(&Record::User(user.clone()).key())
-                && let (Some(plain), Some(hash)) = (plain, &now.password_hash)
+    match record {
+        Record::User(mut user) => {
+            let Some(Record::User(now)) = old(&Record::User(user.clone()).key()) else { return Record::User(user) };
+            if let (Some(plain), Some(hash)) = (passwords.get(&user.name), &now.password_hash)
                 && password::verify(plain.as_bytes(), hash, now.hashing)
             {
                 (user.password_hash, user.hashing) = (Some(hash.clone()), now.hashing);
             }
+            if without_limits.contains(&user.name) {
+                (user.max_connections, user.max_channels) = (now.max_connections, now.max_channels);
+            }
             Record::User(user)
         }
-        (Record::Vhost(new), _) => {
+        Record::Vhost(new) => {
             let key = Record::Vhost(new.clone()).key();
             let Some(Record::Vhost(now)) = old(&key) else { return Record::Vhost(new) };
             let VhostRecord { name, description, tags, default_queue_type } = new;
@@ -212,7 +216,7 @@ fn completed<'a>(
             let default_queue_type = default_queue_type.or_else(|| now.default_queue_type.clone());
             Record::Vhost(VhostRecord { name, description, tags, default_queue_type })
         }
-        (other, _) => other,
+        other => other,
     }
 }
 

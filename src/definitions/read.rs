@@ -1,6 +1,6 @@
 //! A file's items as records of the catalog: RabbitMQ's format, of 3.8 to 4.x, and what other versions left out.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use serde_json::{Map, Value as Json};
 
@@ -68,6 +68,8 @@ pub struct Definitions {
     pub records: Vec<Record>,
     /// Passwords that were given as such, by user.
     pub passwords: HashMap<String, String>,
+    /// Users of whose limits the file says nothing.
+    pub without_limits: HashSet<String>,
     /// Sections that are there: of others the file says nothing.
     pub sections: BTreeSet<&'static str>,
     /// The one virtual host that it is for.
@@ -181,7 +183,11 @@ impl<'a> Reader<'a> {
         let record = match section {
             "users" => {
                 let version = self.top.get("rabbit_version").and_then(Json::as_str);
-                user(&mut item, self.reading.hashing, version, &mut self.found.passwords)
+                let record = user(&mut item, self.reading.hashing, version, &mut self.found.passwords);
+                if let Some(Record::User(user)) = record.as_ref().filter(|_| item.get("limits").is_none()) {
+                    self.found.without_limits.insert(user.name.clone());
+                }
+                record
             }
             "vhosts" => return vhost(&mut item).unwrap_or_default(),
             "permissions" => permission(&mut item),

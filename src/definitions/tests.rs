@@ -343,3 +343,21 @@ fn limits_count_what_the_file_brings() {
     assert!(broker.vhost("v").is_none());
     import(&broker, &file(3)).unwrap();
 }
+
+#[test]
+fn limits_of_users_of_which_a_file_says_nothing_stay() {
+    let broker = broker();
+    let user = |limits: Option<Json>| {
+        let mut user = json!({"name": "u", "password": "pw"});
+        if let Some(limits) = limits {
+            user["limits"] = limits;
+        }
+        json!({"users": [user]})
+    };
+    let limits = || broker.directory.user("u").map(|user| (user.max_connections, user.max_channels)).unwrap();
+    import(&broker, &user(Some(json!({"max-connections": 5, "max-channels": 7})))).unwrap();
+    import(&broker, &user(None)).unwrap();
+    assert_eq!(limits(), (Some(5), Some(7)));
+    import(&broker, &user(Some(json!({"max-channels": 8})))).unwrap();
+    assert_eq!(limits(), (None, Some(8)));
+}

@@ -3,6 +3,8 @@
 use serde_json::{Map, Value as Json};
 
 use super::ApiError;
+use crate::frames::Table;
+use crate::persist::definitions::checked_table;
 
 /// The fields of a body.
 pub struct Fields(Map<String, Json>);
@@ -99,6 +101,14 @@ impl Fields {
         }
     }
 
+    /// An object as the arguments of a declaration.
+    ///
+    /// # Errors
+    /// 400 for what is no object, or cannot be carried by AMQP.
+    pub fn table(&self, name: &str) -> Result<Table, ApiError> {
+        table(name, &self.object(name)?)
+    }
+
     /// A list of strings, or one string with commas.
     ///
     /// # Errors
@@ -114,6 +124,14 @@ impl Fields {
         };
         self.get(name).map(words).transpose()
     }
+}
+
+/// The arguments of a declaration that were found in a field.
+///
+/// # Errors
+/// 400 for what cannot be carried by AMQP.
+pub fn table(name: &str, object: &Map<String, Json>) -> Result<Table, ApiError> {
+    checked_table(object).map_err(|why| ApiError::bad_request(format!("field '{name}': {why}")))
 }
 
 /// That a field is missing.

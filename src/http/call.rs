@@ -10,7 +10,9 @@ use serde_json::{Map, Value as Json};
 use super::body;
 use super::{ApiError, Caller, Http};
 use crate::auth::Access;
+use crate::frames::table::MAX_DEPTH;
 use crate::logs::audit;
+use crate::persist::definitions::depth;
 use crate::vhost::{Applied, Broker, Command, Vhost};
 
 /// One request that may be carried out.
@@ -95,7 +97,8 @@ impl Call {
         body::Fields::known(self.object()?, names)
     }
 
-    /// The body as an object; an empty one is an empty object.
+    /// The body as an object; an empty one is an empty object. What is in it may be stored, and has to be readable again where
+    /// it lies deeper, as in definitions: so it is not nested as deep as the parser of JSON would take it.
     ///
     /// # Errors
     /// 400 for everything else.
@@ -104,6 +107,9 @@ impl Call {
             return Ok(Map::new());
         }
         match serde_json::from_slice(&self.body) {
+            Ok(Json::Object(object)) if depth(object.values()) > MAX_DEPTH => {
+                Err(ApiError::bad_request(format!("the body is nested more than {MAX_DEPTH} deep")))
+            }
             Ok(Json::Object(object)) => Ok(object),
             Ok(Json::String(_)) => Err(ApiError::bad_request(
                 "invalid payload: the request body JSON-decoded to a string. Is the input doubly-JSON-encoded?",

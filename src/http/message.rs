@@ -8,7 +8,7 @@ use super::ApiError;
 use crate::frames::method::split_route;
 use crate::frames::{Table, Value, content};
 use crate::message::MessageView;
-use crate::persist::definitions::{table_from_json, table_to_json};
+use crate::persist::definitions::{checked_table, table_to_json};
 
 /// How payloads are shown.
 #[derive(Clone, Copy, Debug)]
@@ -68,7 +68,7 @@ fn properties_to_json(properties: &[u8]) -> Json {
 /// # Errors
 /// 400 for one that does not exist, or cannot have its value.
 pub fn properties_from_json(properties: &Map<String, Json>) -> Result<Vec<u8>, ApiError> {
-    let table = table_from_json(properties);
+    let table = checked_table(properties).map_err(|why| ApiError::bad_request(format!("field 'properties': {why}")))?;
     let given: Vec<_> =
         table.iter().filter(|(_, value)| **value != Value::Void).map(|(name, value)| (name, value.clone())).collect();
     content::list(&given).map_err(|e| ApiError::bad_request(e.to_string()))

@@ -30,8 +30,8 @@ use super::{ApiError, Http, pid};
 use crate::connection::census::Sums;
 use crate::queue::counting::Standing;
 
-/// Scrapes that are under way at a time.
-const SCRAPES: usize = 4;
+/// Scrapes that are under way at a time: each keeps its notes of all objects in memory until it has been read.
+const SCRAPES: usize = 16;
 const PLAIN: &str = "rabbitmq_";
 const DETAILED: &str = "rabbitmq_detailed_";
 
@@ -63,12 +63,9 @@ impl Site {
             "/memory-breakdown" => What::Memory,
             _ => return Err(ApiError::not_found()),
         };
-        let turn = Arc::clone(&self.turns).acquire_owned().await;
+        let turn = Arc::clone(&self.turns).acquire_owned().await.ok();
         let http = Arc::clone(&self.http);
-        let noted = tokio::task::spawn_blocking(move || {
-            let _turn = turn;
-            note(&http, &what)
-        });
+        let noted = tokio::task::spawn_blocking(move || note(&http, &what).with_turn(turn));
         let scrape = noted.await.map_err(|e| ApiError::internal(e.to_string()))?;
         Ok(([(header::CONTENT_TYPE, text::MEDIA_TYPE)], Body::new(scrape)).into_response())
     }

@@ -11,7 +11,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, he
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter};
 use http_body_util::{BodyExt as _, Limited};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::access::{Access, Peer, authenticate};
 use super::call::Query;
@@ -32,14 +32,35 @@ pub struct Api {
 
 /// What requests of one listener take turns for. The local socket has its own, so that an operator is always served.
 pub struct Turns {
-    workers: Semaphore,
-    bodies: Semaphore,
+    workers: Arc<Semaphore>,
+    bodies: Arc<Semaphore>,
 }
 
 impl Default for Turns {
     fn default() -> Self {
-        Self { workers: Semaphore::new(WORKERS), bodies: Semaphore::new(BODIES as usize) }
+        Self { workers: Arc::new(Semaphore::new(WORKERS)), bodies: Arc::new(Semaphore::new(BODIES as usize)) }
     }
+}
+
+impl Turns {
+    /// Does something on a thread that may block, when it is its turn; `room` is that of the request's body. Both are taken until
+    /// it is done, also when the client has left meanwhile.
+    async fn work<T: Send + 'static>(
+        &self,
+        room: Option<OwnedSemaphorePermit>,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let turn = Arc::clone(&self.workers).acquire_owned().await.map_err(|_| stopping())?;
+        let worked = tokio::task::spawn_blocking(move || {
+            let _held = (turn, room);
+            work()
+        });
+        worked.await.map_err(|_| ApiError::internal("the request could not be carried out; see the log"))
+    }
+}
+
+fn stopping() -> ApiError {
+    ApiError::unavailable("the node stops")
 }
 
 /// What goes along with a request to its route.
@@ -128,20 +149,22 @@ async fn carry_out(http: Arc<Http>, route: &'static Route, request: Request) -> 
     let query = Query::parse(parts.uri.query().unwrap_or_default())?;
     let vhost = path.iter().find(|(name, _)| name == "vhost").map(|(_, value)| value.as_str());
     route.access.check(&caller, http.broker(), vhost).inspect_err(|error| {
-        let (method, path) = (&route.method, parts.uri.path());
+        // A password in a path is nobody's business.
+        let path = if route.path.contains("{password}") { route.path } else { parts.uri.path() };
+        let method = &route.method;
         tracing::warn!(target: "leveret::http", "HTTP access denied: user '{}' - {} ({method} {path})", caller.name(), error.reason);
     })?;
-    // Held until the answer is there: the body lies in memory as long.
-    let (body, _room) = read(body, &parts.headers, http.broker().config.management.max_body, &origin.turns).await?;
+    // The room is held until the answer is there: the body lies in memory as long.
+    let (body, room) = match route.access {
+        // Nobody's body is worth waiting for.
+        Access::Open => (Bytes::new(), None),
+        _ => read(body, &parts.headers, http.broker().config.management.max_body, &origin.turns).await?,
+    };
     let call = Call { http: Arc::clone(&http), route: route.path, caller, path, query, headers: parts.headers, body };
     let answer = match route.work {
         Work::Quick(work) => work(&call)?,
         Work::Awaiting(work) => work(call).await?,
-        Work::Blocking(work) => {
-            let _turn = origin.turns.workers.acquire().await.map_err(|_| ApiError::unavailable("the node stops"))?;
-            let worked = tokio::task::spawn_blocking(move || work(&call)).await;
-            worked.map_err(|_| ApiError::internal("the request could not be carried out; see the log"))??
-        }
+        Work::Blocking(work) => origin.turns.work(room, move || work(&call)).await??,
     };
     if let Some(number) = answer.durable_at {
         http.broker().durable(number).await?;
@@ -158,12 +181,12 @@ async fn path_of(parts: &mut axum::http::request::Parts) -> Result<Vec<(String, 
 }
 
 /// The whole body, and the room that it takes.
-async fn read<'a>(
+async fn read(
     body: Body,
     headers: &HeaderMap,
     most: usize,
-    turns: &'a Turns,
-) -> Result<(Bytes, tokio::sync::SemaphorePermit<'a>), ApiError> {
+    turns: &Turns,
+) -> Result<(Bytes, Option<OwnedSemaphorePermit>), ApiError> {
     let too_large =
         || ApiError::bad_request(format!("Exceeded HTTP request body size limit: it may have {most} bytes"));
     let length = headers.get(header::CONTENT_LENGTH).map(HeaderValue::to_str);
@@ -174,12 +197,12 @@ async fn read<'a>(
         return Err(too_large());
     }
     let room = u32::try_from(expected.div_ceil(1024)).unwrap_or(BODIES).min(BODIES);
-    let room = turns.bodies.acquire_many(room).await.map_err(|_| ApiError::unavailable("the node stops"))?;
     if !has_body {
-        return Ok((Bytes::new(), room));
+        return Ok((Bytes::new(), None));
     }
+    let room = Arc::clone(&turns.bodies).acquire_many_owned(room).await.map_err(|_| stopping())?;
     match tokio::time::timeout(BODY_TIME, Limited::new(body, most).collect()).await {
-        Ok(Ok(collected)) => Ok((collected.to_bytes(), room)),
+        Ok(Ok(collected)) => Ok((collected.to_bytes(), Some(room))),
         Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(too_large()),
         Ok(Err(error)) => Err(ApiError::bad_request(format!("the body cannot be read: {error}"))),
         Err(_) => Err(ApiError::new(
@@ -187,5 +210,36 @@ async fn read<'a>(
             "timeout",
             format!("the body did not come within {} s", BODY_TIME.as_secs()),
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_client_that_leaves_does_not_hand_its_turn_to_another_while_its_work_goes_on() {
+        let turns = Turns::default();
+        let ((has_begun, begun), (finish, finished)) = (mpsc::channel(), mpsc::channel::<()>());
+        let (body, headers) = (Body::from("12345"), HeaderMap::from_iter([(header::CONTENT_LENGTH, 5.into())]));
+        let (_, room) = read(body, &headers, 1 << 20, &turns).await.unwrap();
+        {
+            let mut work = std::pin::pin!(turns.work(room, move || {
+                has_begun.send(()).unwrap();
+                finished.recv()
+            }));
+            // It is begun, and the client leaves.
+            let mut waker = std::task::Context::from_waker(std::task::Waker::noop());
+            assert!(work.as_mut().poll(&mut waker).is_pending());
+            begun.recv().unwrap();
+        }
+        assert_eq!(turns.workers.available_permits(), WORKERS - 1);
+        assert_eq!(turns.bodies.available_permits(), BODIES as usize - 1);
+        finish.send(()).unwrap();
+        let all = turns.workers.acquire_many(WORKERS as u32).await.unwrap();
+        assert_eq!(all.num_permits(), WORKERS);
+        assert_eq!(turns.bodies.available_permits(), BODIES as usize);
     }
 }

@@ -18,12 +18,13 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use super::access::Peer;
+use super::patient::Patient;
 use super::router::{Api, Turns};
 use super::socket::LocalSocket;
 
 /// Connections that are open at a time on one listener; others wait to be accepted.
 const CONNECTIONS: usize = 512;
-/// How long a connection may take to send the head of a request, or be idle.
+/// How long a connection may take to send the head of a request, be idle, or take nothing of an answer.
 const IDLE: Duration = Duration::from_secs(60);
 /// How long a request that is under way may take when the node stops.
 const GRACE: Duration = Duration::from_secs(2);
@@ -115,7 +116,7 @@ where
     });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(IDLE).max_buf_size(64 << 10);
-    let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(stream), answer));
+    let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(Patient::new(stream, IDLE)), answer));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         () = stopped(&mut stopping) => {

@@ -5,10 +5,13 @@ use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::net::UnixListener;
 
 /// Its name in the data directory.
 pub const NAME: &str = "leveret.sock";
+/// Connections that wait to be accepted.
+const BACKLOG: i32 = 128;
 /// Longest path that a socket's address can hold.
 const LONGEST: usize = 100;
 
@@ -29,10 +32,13 @@ impl LocalSocket {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        let listener = short(data_dir, |short| std::os::unix::net::UnixListener::bind(short.join(NAME)))?;
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        short(data_dir, |short| socket.bind(&SockAddr::unix(short.join(NAME))?))?;
+        // Nobody can connect before it is listened on, and then only who may.
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
-        listener.set_nonblocking(true)?;
-        Ok(Self { listener: UnixListener::from_std(listener)?, path })
+        socket.listen(BACKLOG)?;
+        socket.set_nonblocking(true)?;
+        Ok(Self { listener: UnixListener::from_std(socket.into())?, path })
     }
 }
 

@@ -18,7 +18,7 @@ mod tests;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
-pub use arguments::{decode_arguments, table_from_json, table_to_json};
+pub use arguments::{checked_table, decode_arguments, depth, table_from_json, table_to_json};
 pub use items::{Detail, item};
 pub use sections::{Sections, SectionsOfVhost};
 

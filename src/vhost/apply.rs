@@ -8,6 +8,7 @@ use super::command::{Applied, Command};
 use super::events::told;
 use super::topology::{Exchange, Keeps, Vhost};
 use super::{Policy, bindings, declare, events, limits, parameters, policies};
+use crate::auth::{PatternError, Permissions, Rules};
 use crate::exchange::{Matching, Settings};
 use crate::frames::{Refusal, Table};
 use crate::persist::record::{ExchangeRecord, PermissionRecord, TopicPermissionRecord, VhostRecord};
@@ -242,12 +243,13 @@ pub(super) fn remove_user(broker: &Broker, name: &str) {
 fn set_permissions(broker: &Broker, record: PermissionRecord) -> Result<Applied, Refusal> {
     vhost_of(broker, &record.vhost)?;
     let PermissionRecord { user, vhost, permissions } = record.clone();
-    broker
-        .directory
-        .set_permissions(&user, &vhost, permissions)
-        .map_err(|e| Refusal::precondition_failed(e.to_string()))?;
+    let unusable = |e: PatternError| Refusal::precondition_failed(e.to_string());
+    // What cannot be used is found before it is stored, and what cannot be stored does not count.
+    Rules::compile(&user, &vhost, &permissions, []).map_err(unusable)?;
+    let applied = persist(broker, &[Change::Put(Record::Permission(record.clone()))])?;
+    broker.directory.set_permissions(&user, &vhost, permissions).map_err(unusable)?;
     broker.note_event(|| told::permission_created(&record));
-    persist(broker, &[Change::Put(Record::Permission(record))])
+    Ok(applied)
 }
 
 fn clear_permissions(broker: &Broker, user: &str, vhost: &str) -> Result<Applied, Refusal> {
@@ -260,12 +262,12 @@ fn clear_permissions(broker: &Broker, user: &str, vhost: &str) -> Result<Applied
 fn set_topic_permissions(broker: &Broker, record: TopicPermissionRecord) -> Result<Applied, Refusal> {
     vhost_of(broker, &record.vhost)?;
     let TopicPermissionRecord { user, vhost, permission } = record.clone();
-    broker
-        .directory
-        .set_topic_permission(&user, &vhost, permission)
-        .map_err(|e| Refusal::precondition_failed(e.to_string()))?;
+    let unusable = |e: PatternError| Refusal::precondition_failed(e.to_string());
+    Rules::compile(&user, &vhost, &Permissions::all(), [&permission]).map_err(unusable)?;
+    let applied = persist(broker, &[Change::Put(Record::TopicPermission(record.clone()))])?;
+    broker.directory.set_topic_permission(&user, &vhost, permission).map_err(unusable)?;
     broker.note_event(|| told::topic_permission_created(&record));
-    persist(broker, &[Change::Put(Record::TopicPermission(record))])
+    Ok(applied)
 }
 
 fn clear_topic_permissions(
@@ -309,4 +311,51 @@ pub(super) fn restore(broker: &Broker, record: Record) -> Result<(), StartError>
         Record::Binding(b) => bindings::restore(broker, &b).map_err(|(what, why)| bad(what)(why))?,
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+    use crate::auth::TopicPermission;
+    use crate::config::Config;
+    use crate::message::memory::MemoryAccount;
+    use crate::persist::catalog::{Catalog, CatalogError};
+
+    /// A store whose disk can become full.
+    struct Full(Arc<AtomicBool>);
+
+    impl Catalog for Full {
+        fn load(&self) -> Result<Vec<Record>, CatalogError> {
+            Ok(Vec::new())
+        }
+
+        fn write(&self, _: &[Change]) -> Result<(), CatalogError> {
+            match self.0.load(Ordering::Relaxed) {
+                true => Err(CatalogError::Write("no space".to_owned())),
+                false => Ok(()),
+            }
+        }
+
+        fn flush(&self) -> Result<(), CatalogError> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_permission_that_cannot_be_stored_does_not_count() {
+        let is_full = Arc::new(AtomicBool::new(false));
+        let catalog = Box::new(Full(Arc::clone(&is_full)));
+        let broker = Broker::start(Config::default(), catalog, MemoryAccount::new(1 << 30), None).unwrap();
+        is_full.store(true, Ordering::Relaxed);
+        let (user, vhost) = ("guest".to_owned(), "/".to_owned());
+        let none = Permissions { configure: String::new(), write: String::new(), read: String::new() };
+        let record = PermissionRecord { user: user.clone(), vhost: vhost.clone(), permissions: none };
+        broker.apply(Command::SetPermissions(record)).unwrap_err();
+        assert_eq!(broker.directory.permissions()[0].2, Permissions::all());
+        let permission = TopicPermission { exchange: "x".to_owned(), write: String::new(), read: String::new() };
+        broker.apply(Command::SetTopicPermissions(TopicPermissionRecord { user, vhost, permission })).unwrap_err();
+        assert!(broker.directory.topic_permissions().is_empty());
+    }
 }

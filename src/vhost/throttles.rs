@@ -105,6 +105,11 @@ impl Broker {
     }
 }
 
+/// Whether a global parameter of that name is a rate.
+pub fn is_rate(parameter: &str) -> bool {
+    parameter.starts_with(PREFIX)
+}
+
 /// Checks a parameter before it is set: one with such a name has to be one.
 ///
 /// # Errors

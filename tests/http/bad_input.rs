@@ -118,3 +118,54 @@ fn what_is_wrong_is_named_and_nothing_changes() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert_eq!(state(), before);
 }
+
+/// Something nested so many times in objects.
+fn nested(times: usize) -> String {
+    format!("{}1{}", r#"{"n":"#.repeat(times), "}".repeat(times))
+}
+
+/// What is stored must be readable in definitions, where it lies deeper, and in tables, which are not that deep.
+#[test]
+fn what_is_nested_too_deep_or_has_too_long_keys_is_refused() {
+    let mut broker = Broker::start();
+    let deep = [
+        ("PUT", "/api/queues/%2F/q", format!(r#"{{"arguments":{}}}"#, nested(120))),
+        ("PUT", "/api/exchanges/%2F/x", format!(r#"{{"arguments":{}}}"#, nested(70))),
+        ("POST", "/api/bindings/%2F/e/amq.headers/q/old", format!(r#"{{"arguments":{}}}"#, nested(70))),
+        ("PUT", "/api/parameters/shovel/%2F/s", format!(r#"{{"value":{}}}"#, nested(125))),
+        ("PUT", "/api/global-parameters/g", format!(r#"{{"value":{}}}"#, nested(125))),
+        (
+            "POST",
+            "/api/exchanges/%2F/amq.default/publish",
+            format!(
+                r#"{{"routing_key":"old","payload":"","payload_encoding":"string","properties":{{"headers":{}}}}}"#,
+                nested(70)
+            ),
+        ),
+    ];
+    broker.put("/api/queues/%2F/old", "{}").expect(201);
+    for (method, path, body) in deep {
+        broker.ask(super::harness::GUEST, method, path, &body).expect_error(400, "nested more than 64 deep");
+    }
+    let long = json!({ "arguments": { "ä".repeat(128): 1 } }).to_string();
+    broker.put("/api/queues/%2F/q", &long).expect_error(400, "has more than 255 bytes");
+    // What is let through comes back.
+    broker.put("/api/queues/%2F/q", &format!(r#"{{"arguments":{}}}"#, nested(60))).expect(201);
+    broker.put("/api/parameters/shovel/%2F/s", &format!(r#"{{"value":{}}}"#, nested(60))).expect(201);
+    let file = broker.get("/api/definitions").expect(200).text();
+    broker.restart();
+    broker.post("/api/definitions", &file).expect(204);
+}
+
+#[test]
+fn properties_that_fit_into_no_frame_are_refused() {
+    let broker = Broker::start();
+    broker.put("/api/queues/%2F/q", "{}").expect(201);
+    let publish = |bytes: usize| {
+        let properties = json!({ "headers": { "h": "x".repeat(bytes) } });
+        let body = json!({ "routing_key": "q", "payload": "", "payload_encoding": "string", "properties": properties });
+        broker.post("/api/exchanges/%2F/amq.default/publish", &body.to_string())
+    };
+    publish(131_000).expect(200);
+    publish(131_072).expect_error(400, "131050 fit into a frame");
+}

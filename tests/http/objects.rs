@@ -152,3 +152,34 @@ fn permissions_count_for_each_object() {
     }
     broker.ask(anna, "GET", "/api/queues/%2F/b-q", "").expect(200);
 }
+
+#[test]
+fn a_binding_whose_name_is_another_s_encoded_once_more_is_not_taken_for_it() {
+    let broker = Broker::start();
+    broker.put("/api/queues/%2F/q", "{}").expect(201);
+    let path = "/api/bindings/%2F/e/amq.topic/q/q";
+    let keys = ["a%252Fb", "a%2Fb", "a/b", "x+y", "x y"];
+    keys.iter().for_each(|key| drop(broker.post(path, &json!({ "routing_key": key }).to_string()).expect(201)));
+    for (deleted, key) in keys.iter().enumerate() {
+        let list = broker.json(path);
+        let binding = list.as_array().unwrap().iter().find(|binding| binding["routing_key"] == *key).unwrap();
+        let props = binding["properties_key"].as_str().unwrap().replace('%', "%25").replace('+', "%2B");
+        broker.delete(&format!("{path}/{props}")).expect(204);
+        let left: Vec<_> = broker.json(path).as_array().unwrap().iter().map(|b| b["routing_key"].clone()).collect();
+        assert!(left.len() == keys.len() - deleted - 1 && !left.contains(&json!(key)), "{key}: {left:?}");
+    }
+}
+
+#[test]
+fn an_alternate_exchange_needs_the_permission_to_write_to_it() {
+    let broker = Broker::start();
+    broker.put("/api/users/anna", r#"{"password":"p","tags":"management"}"#).expect(201);
+    broker.put("/api/permissions/%2F/anna", r#"{"configure":"^a-","write":"^a-","read":"^a-"}"#).expect(201);
+    let anna = As::User("anna", "p");
+    let with = |alternate: &str| json!({ "arguments": { "alternate-exchange": alternate } }).to_string();
+    let refused = broker.ask(anna, "PUT", "/api/exchanges/%2F/a-x", &with("b-x"));
+    refused.expect_error(401, "write access to exchange 'b-x' in vhost '/' refused for user 'anna'");
+    broker.get("/api/exchanges/%2F/a-x").expect(404);
+    broker.ask(anna, "PUT", "/api/exchanges/%2F/a-x", &with("a-y")).expect(201);
+    broker.ask(anna, "PUT", "/api/exchanges/%2F/a-x", &with("a-y")).expect(204);
+}

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::harness::Broker;
+use super::harness::{As, Broker};
 
 #[test]
 fn a_policy_comes_into_force_and_goes() {
@@ -64,4 +64,19 @@ fn the_cluster_has_a_name_and_features() {
     broker.put("/api/queues/%2F/t", r#"{"durable":false}"#).expect(201);
     assert_eq!(broker.json("/api/deprecated-features/used")[0]["name"], "transient_nonexcl_queues");
     broker.post("/api/rebalance/queues", "").expect(204);
+}
+
+#[test]
+fn rates_are_not_a_policymaker_s_to_set() {
+    let broker = Broker::start();
+    broker.put("/api/users/paul", r#"{"password":"p","tags":"policymaker"}"#).expect(201);
+    let paul = As::User("paul", "p");
+    broker.put("/api/user-limits/paul/max-publish-rate", r#"{"value":5}"#).expect(204);
+    let path = "/api/global-parameters/publish-rates.user.paul";
+    let body = r#"{"value":{"max-publish-rate":5000}}"#;
+    broker.ask(paul, "PUT", path, body).expect_error(401, "Not administrator user");
+    broker.ask(paul, "DELETE", path, "").expect_error(401, "Not administrator user");
+    assert_eq!(broker.json(path)["value"], json!({ "max-publish-rate": 5 }));
+    broker.ask(paul, "PUT", "/api/global-parameters/mine", r#"{"value":1}"#).expect(201);
+    broker.put(path, body).expect(204);
 }

@@ -61,3 +61,11 @@ fn bad_bytes_are_refused() {
     let broker = Broker::start_with(&[("management.http.max_body_size", "1024")]);
     broker.ask(GUEST, "GET", "/api/whoami", &"x".repeat(1025)).expect_error(400, "body size limit");
 }
+
+#[test]
+fn nobody_s_body_is_waited_for_where_no_login_is_needed() {
+    let broker = Broker::start();
+    // It is announced and never comes.
+    let head = b"GET /healthz HTTP/1.1\r\nhost: t\r\nconnection: close\r\ncontent-length: 19000000\r\n\r\n";
+    assert_eq!(broker.raw(head).expect(200).text(), "ok\n");
+}

@@ -79,3 +79,25 @@ fn limits_are_set_and_removed() {
     broker.delete("/api/user-limits/guest/max-channels").expect(204);
     assert_eq!(broker.json("/api/user-limits"), json!([]));
 }
+
+#[test]
+fn limits_that_are_set_at_the_same_time_are_all_set() {
+    let broker = Broker::start();
+    for round in 1..=30 {
+        let value = format!(r#"{{"value":{round}}}"#);
+        let set = &|path: &str| drop(broker.put(path, &value).expect(204));
+        std::thread::scope(|scope| {
+            for path in [
+                "/api/vhost-limits/%2F/max-queues",
+                "/api/vhost-limits/%2F/max-connections",
+                "/api/user-limits/guest/max-channels",
+                "/api/user-limits/guest/max-connections",
+            ] {
+                scope.spawn(move || set(path));
+            }
+        });
+        let (vhost, user) = (broker.json("/api/vhost-limits/%2F"), broker.json("/api/user-limits/guest"));
+        assert_eq!(vhost[0]["value"], json!({ "max-queues": round, "max-connections": round }));
+        assert_eq!(user[0]["value"], json!({ "max-channels": round, "max-connections": round }));
+    }
+}

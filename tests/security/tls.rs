@@ -12,7 +12,7 @@ use tokio_rustls::rustls::{ClientConfig, ClientConnection, ProtocolVersion, Stre
 use super::certificates::{Authority, Identity, text};
 use super::logs;
 use crate::compat::harness::wire::Wire;
-use crate::compat::harness::{Broker, Client, Options, eventually, props, unique};
+use crate::compat::harness::{Broker, Client, Options, eventually, props, queue_bind, unique};
 
 /// A broker with TLS, and further lines of its configuration.
 pub fn broker(authority: &Authority, more: &[(&str, &str)]) -> Broker {
@@ -233,4 +233,16 @@ fn plain_amqp_on_the_tls_port_is_refused_and_leaves_nothing_behind() {
     let local = socket.local_addr().expect("an address").to_string();
     logs::expect_line(&[&local, "TLS handshake refused"]);
     eventually("no connection", || broker.node().connections().count() == 0);
+}
+
+#[test]
+fn events_say_that_a_connection_is_secured() {
+    let authority = Authority::new("events");
+    let broker = broker(&authority, &[("event_exchange", "true")]);
+    let listener = broker.connect().channel();
+    let queue = listener.temporary_queue();
+    listener.call(queue_bind(&queue, "amq.rabbitmq.event", "connection.created"));
+    let _client = client(&broker, authority.client_config(None));
+    let event = listener.expect_get_eventually(&queue);
+    assert_eq!(event.props.headers().get("ssl"), Some(&leveret::frames::Value::Bool(true)));
 }

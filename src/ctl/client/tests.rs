@@ -28,3 +28,9 @@ fn urls_that_cannot_be_used_are_refused_without_their_password() {
     assert!(!error.to_string().contains("hidden"), "{error}");
     assert!(Target::parse("http://", None, None).is_err());
 }
+
+#[test]
+fn an_answer_that_is_too_long_is_not_taken_for_a_whole_one() {
+    assert_eq!(whole(&b"12345"[..], 5).unwrap(), b"12345");
+    assert_eq!(whole(&b"123456"[..], 5).unwrap_err().to_string(), "the answer has more than 5 bytes");
+}

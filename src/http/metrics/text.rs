@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 
 use axum::body::{Bytes, HttpBody};
 use hyper::body::Frame;
+use tokio::sync::OwnedSemaphorePermit;
 
 /// The media type of what is written here.
 pub const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -52,9 +53,15 @@ type Part = Box<dyn FnMut(&mut String) -> bool + Send>;
 #[derive(Default)]
 pub struct Scrape {
     parts: VecDeque<Part>,
+    /// Other scrapes wait for it until all is read, or nobody reads any more.
+    turn: Option<OwnedSemaphorePermit>,
 }
 
 impl Scrape {
+    pub fn with_turn(self, turn: Option<OwnedSemaphorePermit>) -> Self {
+        Self { turn, ..self }
+    }
+
     /// Adds the same metrics of many things, metric by metric.
     pub fn table<T: Send + Sync>(&mut self, prefix: &'static str, metrics: &'static [Metric<T>], rows: &Rows<T>) {
         let rows = Arc::clone(rows);
@@ -128,6 +135,9 @@ impl HttpBody for Scrape {
                 self.parts.pop_front();
             }
         }
+        if text.is_empty() {
+            self.turn = None;
+        }
         Poll::Ready((!text.is_empty()).then(|| Ok(Frame::data(text.into()))))
     }
 }
@@ -191,6 +201,22 @@ mod tests {
             # HELP h Sizes.\n# TYPE h histogram\nh_bucket{le=\"0.5\"} 2\nh_bucket{le=\"1\"} 2\nh_bucket{le=\"+Inf\"} 3\n\
             h_sum 7.5\nh_count 3\n";
         assert_eq!(bits(scrape).await.concat(), expected);
+    }
+
+    #[tokio::test]
+    async fn a_scrape_has_its_turn_until_it_is_read_or_given_up() {
+        let turns = Arc::new(tokio::sync::Semaphore::new(2));
+        let scrape = || async {
+            let mut scrape = Scrape::default().with_turn(Arc::clone(&turns).acquire_owned().await.ok());
+            scrape.table("x_", METRICS, &Arc::new((0..20_000).map(|n| (String::new(), n)).collect()));
+            scrape
+        };
+        let (read, given_up) = (scrape().await, scrape().await);
+        assert_eq!(turns.available_permits(), 0);
+        drop(given_up);
+        assert_eq!(turns.available_permits(), 1);
+        bits(read).await;
+        assert_eq!(turns.available_permits(), 2);
     }
 
     #[tokio::test]

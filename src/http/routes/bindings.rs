@@ -15,7 +15,7 @@ use crate::http::fields::Fields;
 use crate::http::listing::{self, Listed};
 use crate::http::route::Outcome;
 use crate::http::{Access, Answer, ApiError, Call, Route, Work};
-use crate::persist::definitions::{table_from_json, table_to_json};
+use crate::persist::definitions::table_to_json;
 use crate::persist::record::BindingRecord;
 use crate::vhost::bindings::record_of;
 use crate::vhost::names::{exchange_text, queue_text};
@@ -220,12 +220,14 @@ fn found(call: &Call) -> Result<BindingRecord, ApiError> {
     let props = call.path("props");
     // The path is decoded already, and a tool may have encoded what it was given once more, or not.
     let twice = percent_decode_str(props).decode_utf8().map(std::borrow::Cow::into_owned).unwrap_or_default();
-    let named = between.into_iter().find(|binding| {
+    // `a%2Fb` may be a key as it is, or what a tool has made of `a/b`: the binding whose name it is counts first.
+    let likeness = |binding: &BindingRecord| {
         let key = properties_key(&binding.key, &binding.arguments);
         let decoded = percent_decode_str(&key).decode_utf8().unwrap_or_default();
-        key == props || decoded == props || decoded == twice
-    });
-    named.ok_or_else(ApiError::not_found)
+        [key == props, decoded == twice, decoded == props].into_iter().position(|is_so| is_so)
+    };
+    let named = between.into_iter().filter_map(|binding| Some((likeness(&binding)?, binding)));
+    named.min_by_key(|(likeness, _)| *likeness).map(|(_, binding)| binding).ok_or_else(ApiError::not_found)
 }
 
 fn one(call: &Call) -> Outcome {
@@ -277,7 +279,7 @@ fn bind(call: &Call) -> Outcome {
         destination: destination.to_owned(),
         to_exchange,
         key: key.to_owned(),
-        arguments: table_from_json(&fields.object("arguments")?),
+        arguments: fields.table("arguments")?,
     };
     if record.source.is_empty() || (to_exchange && record.destination.is_empty()) {
         return Err(ApiError::bad_request("operation not permitted on the default exchange"));

@@ -10,6 +10,8 @@ use crate::config::OnConflict;
 use crate::definitions::{Definitions, Mode, Plan, Problem, Problems, Reading, Report, export};
 use crate::http::route::Outcome;
 use crate::http::{Access, Answer, ApiError, Call, Route, Work};
+use crate::logs::audit;
+use crate::vhost::Applied;
 
 const WHOLE: &str = "/api/definitions";
 const OF_VHOST: &str = "/api/definitions/{vhost}";
@@ -73,10 +75,15 @@ fn planned(call: &Call, prune: bool) -> Result<Result<Plan, Problems>, ApiError>
     Ok(definitions.map(|definitions| Plan::new(broker, definitions, Mode { prune, skip_conflicts })))
 }
 
+/// Has the plan carried out, as the caller's doing.
+fn carry_out(call: &Call, plan: &Plan) -> Result<Applied, Problems> {
+    audit::at(&call.caller.place(), || plan.carry_out(call.broker(), call.caller.name()))
+}
+
 fn import(call: &Call) -> Outcome {
     let refused = |problems: Problems| ApiError::bad_request(problems.to_string());
     let plan = planned(call, false)?.map_err(refused)?;
-    let applied = plan.carry_out(call.broker(), call.caller.name()).map_err(refused)?;
+    let applied = carry_out(call, &plan).map_err(refused)?;
     let report = Report::new(plan, true);
     for warning in &report.warnings {
         tracing::warn!(target: "leveret::definitions", "definitions of {}: {warning}", call.caller.name());
@@ -106,7 +113,7 @@ fn apply(call: &Call) -> Outcome {
         Ok(plan) => plan,
         Err(problems) => return refused(problems, None),
     };
-    match plan.carry_out(call.broker(), call.caller.name()) {
+    match carry_out(call, &plan) {
         Ok(applied) => {
             let report = Report::new(plan, true);
             let s = &report.summary;
@@ -140,9 +147,15 @@ fn refused(problems: Problems, report: Option<Report>) -> Outcome {
     Answer::json_with(StatusCode::BAD_REQUEST, &body)
 }
 
+/// Longest boundary between the parts of a form, by RFC 2046: it is looked for at every byte.
+const LONGEST_BOUNDARY: usize = 70;
+
 /// The part `file` of a form.
 fn part<'a>(content_type: &str, body: &'a [u8]) -> Option<&'a [u8]> {
     let boundary = content_type.split(';').find_map(|field| field.trim().strip_prefix("boundary="))?.trim_matches('"');
+    if boundary.len() > LONGEST_BOUNDARY {
+        return None;
+    }
     let mark = format!("--{boundary}");
     let mut rest = body;
     while let Some(start) = find(rest, mark.as_bytes()) {
@@ -150,7 +163,7 @@ fn part<'a>(content_type: &str, body: &'a [u8]) -> Option<&'a [u8]> {
         let head = find(after, b"\r\n\r\n")?;
         let (headers, content) = after.split_at_checked(head + 4)?;
         let end = find(content, format!("\r\n{mark}").as_bytes())?;
-        if String::from_utf8_lossy(headers).contains("name=\"file\"") {
+        if String::from_utf8_lossy(headers).contains(" name=\"file\"") {
             return content.get(..end);
         }
         rest = content.get(end + 2..)?;
@@ -172,6 +185,10 @@ mod tests {
             b"--XX\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n1\r\n--XX\r\nContent-Disposition: form-data; \
             name=\"file\"; filename=\"x\"\r\nContent-Type: application/json\r\n\r\n{}\r\n--XX--\r\n";
         assert_eq!(part("multipart/form-data; boundary=XX", body), Some(&b"{}"[..]));
+        let other = b"--XX\r\nContent-Disposition: form-data; name=\"a\"; filename=\"file\"\r\n\r\n1\r\n--XX--\r\n";
+        assert_eq!(part("multipart/form-data; boundary=XX", other), None, "the file's own name is no part's");
+        let long = "X".repeat(71);
+        assert_eq!(part(&format!("multipart/form-data; boundary={long}"), &body.repeat(2)), None);
         assert_eq!(part("multipart/form-data; boundary=YY", body), None);
         assert_eq!(part("multipart/form-data; boundary=", b"--\r\n\r\n"), None);
     }

@@ -12,7 +12,7 @@ use crate::http::figures;
 use crate::http::listing::{self, Listed};
 use crate::http::route::Outcome;
 use crate::http::{Access, Answer, ApiError, Call, Route, Work};
-use crate::persist::definitions::{table_from_json, table_to_json};
+use crate::persist::definitions::table_to_json;
 use crate::persist::record::ExchangeRecord;
 use crate::vhost::names::exchange_text;
 use crate::vhost::{Command, Exchange, Vhost};
@@ -133,13 +133,25 @@ fn put(call: &Call) -> Outcome {
         durable: fields.flag("durable")?.unwrap_or(true),
         auto_delete: fields.flag("auto_delete")?.unwrap_or(false),
         internal: fields.flag("internal")?.unwrap_or(false),
-        arguments: table_from_json(&fields.object("arguments")?),
+        arguments: fields.table("arguments")?,
         id: 0,
     };
     check_name(call, name)?;
     let is_new = vhost.exchange(name).is_none();
+    if is_new {
+        check_alternate(call, &record)?;
+    }
     let applied = call.apply(Command::DeclareExchange(record))?;
     Ok(Answer::put(is_new).after(&applied))
+}
+
+/// Who makes an exchange with an alternate one must be able to read it and write to the other, as by AMQP.
+fn check_alternate(call: &Call, record: &ExchangeRecord) -> Result<(), ApiError> {
+    let Some(to) = record.arguments.get("alternate-exchange").and_then(crate::frames::Value::as_text) else {
+        return Ok(());
+    };
+    call.check_permission(Permission::Read, &record.name, &exchange_text(&record.vhost, &record.name))?;
+    call.check_permission(Permission::Write, &to, &exchange_text(&record.vhost, &to))
 }
 
 /// A name that the caller may declare or delete.

@@ -94,7 +94,7 @@ fn find(call: &Call, queue: &Queue, filter: &Filter) -> Result<Found, ApiError> 
                 return Ok(Found { messages, next: Some(listed.position) });
             }
             if filter.takes(&listed, now) {
-                bytes += listed.message.view().body.len();
+                bytes += listed.message.view().body.len() + listed.message.view().properties.len();
                 messages.push(listed);
             }
         }

@@ -1,5 +1,6 @@
 //! Limits of virtual hosts and users.
 
+use parking_lot::Mutex;
 use serde_json::{Map, Value as Json};
 
 use super::users::{user, with_user};
@@ -101,8 +102,12 @@ fn unknown(name: &str, known: &str) -> ApiError {
     ))
 }
 
+/// The limits of one owner are stored together: whoever changes one of them must not write over a change of another.
+static CHANGING: Mutex<()> = Mutex::new(());
+
 /// Sets or removes one limit of a virtual host.
 fn change_of_vhost(call: &Call, limit: Option<i64>) -> Outcome {
+    let _one_at_a_time = CHANGING.lock();
     let vhost = call.vhost()?;
     let mut record = VhostLimitsRecord { vhost: vhost.name.to_string(), ..vhost.limits.set() };
     match call.path("name") {
@@ -150,6 +155,7 @@ fn of_one_user(call: &Call) -> Outcome {
 }
 
 fn change_of_user(call: &Call, limit: Option<i64>) -> Outcome {
+    let _one_at_a_time = CHANGING.lock();
     let found = user(call)?;
     let (mut max_connections, mut max_channels) = (found.max_connections, found.max_channels);
     match call.path("name") {

@@ -51,8 +51,10 @@ pub const ROUTES: &[Route] = &[
 
 /// Most messages of one request.
 const MOST: i64 = 10_000;
-/// Bytes of payloads after which no further message is taken.
+/// Bytes of messages after which no further one is taken.
 const MOST_BYTES: usize = 64 << 20;
+/// Bytes of a header frame beside the properties.
+const HEADER_FRAME: usize = 22;
 /// Longest wait for what has to be read from the disk.
 const READ_TIME: Duration = Duration::from_secs(30);
 
@@ -111,6 +113,12 @@ fn check(
     let most = call.broker().max_message_size();
     if size as u64 > most {
         return Err(ApiError::bad_request(format!("message size {size} is larger than configured max size {most}")));
+    }
+    // A header frame cannot be cut: with a larger one no consumer could take the message.
+    let most = (call.broker().limits().frame_max as usize).saturating_sub(HEADER_FRAME);
+    if properties.len() > most {
+        let text = format!("field 'properties' has {} bytes, {most} fit into a frame", properties.len());
+        return Err(ApiError::bad_request(text));
     }
     let found = Properties::parse(properties).map_err(|e| ApiError::bad_request(e.to_string()))?;
     if let Some(expiration) = found.expiration {
@@ -205,7 +213,16 @@ fn get(call: &Call) -> Outcome {
     let (mut taken, mut bytes) = (Taken { queue, settlement, positions: Vec::new() }, 0);
     let mut messages = Vec::new();
     for _ in 0..count {
-        let Some((message, size)) = taken.one(no_ack, shown)? else { break };
+        let (message, size) = match taken.one(no_ack, shown) {
+            Ok(Some(one)) => one,
+            Ok(None) => break,
+            // What has been taken out for good is nowhere but here.
+            Err(error) if no_ack && !messages.is_empty() => {
+                tracing::warn!(target: "leveret::http", "fewer messages than asked for were taken: {}", error.reason);
+                break;
+            }
+            Err(error) => return Err(error),
+        };
         messages.push(message);
         bytes += size;
         if bytes > MOST_BYTES {
@@ -247,7 +264,7 @@ impl Taken {
             let mut message = shown.message(view, &visible);
             message.insert("redelivered".to_owned(), got.redelivered.into());
             message.insert("message_count".to_owned(), got.left.into());
-            let size = view.body.len().min(shown.most);
+            let size = view.body.len().min(shown.most).saturating_add(view.properties.len());
             return Ok(Some((Json::Object(message), size)));
         }
     }

@@ -133,12 +133,13 @@ fn reset(call: &Call) -> Outcome {
     let vhosts = broker.vhosts().into_iter().map(|vhost| Command::DeleteVhost { name: vhost.name.to_string() });
     let users = broker.directory.users().into_iter().map(|user| Command::DeleteUser { name: user.name.clone() });
     let parameters = broker.global_parameters().into_iter().map(|p| Command::ClearGlobalParameter { name: p.name });
+    let mut answer = Answer::done();
     for command in vhosts.chain(users).chain(parameters).collect::<Vec<_>>() {
-        broker.apply(command)?;
+        answer = answer.after(&call.apply(command)?);
     }
     broker.make_defaults().map_err(|error| ApiError::internal(error.to_string()))?;
-    tracing::warn!(target: "leveret", "the node is reset: everything in it has been removed");
-    Ok(Answer::done())
+    tracing::warn!(target: "leveret", "'{}' has reset the node: everything in it has been removed", call.caller.name());
+    Ok(answer)
 }
 
 /// What test suites change by Erlang's application environment.
@@ -159,6 +160,7 @@ fn set_env(call: &Call) -> Outcome {
         }
         other => return Err(ApiError::missing(format!("there is no setting '{other}' to change"))),
     }
+    tracing::warn!(target: "leveret", "'{}' has {} set to {value}", call.caller.name(), call.path("key"));
     Ok(Answer::done())
 }
 
@@ -173,6 +175,7 @@ fn set_watermark(call: &Call) -> Outcome {
         })?,
     };
     call.broker().memory.set_limit(bytes);
+    tracing::warn!(target: "leveret", "'{}' has the memory watermark set to {bytes} bytes", call.caller.name());
     Ok(Answer::done())
 }
 
@@ -186,6 +189,7 @@ fn set_disk_limit(call: &Call) -> Outcome {
             .ok_or_else(|| ApiError::bad_request("the limit is {\"mem_relative\": 1.5} or {\"absolute\": \"2GB\"}"))?,
     };
     store(call)?.set_disk_limit(bytes);
+    tracing::warn!(target: "leveret", "'{}' has the limit of free disk set to {bytes} bytes", call.caller.name());
     Ok(Answer::done())
 }
 

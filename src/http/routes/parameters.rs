@@ -7,7 +7,7 @@ use crate::http::body::missing;
 use crate::http::route::Outcome;
 use crate::http::{Access, Answer, ApiError, Call, Route, Work};
 use crate::persist::record::{GlobalParameterRecord, ParameterRecord};
-use crate::vhost::{Command, Vhost};
+use crate::vhost::{Command, Vhost, throttles};
 
 pub const ROUTES: &[Route] = &[
     Route::get("/api/parameters", Access::Policymaker, "All parameters.", Work::Blocking(list)),
@@ -118,7 +118,16 @@ fn one_global(call: &Call) -> Outcome {
     Answer::json(&shown_global(&found_global(call)?))
 }
 
+/// Rates that a policymaker has to keep are not the policymaker's to set.
+fn check_rates(call: &Call) -> Result<(), ApiError> {
+    if throttles::is_rate(call.path("name")) && !call.caller.is_administrator() {
+        return Err(ApiError::not_authorised("Not administrator user"));
+    }
+    Ok(())
+}
+
 fn put_global(call: &Call) -> Outcome {
+    check_rates(call)?;
     let (name, value) = (call.path("name").to_owned(), text(call)?);
     let is_new = found_global(call).is_err();
     let applied = call.apply(Command::SetGlobalParameter(GlobalParameterRecord { name, value }))?;
@@ -126,6 +135,7 @@ fn put_global(call: &Call) -> Outcome {
 }
 
 fn delete_global(call: &Call) -> Outcome {
+    check_rates(call)?;
     let name = found_global(call)?.name;
     let applied = call.apply(Command::ClearGlobalParameter { name })?;
     Ok(Answer::done().after(&applied))

@@ -6,12 +6,13 @@ use serde_json::{Map, Value as Json};
 
 use super::{bindings, consumers};
 use crate::auth::Access as Permission;
+use crate::http::body;
 use crate::http::fields::{Columns, Fields};
 use crate::http::figures;
 use crate::http::listing::{self, Listed};
 use crate::http::route::Outcome;
 use crate::http::{Access, Answer, ApiError, Call, Route, Work};
-use crate::persist::definitions::{table_from_json, table_to_json};
+use crate::persist::definitions::table_to_json;
 use crate::persist::record::QueueRecord;
 use crate::queue::Queue;
 use crate::queue::arguments::type_of;
@@ -145,7 +146,7 @@ fn put(call: &Call) -> Outcome {
         name: name.to_owned(),
         durable: fields.flag("durable")?.unwrap_or(true),
         auto_delete: fields.flag("auto_delete")?.unwrap_or(false),
-        arguments: table_from_json(&arguments),
+        arguments: body::table("arguments", &arguments)?,
         id: 0,
     };
     call.check_permission(Permission::Configure, name, &queue_text(&vhost.name, name))?;

@@ -6,7 +6,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use super::DefinitionsError;
+use crate::frames::table::MAX_DEPTH;
 use crate::frames::{Table, Value};
+
+/// Longest key of a table, in bytes: AMQP's short strings.
+const LONGEST_KEY: usize = 255;
 
 /// The arguments of a declaration.
 #[derive(Serialize, Deserialize)]
@@ -108,6 +112,43 @@ fn to_json(value: &Value) -> Json {
         Value::Void => Json::Null,
         integer => integer.as_int().into(),
     }
+}
+
+/// The table that JSON stands for, when AMQP can carry it.
+///
+/// # Errors
+/// Why it cannot.
+pub fn checked_table(json: &serde_json::Map<String, Json>) -> Result<Table, String> {
+    if depth(json.values()) > MAX_DEPTH {
+        return Err(format!("it is nested more than {MAX_DEPTH} deep"));
+    }
+    if let Some(key) = longest_key(json).filter(|key| key.len() > LONGEST_KEY) {
+        let start: String = key.chars().take(40).collect();
+        return Err(format!("its key '{start}...' has more than {LONGEST_KEY} bytes"));
+    }
+    Ok(table_from_json(json))
+}
+
+/// How deep values are nested; the parser of JSON has bounded that.
+pub fn depth<'a>(values: impl Iterator<Item = &'a Json>) -> usize {
+    let below = |value: &Json| match value {
+        Json::Array(items) => depth(items.iter()),
+        Json::Object(map) => depth(map.values()),
+        _ => 0,
+    };
+    values.map(|value| 1 + below(value)).max().unwrap_or(0)
+}
+
+fn longest_key(json: &serde_json::Map<String, Json>) -> Option<&str> {
+    fn inside(value: &Json) -> Option<&str> {
+        match value {
+            Json::Array(items) => items.iter().filter_map(inside).max_by_key(|key| key.len()),
+            Json::Object(map) => longest_key(map),
+            _ => None,
+        }
+    }
+    let keys = json.iter().flat_map(|(key, value)| [Some(key.as_str()), inside(value)]);
+    keys.flatten().max_by_key(|key| key.len())
 }
 
 /// The table that JSON stands for; its integers are long.
