@@ -2,10 +2,11 @@
 //!
 //! Every queue knows itself what is due in it and when ([`super::engine::Engine::next_tick`]); here stands only the next
 //! time of each, so that a million messages with a time cost one entry. A queue that moves its time forward is entered
-//! again; the entry that has become wrong wakes it once in vain.
+//! again; the entry that has become wrong wakes it once in vain. When many entries have come, those that are of no use are
+//! thrown out: a deleted queue is not kept in memory by what was due in it in a year.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, HashSet};
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -43,10 +44,35 @@ impl Ord for Entry {
     }
 }
 
+/// Fewer entries than this are not looked through.
+const FEW: usize = 1024;
+
 #[derive(Default)]
 struct State {
     entries: BinaryHeap<Reverse<Entry>>,
+    /// Number of entries that were left when they were last looked through.
+    useful: usize,
     closing: bool,
+}
+
+impl State {
+    fn add(&mut self, entry: Entry) {
+        self.entries.push(Reverse(entry));
+        if self.entries.len() > FEW.max(2 * self.useful) {
+            self.throw_out();
+        }
+    }
+
+    /// Keeps the first entry of each queue that is there: when its time comes, the queue says the next one.
+    fn throw_out(&mut self) {
+        let mut entries = std::mem::take(&mut self.entries).into_vec();
+        entries.retain(|Reverse(entry)| entry.queue.strong_count() > 0);
+        entries.sort_unstable_by_key(|Reverse(entry)| entry.at);
+        let mut known = HashSet::with_capacity(entries.len());
+        entries.retain(|Reverse(entry)| known.insert(entry.queue.as_ptr()));
+        self.useful = entries.len();
+        self.entries = entries.into();
+    }
 }
 
 /// Wakes queues.
@@ -80,7 +106,7 @@ impl Timekeeper {
     pub fn wake(&self, at: u64, queue: Weak<Queue>) {
         let mut state = self.state.lock();
         let is_first = state.entries.peek().is_none_or(|Reverse(first)| at < first.at);
-        state.entries.push(Reverse(Entry { at, queue }));
+        state.add(Entry { at, queue });
         drop(state);
         if is_first {
             self.bell.notify_one();
@@ -131,6 +157,56 @@ fn run(keeper: &Weak<Timekeeper>) {
         }
         if let Some(queue) = keeper.next().and_then(|queue| queue.upgrade()) {
             queue.tick();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::local::{QueueSpec, Shared};
+    use super::super::settings::Settings;
+    use super::*;
+
+    fn queue(id: u64) -> Arc<Queue> {
+        Queue::new(id, QueueSpec::default(), &Arc::new(Settings::default()), Shared::alone(None), None)
+    }
+
+    /// The times at which that queue is woken, in order.
+    fn times(keeper: &Timekeeper, queue: &Arc<Queue>) -> Vec<u64> {
+        let state = keeper.state.lock();
+        let of_queue = state.entries.iter().filter(|Reverse(e)| e.queue.as_ptr() == Arc::as_ptr(queue));
+        let mut times: Vec<_> = of_queue.map(|Reverse(entry)| entry.at).collect();
+        times.sort_unstable();
+        times
+    }
+
+    #[test]
+    fn queues_that_are_gone_leave_nothing_behind() {
+        let keeper = Timekeeper::asleep(Arc::new(Clock::system()));
+        let stays = queue(0);
+        keeper.wake(7, Arc::downgrade(&stays));
+        for id in 1..=20_000 {
+            keeper.wake(u64::MAX - id, Arc::downgrade(&queue(id)));
+        }
+        assert!(keeper.state.lock().entries.len() <= FEW);
+        assert_eq!(times(&keeper, &stays), [7]);
+    }
+
+    #[test]
+    fn of_a_queue_that_comes_again_and_again_the_first_time_counts() {
+        let keeper = Timekeeper::asleep(Arc::new(Clock::system()));
+        let queues: Vec<_> = (0..600).map(queue).collect();
+        for at in (1..=10_000).rev() {
+            keeper.wake(at, Arc::downgrade(&queues[0]));
+        }
+        for (id, queue) in (0..).zip(&queues).skip(1) {
+            keeper.wake(100_000 + id, Arc::downgrade(queue));
+            keeper.wake(200_000 + id, Arc::downgrade(queue));
+        }
+        assert!(keeper.state.lock().entries.len() <= 2 * FEW);
+        assert_eq!(times(&keeper, &queues[0]).first(), Some(&1));
+        for (id, queue) in (0..).zip(&queues).skip(1) {
+            assert_eq!(times(&keeper, queue).first(), Some(&(100_000 + id)), "queue {id}");
         }
     }
 }
