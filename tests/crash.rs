@@ -28,4 +28,5 @@ mod crash {
     mod message;
     mod messages;
     mod messages_power;
+    mod moves;
 }
