@@ -7,8 +7,8 @@
 //! bytes whatever its length, and nobody can make two that are taken for one another.
 //!
 //! **Bytes.** [`Window::encode`] writes a whole window: `1` (the form), 16 bytes of key, then its entries, oldest first.
-//! [`Window::encode_since`] writes only the entries that came after a [`Window::mark`], and [`Window::replay`] adds such
-//! entries to a window with the same key. An entry is 16 bytes of hash and the time it expires, little-endian.
+//! [`Window::encode_one`] writes a window of one of them. [`join`] puts what came later behind what came before. An entry is
+//! 16 bytes of hash and the time it expires, little-endian.
 
 pub mod seen;
 
@@ -136,8 +136,8 @@ impl Window {
         self.entries.capacity() * size_of::<Entry>() + self.known.allocation_size()
     }
 
-    /// How far it has come, for [`Self::encode_since`].
-    pub fn mark(&self) -> u64 {
+    /// The number that the next entry gets.
+    fn next(&self) -> u64 {
         self.first + self.entries.len() as u64
     }
 
@@ -149,32 +149,43 @@ impl Window {
         entries.for_each(|entry| entry.encode(out));
     }
 
-    /// Reads what [`Self::encode`] has written. When fewer identifiers are to be remembered now, it keeps the latest.
+    /// Reads what [`Self::encode`] has written, and [`join`] put together. When fewer identifiers are to be remembered now, it
+    /// keeps the latest of those that have not expired.
     ///
     /// # Errors
     /// The bytes are something else.
-    pub fn decode(bytes: &[u8], size: usize) -> Result<Self, Damaged> {
+    pub fn decode(bytes: &[u8], size: usize, now: u64) -> Result<Self, Damaged> {
         let (form, rest) = bytes.split_first().ok_or(Damaged)?;
         let (key, entries) = rest.split_first_chunk().ok_or(Damaged)?;
         if *form != FORM {
             return Err(Damaged);
         }
-        let mut window = Self::new(size, *key);
+        let mut window = Self::new(LARGEST, *key);
         window.replay(entries)?;
+        window.shrink(size.clamp(1, LARGEST), now);
         Ok(window)
     }
 
-    /// Appends the entries that came after a mark. After much has been replaced they are more than that: all that count.
-    pub fn encode_since(&self, mark: u64, out: &mut Vec<u8>) {
-        let before = usize::try_from(mark.saturating_sub(self.first)).unwrap_or(usize::MAX);
-        self.entries.iter().skip(before).filter(|entry| entry.expires != REPLACED).for_each(|entry| entry.encode(out));
+    fn shrink(&mut self, size: usize, now: u64) {
+        self.entries.iter_mut().filter(|entry| entry.expires <= now).for_each(|entry| entry.expires = REPLACED);
+        self.clear_away();
+        self.size = size;
+        while self.known.len() > size {
+            self.drop_oldest();
+        }
     }
 
-    /// Adds entries that [`Self::encode_since`] has written. Adding them twice makes no difference.
-    ///
-    /// # Errors
-    /// The bytes are something else; nothing has been added.
-    pub fn replay(&mut self, bytes: &[u8]) -> Result<(), Damaged> {
+    /// Appends a window with the identifier of that hash alone. False, and nothing is written, when it is not known.
+    pub fn encode_one(&self, hash: [u64; 2], out: &mut Vec<u8>) -> bool {
+        let Some(entry) = self.find(hash) else { return false };
+        out.push(FORM);
+        out.extend(self.key);
+        entry.encode(out);
+        true
+    }
+
+    /// Adds entries, the latest last. Adding the last ones twice makes no difference.
+    fn replay(&mut self, bytes: &[u8]) -> Result<(), Damaged> {
         let (entries, rest) = bytes.as_chunks::<ENTRY>();
         if !rest.is_empty() {
             return Err(Damaged);
@@ -224,7 +235,7 @@ impl Window {
         if let Some(replaced) = self.find_mut(entry.hash) {
             replaced.expires = REPLACED;
         }
-        let number = lower(self.mark());
+        let number = lower(self.next());
         self.entries.push_back(entry);
         let (entries, first) = (&self.entries, lower(self.first));
         let at = |number: u32| entries.get(number.wrapping_sub(first) as usize);
@@ -258,9 +269,9 @@ impl Window {
         self.first += 1;
     }
 
-    /// Lets go of replaced entries. The others get new numbers, so that each of them has come after every mark.
+    /// Lets go of replaced entries. The others get new numbers.
     fn clear_away(&mut self) {
-        self.first = self.mark();
+        self.first = self.next();
         self.entries.retain(|entry| entry.expires != REPLACED);
         self.known.clear();
         let (entries, first) = (&self.entries, lower(self.first));
@@ -280,6 +291,18 @@ impl Entry {
         let part =
             |at: usize| bytes.get(at..at + 8).and_then(|part| part.try_into().ok()).map_or(0, u64::from_le_bytes);
         Self { hash: [part(0), part(8)], expires: part(16) }
+    }
+}
+
+/// Puts the entries of a window (or a piece of one) behind those of an earlier one of the same owner. One with another key
+/// takes its place: the owner has begun anew.
+pub fn join(earlier: &mut Vec<u8>, later: &[u8]) {
+    match later.get(1 + KEY..) {
+        Some(entries) if earlier.get(..1 + KEY) == later.get(..1 + KEY) => earlier.extend_from_slice(entries),
+        _ => {
+            earlier.clear();
+            earlier.extend_from_slice(later);
+        }
     }
 }
 

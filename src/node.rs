@@ -38,8 +38,6 @@ use crate::vhost::events::Event;
 
 /// How long connections get to answer the broker's close when it stops.
 const STOP_WAIT: Duration = Duration::from_secs(5);
-/// How often the broker saves what is not in the journal.
-const SAVE_EVERY: Duration = Duration::from_secs(3);
 /// Share of the machine's memory that is assumed when the system does not say how much there is: 4 GiB.
 const UNKNOWN_MEMORY: u64 = 4 << 30;
 
@@ -137,7 +135,6 @@ impl Node {
             }
         }
         node.serve_http(&tcp, &stopping)?;
-        node.tasks.spawn(keep_saving(Arc::clone(&node.shared.broker), stopping.clone()));
         let interval = node.shared.broker.config.statistics.interval;
         node.tasks.spawn(census::keep(Arc::clone(&node.shared), interval, stopping.clone()));
         if node.shared.broker.tells_events() {
@@ -542,23 +539,6 @@ async fn tell_alarms(broker: Arc<Broker>, mut stopping: watch::Receiver<bool>) {
             }
         }
         were = are;
-    }
-}
-
-/// Has the broker save what it saves from time to time.
-async fn keep_saving(broker: Arc<Broker>, mut stopping: watch::Receiver<bool>) {
-    let mut ticks = tokio::time::interval(SAVE_EVERY);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            _ = stopping.changed() => return,
-            _ = ticks.tick() => {}
-        }
-        let broker = Arc::clone(&broker);
-        if tokio::task::spawn_blocking(move || broker.save()).await.is_err() {
-            tracing::error!(target: "leveret", "what has been seen is not saved any more");
-            return;
-        }
     }
 }
 

@@ -24,7 +24,6 @@ pub mod post;
 pub mod recall;
 pub mod reload;
 pub mod route;
-mod saving;
 pub mod submit;
 pub mod throttles;
 pub mod topology;

@@ -29,4 +29,5 @@ mod crash {
     mod messages;
     mod messages_power;
     mod moves;
+    mod repetitions;
 }

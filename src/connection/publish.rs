@@ -19,6 +19,7 @@ use crate::frames::method::split_route;
 use crate::frames::table;
 use crate::frames::{DecodeError, MethodId, Properties, Refusal, content};
 use crate::message::{Incoming, Message, MessageView, Traits, death, headers};
+use crate::persist::windows::Notes;
 use crate::queue::arguments::check_expiry;
 use crate::queue::entries::Entries;
 use crate::queue::{Queue, Settlement, Wakes};
@@ -26,7 +27,7 @@ use crate::stats::ExchangeCounts;
 use crate::vhost::Exchange;
 use crate::vhost::broker::ReplyAddress;
 use crate::vhost::names::exchange_text;
-use crate::vhost::recall::Past;
+use crate::vhost::recall::{Follower, Past};
 use crate::vhost::route::{Delayed, Routed};
 
 /// The name that stands for direct replies, and the beginning of their addresses.
@@ -42,7 +43,7 @@ struct Run {
     /// Channel and number of the first publish, where they are to be confirmed.
     confirm: Option<(u16, u64)>,
     /// Exchanges that remember the message; it is the only one of the run then.
-    followers: Vec<Arc<Exchange>>,
+    followers: Vec<Follower>,
     /// The next run is another part of the same publish: the message as it waits in delayed exchanges.
     goes_on: bool,
 }
@@ -100,7 +101,7 @@ impl<'b> Publishes<'b> {
     }
 
     /// Notes who remembers the message that was pushed last. Its route is in no cache, so no other joins its run.
-    fn follow_last(&mut self, followers: Vec<Arc<Exchange>>) {
+    fn follow_last(&mut self, followers: Vec<Follower>) {
         if let Some(run) = self.runs.last_mut() {
             run.followers = followers;
         }
@@ -130,7 +131,7 @@ impl<'b> Publishes<'b> {
         let mut rest = &mut self.messages[..];
         for run in self.runs.drain(..) {
             let Some((messages, after)) = rest.split_at_mut_checked(run.length) else { break };
-            tell(&run.followers, messages, false);
+            tell(&run.followers, messages, false, &mut Notes::default());
             rest = after;
         }
         self.messages.clear();
@@ -165,7 +166,7 @@ impl<'b> Publishes<'b> {
                 }
             }
             entries.end(run);
-            tell(&followers, run, taken && refused.is_empty());
+            tell(&followers, run, taken && refused.is_empty(), entries.notes());
             if let Some(address) = reply {
                 run.iter().for_each(|incoming| deliver_reply(&address, incoming));
             }
@@ -207,7 +208,7 @@ struct Resolved {
     reply: Option<ReplyAddress>,
     /// Properties that a rule has changed.
     properties: Option<Vec<u8>>,
-    followers: Vec<Arc<Exchange>>,
+    followers: Vec<Follower>,
     delayed: Option<Delayed>,
     /// See [`Traits`].
     hidden: bool,
@@ -592,9 +593,9 @@ impl Session {
 }
 
 /// Tells the exchanges that remember messages what has become of these.
-fn tell(followers: &[Arc<Exchange>], messages: &mut [Incoming<'_>], taken: bool) {
+fn tell(followers: &[Follower], messages: &mut [Incoming<'_>], taken: bool, notes: &mut Notes) {
     for follower in followers {
-        messages.iter_mut().for_each(|message| follower.recall().settle(message, taken));
+        messages.iter_mut().for_each(|message| follower.settle(message, taken, notes));
     }
 }
 

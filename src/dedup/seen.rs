@@ -2,6 +2,7 @@
 //!
 //! An exchange remembers an identifier when it routes the message and hears later what has become of it; until then the
 //! identifier is undecided: it counts, but is not saved, since the message may come to nothing. A queue decides at once.
+//! What has been decided can be asked for one by one ([`Seen::encode_one`]), so that it becomes durable with its message.
 
 use std::collections::HashSet;
 
@@ -24,8 +25,8 @@ pub fn headers_of(properties: &[u8]) -> &[u8] {
 
 impl Seen {
     /// Nothing has been seen, or what was saved by [`Self::encode`].
-    pub fn new(rule: Deduplication, saved: Option<&[u8]>, account: Option<&'static MemoryAccount>) -> Self {
-        let saved = saved.and_then(|bytes| Window::decode(bytes, rule.size).ok());
+    pub fn new(rule: Deduplication, saved: Option<&[u8]>, now: u64, account: Option<&'static MemoryAccount>) -> Self {
+        let saved = saved.and_then(|bytes| Window::decode(bytes, rule.size, now).ok());
         let window = saved.unwrap_or_else(|| Window::new(rule.size, random_key()));
         if let Some(account) = account {
             account.add(window.memory());
@@ -78,7 +79,12 @@ impl Seen {
 
     /// Forgets everything.
     pub fn clear(&mut self) {
-        *self = Self::new(self.rule.clone(), None, self.account);
+        *self = Self::new(self.rule.clone(), None, 0, self.account);
+    }
+
+    /// Appends a window with nothing but the identifier of this message; false when it has none, or one that is not known.
+    pub fn encode_one(&self, headers: &[u8], out: &mut Vec<u8>) -> bool {
+        self.rule.id(headers).is_some_and(|id| self.window.encode_one(self.window.hash(id), out))
     }
 
     /// Appends what has to be saved.

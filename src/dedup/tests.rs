@@ -93,11 +93,11 @@ fn bytes_that_are_no_window_are_refused() {
     let mut one = window(3);
     one.insert(id(1), None, 0);
     one.encode(|_| true, &mut bytes);
-    assert!(Window::decode(&bytes, 3).is_ok());
-    assert_eq!(Window::decode(&[], 3).unwrap_err(), Damaged);
-    assert_eq!(Window::decode(&bytes[..10], 3).unwrap_err(), Damaged);
-    assert_eq!(Window::decode(&bytes[..bytes.len() - 1], 3).unwrap_err(), Damaged);
-    assert_eq!(Window::decode(&[&[2], &bytes[1..]].concat(), 3).unwrap_err(), Damaged);
+    assert!(Window::decode(&bytes, 3, 0).is_ok());
+    assert_eq!(Window::decode(&[], 3, 0).unwrap_err(), Damaged);
+    assert_eq!(Window::decode(&bytes[..10], 3, 0).unwrap_err(), Damaged);
+    assert_eq!(Window::decode(&bytes[..bytes.len() - 1], 3, 0).unwrap_err(), Damaged);
+    assert_eq!(Window::decode(&[&[2], &bytes[1..]].concat(), 3, 0).unwrap_err(), Damaged);
     assert_eq!(one.replay(&[0; 23]).unwrap_err(), Damaged);
 }
 
@@ -122,56 +122,110 @@ impl Model {
 #[derive(Clone, Debug)]
 enum Step {
     Insert(u8, Option<u64>),
-    Forget(u8),
+    /// The message is refused after all.
+    Refuse(u8),
     Later(u64),
-    /// The window is written whole and read again.
-    Restart,
-    /// What has come since the last time is added to the copy.
-    Follow,
+    /// The window is written whole.
+    Picture,
+    /// So much of what was noted before the picture is given up.
+    Retire(usize),
+    /// Only what was written is left.
+    Crash,
 }
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         20 => (0..12_u8, prop::option::of(0..30_u64)).prop_map(|(id, ttl)| Step::Insert(id, ttl)),
-        2 => (0..12_u8).prop_map(Step::Forget),
+        2 => (0..12_u8).prop_map(Step::Refuse),
         6 => (1..15_u64).prop_map(Step::Later),
-        1 => Just(Step::Restart),
-        2 => Just(Step::Follow),
+        2 => Just(Step::Picture),
+        2 => (0..20_usize).prop_map(Step::Retire),
+        2 => Just(Step::Crash),
     ]
+}
+
+/// What a crash leaves of a window.
+#[derive(Default)]
+struct Disk {
+    picture: Vec<u8>,
+    /// Pieces, oldest first.
+    journal: Vec<Vec<u8>>,
+    /// How many of them are older than the picture.
+    covered: usize,
+}
+
+impl Disk {
+    fn save(&mut self, window: &Window) {
+        self.picture.clear();
+        window.encode(|_| true, &mut self.picture);
+        self.covered = self.journal.len();
+    }
+
+    fn window(&self, size: usize, now: u64) -> Window {
+        let mut bytes = self.picture.clone();
+        self.journal.iter().for_each(|piece| join(&mut bytes, piece));
+        Window::decode(&bytes, size, now).unwrap()
+    }
+}
+
+#[test]
+fn a_piece_with_another_key_begins_the_window_anew() {
+    let (mut one, mut other) = (window(3), Window::new(3, [7; 16]));
+    one.insert(id(1), None, 0);
+    other.insert(id(2), None, 0);
+    let (mut bytes, mut piece) = (Vec::new(), Vec::new());
+    one.encode(|_| true, &mut bytes);
+    assert!(other.encode_one(other.hash(id(2)), &mut piece));
+    assert!(!other.encode_one(other.hash(id(1)), &mut piece));
+    join(&mut bytes, &piece);
+    let mut found = Window::decode(&bytes, 3, 0).unwrap();
+    assert!(found.insert(id(1), None, 0) && !found.insert(id(2), None, 0));
 }
 
 proptest! {
     #[test]
-    fn acts_as_a_plain_list(size in 1..9_usize, steps in prop::collection::vec(step(), 1..300)) {
+    fn acts_as_a_plain_list_and_survives(size in 1..9_usize, steps in prop::collection::vec(step(), 1..300)) {
         let (mut window, mut model, mut now) = (window(size), Model::default(), 1000);
-        let (mut copy, mut mark) = (window.clone(), window.mark());
+        let mut disk = Disk::default();
+        disk.save(&window);
         for step in steps {
             match step {
                 Step::Insert(n, ttl) => {
-                    prop_assert_eq!(window.insert(id(n), ttl, now), model.insert(size, n, ttl, now));
+                    let is_new = window.insert(id(n), ttl, now);
+                    prop_assert_eq!(is_new, model.insert(size, n, ttl, now));
+                    if is_new {
+                        let mut piece = Vec::new();
+                        prop_assert!(window.encode_one(window.hash(id(n)), &mut piece));
+                        disk.journal.push(piece);
+                    }
                 }
-                Step::Forget(n) => {
-                    window.forget(id(n));
-                    model.0.retain(|(known, _)| *known != n);
-                    copy.forget(id(n));
+                Step::Refuse(n) => {
+                    if model.insert(size, n, None, now) {
+                        prop_assert!(window.insert(id(n), None, now));
+                        model.0.retain(|(known, _)| *known != n);
+                        window.forget(id(n));
+                    }
                 }
                 Step::Later(ms) => now += ms,
-                Step::Restart => {
-                    let mut bytes = Vec::new();
-                    window.encode(|_| true, &mut bytes);
-                    window = Window::decode(&bytes, size).unwrap();
-                    (copy, mark) = (window.clone(), window.mark());
+                Step::Picture => disk.save(&window),
+                Step::Retire(some) => {
+                    let some = some.min(disk.covered);
+                    disk.journal.drain(..some);
+                    disk.covered -= some;
                 }
-                Step::Follow => {
-                    let mut bytes = Vec::new();
-                    window.encode_since(mark, &mut bytes);
-                    copy.replay(&bytes).unwrap();
-                    copy.replay(&bytes).unwrap();
-                    mark = window.mark();
-                    for n in 0..12 {
-                        let is_known = !window.clone().insert(id(n), None, now);
-                        prop_assert!(!is_known || !copy.clone().insert(id(n), None, now), "the copy has lost {}", n);
+                Step::Crash => {
+                    let found = disk.window(size, now);
+                    for (known, _) in model.0.iter().filter(|(_, expires)| *expires > now) {
+                        prop_assert!(!found.clone().insert(id(*known), None, now), "{} is forgotten", known);
                     }
+                    // Refused messages may have taken the place of others, which count again now.
+                    disk.save(&found);
+                    model.0 = (0..12).filter(|n| found.find(found.hash(id(*n))).is_some()).map(|n| {
+                        let hash = found.hash(id(n));
+                        let place = found.entries.iter().position(|e| e.hash == hash && e.expires != REPLACED).unwrap();
+                        (place, (n, found.entries[place].expires))
+                    }).collect::<std::collections::BTreeMap<_, _>>().into_values().collect();
+                    window = found;
                 }
             }
             prop_assert!(window.len() <= size);

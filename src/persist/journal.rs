@@ -229,6 +229,16 @@ impl Journal {
         self.committed.load(Ordering::Acquire)
     }
 
+    /// Whether all that was handed over before `commit` began to be written, or with it, is done.
+    pub fn has_done(&self, commit: u64) -> bool {
+        if self.committed() >= commit {
+            return true;
+        }
+        let pending = self.pending.lock();
+        let is_idle = pending.is_empty() && self.gathering.load(Ordering::Relaxed) == commit;
+        is_idle && self.committed() + 1 == commit
+    }
+
     /// Number of the last block that is known to be synced; 0 when none is in this run.
     pub fn synced(&self) -> u64 {
         self.synced.load(Ordering::Acquire)

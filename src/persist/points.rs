@@ -5,7 +5,7 @@
 //! runs and nothing more is written, as with kill -9. Release builds contain none of this.
 
 /// All names, for tests to go through.
-pub const NAMES: [&str; 12] = [
+pub const NAMES: [&str; 14] = [
     "journal-before-write",
     "journal-after-write",
     "journal-after-sync",
@@ -18,6 +18,8 @@ pub const NAMES: [&str; 12] = [
     "segment-removed",
     "compaction-before",
     "compaction-after",
+    "windows-before-write",
+    "windows-after-write",
 ];
 
 /// The code has come to a point.

@@ -19,6 +19,7 @@ use super::ranges::Ranges;
 use super::reindex::{IndexedMessage, Reindexed, reindex};
 use super::shelf::Shelf;
 use super::state::QueueState;
+use crate::dedup;
 use crate::message::memory::MemoryAccount;
 use crate::message::{Message, Ticket, Traits};
 
@@ -209,6 +210,8 @@ pub struct Recovery<'a> {
     route: Vec<(u64, u64)>,
     /// Damage that may be of any queue.
     of_any: Vec<String>,
+    /// Windows of deduplication, by their owners.
+    windows: HashMap<u64, Vec<u8>>,
 }
 
 /// What was found of all queues.
@@ -216,13 +219,15 @@ pub struct Found {
     pub queues: HashMap<u64, FoundQueue>,
     /// What may have been lost of queues that were not found.
     pub of_any: Option<Arc<str>>,
+    /// What the journal has of windows of deduplication, by their owners.
+    pub windows: HashMap<u64, Vec<u8>>,
 }
 
 impl<'a> Recovery<'a> {
     /// Begins with what the manifest says. States that cannot be read are damage of their queue.
     pub fn new(root: &'a Path, store: u64, memory: &'static MemoryAccount, manifest: &HashMap<u64, Arc<[u8]>>) -> Self {
-        let (queues, route, of_any) = (HashMap::new(), Vec::new(), Vec::new());
-        let mut recovery = Self { root, store, memory, queues, route, of_any };
+        let (queues, route, of_any, windows) = (HashMap::new(), Vec::new(), Vec::new(), HashMap::new());
+        let mut recovery = Self { root, store, memory, queues, route, of_any, windows };
         for (queue, bytes) in manifest {
             let building = match QueueState::decode(bytes, root, store, *queue) {
                 Some((state, shelf)) => Building {
@@ -268,6 +273,7 @@ impl<'a> Recovery<'a> {
             }
             Item::Delivered { queue, below } => self.queue(queue).horizon = below,
             Item::Purge { queue, below, kept } => self.queue(queue).purge(below, &kept),
+            Item::Seen { owner, window } => dedup::join(self.windows.entry(owner).or_default(), window),
         }
     }
 
@@ -310,7 +316,7 @@ impl<'a> Recovery<'a> {
     /// The queues as they were found.
     pub fn finish(self) -> Found {
         let queues = self.queues.into_iter().map(|(id, building)| (id, building.finish())).collect();
-        Found { queues, of_any: damage_text(&self.of_any) }
+        Found { queues, of_any: damage_text(&self.of_any), windows: self.windows }
     }
 }
 

@@ -270,8 +270,15 @@ impl Store {
 
     /// Writes what is in memory and in the journal, and ends all threads. Called once, when nobody uses it any more.
     pub fn close(&self) {
+        if self.end() {
+            self.save_windows_at_end();
+        }
+    }
+
+    /// True when it has not been called before.
+    fn end(&self) -> bool {
         if self.closing.swap(true, Ordering::AcqRel) {
-            return;
+            return false;
         }
         self.readers.close();
         let mut items = Vec::new();
@@ -292,6 +299,7 @@ impl Store {
                 tracing::error!(target: "leveret::store", "a thread of the store has panicked");
             }
         }
+        true
     }
 
     fn is_at_rest(&self) -> bool {
@@ -301,7 +309,8 @@ impl Store {
 
 impl Drop for Store {
     fn drop(&mut self) {
-        self.close();
+        // Those who remember have gone before: the journal has to say what they have seen.
+        self.end();
     }
 }
 

@@ -11,6 +11,7 @@ use super::local::{Landed, Wakes};
 use crate::message::{Incoming, Message, Ticket};
 use crate::persist::journal::item::{ItemWriter, Parts};
 use crate::persist::journal::{Journal, Waiter};
+use crate::persist::windows::Notes;
 
 /// A buffer of up to this many bytes is kept for the next read.
 const KEPT: usize = 1 << 20;
@@ -31,12 +32,14 @@ pub struct Entries {
     pub refused: bool,
     /// Where the messages of the current run have landed, by queue.
     landed: Vec<(u64, Landed)>,
+    /// What exchanges and queues with deduplication have seen.
+    notes: Notes,
 }
 
 impl Default for Entries {
     fn default() -> Self {
         let (items, written) = SCRATCH.take();
-        Self { items, written, refused: false, landed: Vec::new() }
+        Self { items, written, refused: false, landed: Vec::new(), notes: Notes::default() }
     }
 }
 
@@ -60,14 +63,22 @@ impl Entries {
 
     /// The messages of the run are in a durable queue.
     #[inline]
-    pub fn landed(&mut self, queue: u64, landed: Landed) {
+    pub fn landed(&mut self, queue: u64, mut landed: Landed) {
         if landed.durable {
+            if let Some(notes) = landed.notes.take() {
+                self.notes.add(*notes);
+            }
             if let Some(position) = landed.repetition {
                 // Something has to be in the commit that is being gathered, so that it is waited for.
                 ItemWriter(&mut self.items).ack(queue, std::iter::once(position..position + 1));
             }
             self.landed.push((queue, landed));
         }
+    }
+
+    /// What exchanges have seen.
+    pub fn notes(&mut self) -> &mut Notes {
+        &mut self.notes
     }
 
     /// Other items of the same commit.
@@ -124,6 +135,7 @@ impl Entries {
     /// Hands everything to the journal, with what `wakes` has for it; `waiter` is woken when it is safe. Returns the number
     /// of the commit, if messages are in it.
     pub fn append(mut self, journal: &Journal, waiter: Option<&Arc<dyn Waiter>>, wakes: &mut Wakes) -> Option<u64> {
+        self.items.append(&mut self.notes.items);
         if self.items.is_empty() {
             return None;
         }

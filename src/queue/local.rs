@@ -34,6 +34,7 @@ use crate::persist::journal::item::ItemWriter;
 use crate::persist::ranges::Ranges;
 use crate::persist::recovery::FoundQueue;
 use crate::persist::shelf::Shelf;
+use crate::persist::windows::Notes;
 use crate::stats::Kind;
 
 /// What a queue was declared as.
@@ -239,6 +240,8 @@ pub struct Landed {
     pub refused: Vec<usize>,
     /// Position of one that was a repetition. It may be confirmed once the first one is safe.
     pub repetition: Option<u64>,
+    /// What the queue remembers of them.
+    pub notes: Option<Box<Notes>>,
     /// The queue survives: the journal has to know.
     pub durable: bool,
 }
@@ -386,8 +389,8 @@ impl Queue {
             engine = engine.delaying();
         }
         engine.set_settings(Arc::clone(settings));
-        let saved = store.as_ref().filter(|_| is_durable).and_then(|store| store.windows.take(spec.store_id));
-        let mut seen = repetitions::begin(settings, store.as_deref(), saved.as_deref());
+        let saved = repetitions::saved(&spec, store.as_deref().filter(|_| is_durable));
+        let mut seen = repetitions::begin(settings, store.as_deref(), saved.as_deref(), shared.clock.now_ms());
         repetitions::tell_consumed(&mut engine, seen.as_deref());
         let mut shelf = None;
         let mut damage = None;
@@ -445,6 +448,7 @@ impl Queue {
         let queue =
             Arc::new_cyclic(|me| Self { id, spec, is_durable, state: Mutex::new(state), shared, me: me.clone() });
         queue.register();
+        queue.register_window();
         queue.count_handed(&mut queue.state.lock(), Handed::default());
         queue
     }
@@ -509,6 +513,7 @@ impl Queue {
                     self.return_to_sender(&mut state, incoming, wakes);
                 }
             }
+            self.note_seen(&state, incoming, &mut landed);
         }
         if durable && survives {
             self.mark(&mut state, landed.first);

@@ -2,23 +2,33 @@
 //!
 //! [`Queue::publish`] leaves out repetitions before the engine sees them. By its arguments a queue remembers either the last
 //! identifiers, wherever their messages are now, or those of the messages that are in it: then every way on which a message
-//! leaves for good comes by [`State::has_left`]. What is in it is read from the store at start; the last identifiers are
-//! saved by whoever keeps [`crate::persist::windows`].
+//! leaves for good comes by [`State::has_left`]. What is in it is read from the store at start; the last identifiers go to the
+//! journal with their messages, and are saved by [`crate::persist::windows`].
 
 use super::arguments::{CACHE_SIZE, CACHE_TTL};
 use super::engine::Engine;
-use super::local::{Queue, State, Subscriber};
+use super::local::{Landed, Queue, QueueSpec, State, Subscriber};
 use super::settings::Settings;
 use crate::dedup::seen::{Seen, headers_of};
 use crate::message::{Incoming, Message};
 use crate::persist::Store;
 use crate::persist::recovery::FoundQueue;
 use crate::persist::reindex::each_living;
+use crate::persist::windows::Remembering;
 
 /// What a queue begins with, as the settings say.
-pub(super) fn begin(settings: &Settings, store: Option<&Store>, saved: Option<&[u8]>) -> Option<Box<Seen>> {
+pub(super) fn begin(settings: &Settings, store: Option<&Store>, saved: Option<&[u8]>, now: u64) -> Option<Box<Seen>> {
     let rule = settings.deduplication.clone()?;
-    Some(Box::new(Seen::new(rule, saved, store.map(Store::memory))))
+    Some(Box::new(Seen::new(rule, saved, now, store.map(Store::memory))))
+}
+
+/// What was saved of a durable queue that remembers identifiers longer than their messages.
+pub(super) fn saved(spec: &QueueSpec, store: Option<&Store>) -> Option<Vec<u8>> {
+    store.filter(|_| has_cache(spec))?.windows.take(spec.store_id)
+}
+
+fn has_cache(spec: &QueueSpec) -> bool {
+    [CACHE_SIZE, CACHE_TTL].iter().any(|key| spec.arguments.get(key).is_some())
 }
 
 /// Remembers the messages that were found in a queue, where that counts.
@@ -80,7 +90,7 @@ impl State {
     /// Another rule is in force from now on; it knows nothing of what has been published before.
     pub(super) fn change_rule(&mut self, settings: &Settings, store: Option<&Store>) {
         if self.seen.as_ref().map(|seen| seen.rule()) != settings.deduplication.as_ref() {
-            self.seen = begin(settings, store, None);
+            self.seen = begin(settings, store, None, 0);
             tell_consumed(&mut self.engine, self.seen.as_deref());
         }
     }
@@ -94,18 +104,33 @@ pub(super) fn tell_consumed(engine: &mut Engine<Subscriber>, seen: Option<&Seen>
 }
 
 impl Queue {
-    /// The store's number of a durable queue that remembers identifiers longer than their messages, and what has to be saved of
-    /// them.
-    pub fn window(&self) -> Option<(u64, Vec<u8>)> {
-        // Most queues have none, and their locks are left alone.
-        let has_cache = |key: &str| self.spec.arguments.get(key).is_some();
-        if !has_cache(CACHE_SIZE) && !has_cache(CACHE_TTL) {
-            return None;
+    /// Has the store ask for what it remembers, where that has to survive.
+    pub(super) fn register_window(&self) {
+        if let Some(store) = self.shared.store.as_ref().filter(|_| self.is_durable() && has_cache(&self.spec)) {
+            let me = self.me.clone();
+            store.windows.register(self.spec.store_id, me);
         }
+    }
+
+    /// The journal has to know the identifier of a message that has been taken, where it outlives the message.
+    #[inline]
+    pub(super) fn note_seen(&self, state: &State, incoming: &Incoming<'_>, landed: &mut Landed) {
+        let Some(seen) = state.seen.as_ref().filter(|seen| self.is_durable() && !seen.rule().while_kept) else {
+            return;
+        };
+        let Some(store) = &self.shared.store else { return };
+        let headers = headers_of(incoming.view().properties);
+        let notes = landed.notes.get_or_insert_default();
+        store.windows.note(self.spec.store_id, seen, headers, incoming.is_persistent(), notes);
+    }
+}
+
+impl Remembering for Queue {
+    fn window(&self) -> Option<Vec<u8>> {
         let state = self.state.lock();
-        let seen = state.seen.as_ref().filter(|seen| self.is_durable() && !state.deleted && !seen.rule().while_kept)?;
+        let seen = state.seen.as_ref().filter(|seen| !state.deleted && !seen.rule().while_kept)?;
         let mut bytes = Vec::new();
         seen.encode(&mut bytes);
-        Some((self.spec.store_id, bytes))
+        Some(bytes)
     }
 }

@@ -154,7 +154,7 @@ fn add_vhost(broker: &Broker, record: VhostRecord) -> Arc<Vhost> {
 }
 
 fn predeclare(broker: &Broker, vhost: &Vhost, settings: Settings, record: ExchangeRecord) {
-    let keeps = Keeps { memory: broker.memory, saved: None, delays: None };
+    let keeps = Keeps { memory: broker.memory, store: None, now: 0, delays: None };
     let name = record.name.as_str().into();
     let exchange = Arc::new(Exchange::new(broker.new_id(), settings, record, keeps));
     vhost.topology.write().exchanges.insert(name, exchange);

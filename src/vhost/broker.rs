@@ -14,7 +14,6 @@ use super::events::{self, Events};
 use super::parameters::GlobalParameters;
 use super::post::Post;
 use super::reload::Live;
-use super::saving::Saving;
 use super::throttles::Throttles;
 use super::topology::Vhost;
 use super::{apply, policies};
@@ -100,8 +99,6 @@ pub struct Broker {
     found: Mutex<HashMap<u64, FoundQueue>>,
     /// What may have been lost of queues of which the store has nothing.
     lost_of_any: Option<Arc<str>>,
-    /// Saves what has been seen, where repetitions are left out.
-    saving: Saving,
     /// Exclusive queues, number and name, by the connection that owns them.
     exclusive: DashMap<u64, HashMap<u64, Arc<str>>>,
     on_removed: OnceLock<OnRemoved>,
@@ -161,7 +158,6 @@ impl Broker {
             store,
             found: Mutex::new(found),
             lost_of_any,
-            saving: Saving::default(),
             exclusive: DashMap::new(),
             on_removed: OnceLock::new(),
             events,
@@ -367,11 +363,6 @@ impl Broker {
         self.catalog.is_flushed(number)
     }
 
-    /// Saves what is worth saving from time to time. Blocks on the disk.
-    pub fn save(&self) {
-        self.saving.tick(self);
-    }
-
     /// Closes the store and the catalog, whoever else still holds this broker. Blocks on the disk.
     pub fn close(&self) {
         self.timekeeper.close();
@@ -381,7 +372,6 @@ impl Broker {
         if let Some(store) = &self.store {
             store.close();
         }
-        self.saving.last(self);
         self.catalog.close();
     }
 

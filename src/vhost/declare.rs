@@ -1,6 +1,6 @@
 //! Declaring and deleting exchanges and queues, with RabbitMQ's rules and texts.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use super::apply::{persist, settled, vhost_of};
 use super::bindings::{is_durable, record_of as record_of_binding};
@@ -81,10 +81,15 @@ pub(super) fn add_exchange(broker: &Broker, vhost: &Vhost, settings: Settings, r
     let name: Arc<str> = record.name.as_str().into();
     let in_force = vhost.policies.read().for_exchange(&record);
     let delays = settings.delays().then(|| delay_queue(broker, vhost, &record));
-    let saved = broker.store.as_ref().filter(|_| record.id != 0).and_then(|store| store.windows.take(record.id));
-    let keeps = Keeps { memory: broker.memory, saved, delays };
+    let owner = record.id;
+    let keeps = Keeps { memory: broker.memory, store: broker.store.clone(), now: broker.clock.now_ms(), delays };
+    let is_deduplicating = settings.deduplication.is_some();
     let exchange = Arc::new(Exchange::new(broker.new_id(), settings, record, keeps));
     exchange.set_in_force(in_force);
+    if let Some(store) = broker.store.as_ref().filter(|_| owner != 0 && is_deduplicating) {
+        let weak: Weak<Exchange> = Arc::downgrade(&exchange);
+        store.windows.register(owner, weak);
+    }
     vhost.topology.write().exchanges.insert(name, exchange);
     vhost.move_epoch();
 }

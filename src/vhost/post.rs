@@ -8,7 +8,8 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use super::broker::Broker;
 use super::command::{Command, DeleteQueue};
-use super::topology::{Exchange, Vhost};
+use super::recall::Follower;
+use super::topology::Vhost;
 use crate::exchange::RouteInput;
 use crate::frames::Properties;
 use crate::frames::method::split_route;
@@ -40,7 +41,7 @@ pub(super) struct Forwarded {
     /// The message as it waits in delayed exchanges, and their queues.
     pub waiting: Option<(Message, Vec<Arc<Queue>>)>,
     /// Exchanges on the way that remember messages.
-    pub followers: Vec<Arc<Exchange>>,
+    pub followers: Vec<Follower>,
 }
 
 impl Post {
@@ -179,7 +180,7 @@ pub(super) fn put(forwarded: Forwarded, had: &mut Vec<u64>, entries: &mut Entrie
         fate = fate.max(put_into(queues, &mut [Incoming::Held(message)], had, entries, wakes));
     }
     for follower in followers {
-        run.iter_mut().for_each(|message| follower.recall().settle(message, fate == Fate::Arrived));
+        run.iter_mut().for_each(|message| follower.settle(message, fate == Fate::Arrived, entries.notes()));
     }
     fate
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::route::Routed;
-use super::topology::{Destination, Vhost};
+use super::topology::{Destination, Exchange, Vhost};
 use crate::dedup::seen::{Seen, headers_of};
 use crate::exchange::{History, RouteInput, Settings};
 use crate::frames::Properties;
@@ -14,20 +14,52 @@ use crate::frames::method::split_route;
 use crate::frames::table::{self, ValueRef};
 use crate::message::memory::MemoryAccount;
 use crate::message::{Incoming, Message, Traits};
+use crate::persist::Store;
+use crate::persist::journal::item::ItemWriter;
+use crate::persist::windows::Notes;
 
 /// The memory of an exchange; most have none.
 pub struct Recall {
     seen: Option<Box<Mutex<Seen>>>,
     history: Option<Box<Mutex<History>>>,
+    /// Where the identifiers outlive the process, and by which number.
+    kept_in: Option<(u64, Arc<Store>)>,
+}
+
+/// An exchange that has to hear what becomes of a message.
+#[derive(Clone, Debug)]
+pub struct Follower {
+    pub(super) exchange: Arc<Exchange>,
+    /// It has seen the message before, so that nothing becomes of this one.
+    pub(super) is_repetition: bool,
+}
+
+impl Follower {
+    /// A message is in its queues, or has been refused. The journal gets `notes` together with the message.
+    pub fn settle(&self, message: &mut Incoming<'_>, taken: bool, notes: &mut Notes) {
+        let recall = self.exchange.recall();
+        if !self.is_repetition {
+            recall.settle(message, taken, notes);
+        } else if recall.kept_in.is_some() {
+            // The first one may still be on its way to the disk: the commit that comes next is waited for.
+            ItemWriter(&mut notes.items).void();
+        }
+    }
 }
 
 impl Recall {
-    /// `saved` is what [`Self::window`] has given in an earlier run.
-    pub(super) fn new(settings: &Settings, saved: Option<&[u8]>, memory: &'static MemoryAccount) -> Self {
+    /// `kept_in` is the store of a durable exchange, and its number there.
+    pub(super) fn new(
+        settings: &Settings,
+        kept_in: Option<(u64, Arc<Store>)>,
+        now: u64,
+        memory: &'static MemoryAccount,
+    ) -> Self {
+        let saved = kept_in.as_ref().and_then(|(owner, store)| store.windows.take(*owner));
         let history = settings.history.map(|length| Box::new(Mutex::new(History::new(length))));
         let seen = settings.deduplication.clone();
-        let seen = seen.map(|rule| Box::new(Mutex::new(Seen::new(rule, saved, Some(memory)))));
-        Self { seen, history }
+        let seen = seen.map(|rule| Box::new(Mutex::new(Seen::new(rule, saved.as_deref(), now, Some(memory)))));
+        Self { seen, history, kept_in }
     }
 
     /// False when a message is a repetition; otherwise it is remembered, until [`Self::settle`] says that nothing came of it.
@@ -44,10 +76,14 @@ impl Recall {
     }
 
     /// A message is in its queues, or has been refused: then the next attempt is no repetition.
-    pub fn settle(&self, message: &mut Incoming<'_>, taken: bool) {
+    fn settle(&self, message: &mut Incoming<'_>, taken: bool, notes: &mut Notes) {
         let headers = headers_of(message.view().properties);
         if let Some(seen) = &self.seen {
-            seen.lock().decide(headers, taken);
+            let mut seen = seen.lock();
+            seen.decide(headers, taken);
+            if let Some((owner, store)) = self.kept_in.as_ref().filter(|_| taken) {
+                store.windows.note(*owner, &seen, headers, message.is_persistent(), notes);
+            }
         }
         let is_wanted = table::find(headers, b"x-recent-history-no-store") != Some(ValueRef::Bool(true));
         if let Some(history) = self.history.as_ref().filter(|_| taken && is_wanted) {

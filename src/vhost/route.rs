@@ -8,6 +8,7 @@
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
+use super::recall::Follower;
 use super::topology::{Destination, Exchange, Topology, Vhost};
 use crate::exchange::RouteInput;
 use crate::message::delay;
@@ -20,7 +21,7 @@ pub struct Routed {
     /// True when only exchange and routing key decided, so that the next such message goes the same way.
     pub by_key_only: bool,
     /// Exchanges that remember the message and must hear what becomes of it.
-    pub followers: Vec<Arc<Exchange>>,
+    pub followers: Vec<Follower>,
     /// Where it has to wait first.
     pub delayed: Option<Delayed>,
 }
@@ -73,11 +74,12 @@ fn walk(topology: &Topology, first: &Arc<Exchange>, input: &RouteInput<'_>, has_
     while let Some(exchange) = to_do.pop() {
         routed.by_key_only &= exchange.settings.routes_by_key() && exchange.delays.is_none();
         if !(has_waited && exchange.id == first.id) {
-            if !exchange.recall().is_new(input) {
-                continue;
-            }
+            let is_repetition = !exchange.recall().is_new(input);
             if exchange.recall().follows() {
-                routed.followers.push(Arc::clone(&exchange));
+                routed.followers.push(Follower { exchange: Arc::clone(&exchange), is_repetition });
+            }
+            if is_repetition {
+                continue;
             }
             if exchange.delays.is_some() {
                 // The clock shows whole milliseconds, and no message may come before its time.

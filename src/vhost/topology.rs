@@ -15,7 +15,9 @@ use super::policies::{ByName, Policies, Shared};
 use super::recall::Recall;
 use crate::exchange::{Bindings, Settings, Target};
 use crate::message::memory::MemoryAccount;
+use crate::persist::Store;
 use crate::persist::record::{BindingRecord, ExchangeRecord, VhostRecord};
+use crate::persist::windows::Remembering;
 use crate::queue::Queue;
 use crate::queue::counting::Sums;
 use crate::stats::{ExchangeCounts, Totals};
@@ -89,8 +91,10 @@ pub struct Exchange {
 /// What an exchange needs to keep messages.
 pub struct Keeps {
     pub memory: &'static MemoryAccount,
-    /// What it had seen in an earlier run.
-    pub saved: Option<Vec<u8>>,
+    /// Where what a durable exchange has seen outlives the process.
+    pub store: Option<Arc<Store>>,
+    /// What has expired by now is not remembered.
+    pub now: u64,
     /// Where messages wait until they are due, in a delayed exchange.
     pub delays: Option<Arc<Queue>>,
 }
@@ -98,7 +102,8 @@ pub struct Keeps {
 impl Exchange {
     pub fn new(id: u64, settings: Settings, record: ExchangeRecord, keeps: Keeps) -> Self {
         let bindings = RwLock::new(Bindings::new(&settings.matching));
-        let recall = Recall::new(&settings, keeps.saved.as_deref(), keeps.memory);
+        let kept_in = keeps.store.filter(|_| record.id != 0).map(|store| (record.id, store));
+        let recall = Recall::new(&settings, kept_in, keeps.now, keeps.memory);
         Self {
             id,
             record,
@@ -117,12 +122,6 @@ impl Exchange {
         &self.recall
     }
 
-    /// The store's number of a durable exchange with deduplication, and what has to be saved of what it has seen.
-    pub fn window(&self) -> Option<(u64, Vec<u8>)> {
-        let id = Some(self.record.id).filter(|id| *id != 0)?;
-        Some((id, self.recall.window()?))
-    }
-
     /// What is in force for it.
     pub fn in_force(&self) -> Arc<InForce> {
         Arc::clone(&self.in_force.read())
@@ -135,6 +134,12 @@ impl Exchange {
     /// True for an auto-delete exchange that has lost its last binding.
     pub fn is_abandoned(&self) -> bool {
         self.record.auto_delete && self.had_binding.load(Ordering::Relaxed) && self.bindings.read().is_empty()
+    }
+}
+
+impl Remembering for Exchange {
+    fn window(&self) -> Option<Vec<u8>> {
+        self.recall.window()
     }
 }
 

@@ -19,6 +19,8 @@
 //! 8 route   at u64: when the messages that follow were published; then as kind 1
 //! 9 held back queue u64, count u64, until u64, ranges: messages that have been returned so many times, and wait until
 //!           then
+//! 10 seen   owner u64 (an exchange's or a queue's number in the catalog), form u8, key (16 bytes), entries: identifiers of
+//!           messages that the owner has taken, as in `store/seen`
 //! ranges    count (varint), then for each: start minus the end of the one before (varint), length (varint)
 //! ```
 //!
@@ -44,6 +46,7 @@ const PURGE: u8 = 6;
 const ALL_DELIVERED: u8 = 7;
 const ROUTE: u8 = 8;
 const REQUEUE_UNTIL: u8 = 9;
+const SEEN: u8 = 10;
 
 /// Bytes before the payload of an item.
 pub const ITEM_HEADER: usize = 5;
@@ -95,6 +98,11 @@ pub enum Item<'a> {
     Delivered {
         queue: u64,
         below: u64,
+    },
+    /// A piece of the owner's window of deduplication, in the form of [`crate::dedup::Window::encode`].
+    Seen {
+        owner: u64,
+        window: &'a [u8],
     },
 }
 
@@ -201,6 +209,20 @@ impl ItemWriter<'_> {
         self.position(ALL_DELIVERED, queue, below);
     }
 
+    /// A piece of a window: the bytes that `write` appends.
+    pub fn seen(&mut self, owner: u64, write: impl FnOnce(&mut Vec<u8>)) {
+        let start = self.begin(SEEN);
+        self.0.extend_from_slice(&owner.to_le_bytes());
+        write(self.0);
+        self.end(start);
+    }
+
+    /// Nothing; but the commit that it is in can be waited for.
+    pub fn void(&mut self) {
+        let start = self.begin(VOID);
+        self.end(start);
+    }
+
     fn position(&mut self, kind: u8, queue: u64, position: u64) {
         let start = self.begin(kind);
         self.0.extend_from_slice(&queue.to_le_bytes());
@@ -305,6 +327,7 @@ fn parse<'a>(kind: u8, payload: &mut Cursor<'a>, at: u64) -> Option<Item<'a>> {
         HORIZON => Item::Horizon { queue: payload.u64()?, position: payload.u64()? },
         PURGE => Item::Purge { queue: payload.u64()?, below: payload.u64()?, kept: ranges(payload)? },
         ALL_DELIVERED => Item::Delivered { queue: payload.u64()?, below: payload.u64()? },
+        SEEN => Item::Seen { owner: payload.u64()?, window: payload.0 },
         _ => return None,
     })
 }

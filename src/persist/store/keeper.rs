@@ -22,12 +22,19 @@ use crate::persist::shelf::Written;
 const BALLAST: u64 = 32 << 20;
 /// How often the room on the disk is looked at.
 const LOOK_AT_DISK: Duration = Duration::from_millis(100);
+/// How often windows of deduplication are saved for what the journal does not say of them.
+const SAVE_WINDOWS: Duration = Duration::from_secs(3);
+/// How long the keeper sleeps while a picture of the windows waits for a commit.
+const SOON: Duration = Duration::from_millis(2);
 
 pub(super) struct Keeper {
     store: Weak<Store>,
     bell: Arc<Signal>,
     looked_at_disk: Option<Instant>,
     looked_at_segments: Instant,
+    saved_windows: Instant,
+    /// Something will be possible in a moment.
+    is_waiting: bool,
     has_ballast: bool,
 }
 
@@ -38,13 +45,15 @@ impl Keeper {
             bell: Arc::clone(&store.bell),
             looked_at_disk: None,
             looked_at_segments: Instant::now(),
+            saved_windows: Instant::now(),
+            is_waiting: false,
             has_ballast: store.disk.open(&store.ballast(), Open::Read).is_ok(),
         }
     }
 
     pub(super) fn run(mut self) {
         loop {
-            self.bell.wait(KEEPER_TICK);
+            self.bell.wait(if self.is_waiting { SOON } else { KEEPER_TICK });
             let Some(store) = self.store.upgrade() else { return };
             if store.is_at_rest() {
                 store.at_end();
@@ -56,7 +65,12 @@ impl Keeper {
 
     fn turn(&mut self, store: &Store) {
         store.memory.note_resident(resident_bytes());
+        if store.windows.is_behind() && self.saved_windows.elapsed() >= SAVE_WINDOWS {
+            self.saved_windows = Instant::now();
+            store.windows.take_picture(&store.journal);
+        }
         let worked = store.turn();
+        self.is_waiting = store.windows.has_picture();
         if worked.is_err() {
             self.give_up_ballast(store);
         }
@@ -134,13 +148,14 @@ impl Store {
     fn turn(&self) -> io::Result<()> {
         // First what gives room, then what needs it; each is tried, whatever becomes of the others.
         let tidied = self.tidy();
+        let saved = self.windows.write_picture(&self.journal);
         let spare = self.provide_spare();
         // Without a spare file, those that are kept otherwise are used.
         let keep = if spare.is_ok() { self.settings.journal_keep } else { 0 };
         let emptied = self.empty_journal(keep);
         let paged = self.page_out();
         let spare = spare.or_else(|_| self.provide_spare());
-        tidied.and(emptied).and(paged).and(spare)
+        tidied.and(saved).and(emptied).and(paged).and(spare)
     }
 
     /// Makes a spare journal file, where the disk has room for it and a little more.
@@ -160,6 +175,20 @@ impl Store {
         self.changed.lock().extend(known.into_iter().chain(self.shelves.lock().iter().copied()));
         if let Err(error) = self.tidy() {
             tracing::debug!(target: "leveret::store", "files that are not needed stay until the next start: {error}");
+        }
+    }
+
+    /// The last word on what has been seen, after the journal's.
+    pub(super) fn save_windows_at_end(&self) {
+        if self.failure().borrow().is_some() {
+            return;
+        }
+        if let Err(error) = self.windows.write_last() {
+            tracing::warn!(
+                target: "leveret::store",
+                "what exchanges and queues have seen cannot be saved: {error}. A restart may let repetitions of transient \
+                 messages through."
+            );
         }
     }
 
@@ -190,15 +219,27 @@ impl Store {
         let residents: Vec<_> = self.residents.iter().filter_map(|e| Some((*e.key(), e.value().upgrade()?))).collect();
         let queues: Vec<_> = residents.iter().map(|(_, queue)| Arc::clone(queue)).collect();
         self.flush(&queues, None)?;
+        self.windows.write_last()?;
         self.checkpoint(&residents, self.journal.files().next_block())
     }
 
     /// Moves what lives in the oldest full files to segments, and lets the files be used again.
     fn empty_journal(&self, keep: usize) -> io::Result<()> {
         while let Some(used) = self.journal.files().oldest(keep) {
+            let is_saved = self.windows.reach(&used);
+            if !is_saved {
+                self.windows.take_picture(&self.journal);
+            }
             let residents: Vec<_> = used.queues.iter().filter_map(|id| Some((*id, self.resident(*id)?))).collect();
             let queues: Vec<_> = residents.iter().map(|(_, queue)| Arc::clone(queue)).collect();
             self.flush(&queues, Some(used.last_commit))?;
+            if !is_saved {
+                self.windows.write_picture(&self.journal)?;
+                if !self.windows.reach(&used) {
+                    // With one of the next turns.
+                    return Ok(());
+                }
+            }
             let first_block = self.journal.files().second_block();
             self.checkpoint(&residents, first_block)?;
             self.journal.release_oldest();

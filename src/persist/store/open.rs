@@ -43,7 +43,7 @@ impl Store {
         for text in replayed.notices.iter().cloned().chain(replayed.damage.iter().map(ToString::to_string)) {
             tracing::error!(target: "leveret::store", "{text}");
         }
-        let Found { mut queues, of_any } = found;
+        let Found { mut queues, of_any, windows } = found;
         let reindexed = read_indexes(&*disk, &mut queues)?;
         // After a kill, what was read may not have reached the disk; a power cut from here on must not take it back.
         manifest::sync(&*disk, &manifest_dir).map_err(at(&manifest_dir))?;
@@ -70,7 +70,7 @@ impl Store {
         threads.push(writer.spawn().map_err(StoreError::Thread)?);
         let store = Arc::new(Self {
             journal,
-            windows: Windows::open(Arc::clone(&disk), settings.dir.join("seen")),
+            windows: Windows::open(Arc::clone(&disk), settings.dir.join("seen"), windows),
             disk,
             disk_limit: AtomicU64::new(settings.disk_limit),
             paging: AtomicU64::new((settings.paging_ratio * 1000.0) as u64),
@@ -102,6 +102,7 @@ impl Store {
     /// When the manifest cannot be written or no thread be started.
     pub fn start_keeper(self: &Arc<Self>) -> Result<(), StoreError> {
         self.remove_orphans();
+        self.windows.forget_found();
         // Damage that was found in the journal has to be known when the damaged file is used again.
         self.tidy().map_err(|error| StoreError::Io { path: self.settings.dir.clone(), error })?;
         let keeper = keeper::Keeper::new(self);

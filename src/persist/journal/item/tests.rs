@@ -32,6 +32,8 @@ fn items_are_read_as_written() {
     writer.delivered(8, 3);
     writer.message(4, false, traits(u64::MAX, 255), parts(b"due"));
     writer.message(5, true, traits(0, 1), parts(b"first"));
+    writer.seen(u64::MAX, |out| out.extend_from_slice(b"window"));
+    writer.void();
     let items = read(&bytes);
     assert!(matches!(&items[0], Item::Route(r) if r.iter().eq([(7, 100), (8, 0)])));
     assert_eq!(items[1], message(3, true, traits(0, 0), parts(b"body")));
@@ -44,6 +46,8 @@ fn items_are_read_as_written() {
     assert_eq!(items[7], Item::Delivered { queue: 8, below: 3 });
     assert_eq!(items[8], message(4, false, traits(u64::MAX, 255), parts(b"due")));
     assert_eq!(items[9], message(5, true, traits(0, 1), parts(b"first")));
+    assert_eq!(items[10], Item::Seen { owner: u64::MAX, window: b"window" });
+    assert_eq!(items[11], Item::Void);
 }
 
 #[test]
