@@ -7,7 +7,7 @@
 //!   [`clock`]: the time of day. [`message`]: a message as it is borrowed or held, and the account of memory.
 //!   [`logs`]: the log.
 //!   [`dedup`]: which messages were published before. [`stats`]: counters and rates.
-//!   [`rate`]: how much per second.
+//!   [`rate`]: how much per second. [`notify`]: what the service manager hears.
 //! - [`exchange`]: the matching of messages to bindings. [`persist`]: what outlives the process. [`queue`]: the queue
 //!   engine and what runs it; it stands on [`persist`].
 //! - [`vhost`]: names to exchanges and queues; the one place where metadata changes.
@@ -16,7 +16,7 @@
 //! - [`http`]: the management HTTP API.
 //! - [`node`]: a running broker: listeners, clocks, stopping. [`store_tool`] and [`config_tool`]: what an operator does with
 //!   the data and the configuration of a node that does not run. [`perf`] is a load generator, good against any broker.
-//! - [`ctl`] is the operator's command line, a client of the HTTP API.
+//! - [`ctl`] is the operator's command line, a client of the HTTP API. [`usage`] makes completion and the manual page.
 //!
 //! A message's way: the connection's task reads a buffer, cuts frames in place, finds the queues of each publish in a
 //! route cache, and puts the whole batch into each queue under one lock. The queue's engine hands messages on to
@@ -36,6 +36,7 @@ pub mod http;
 pub mod logs;
 pub mod message;
 pub mod node;
+pub mod notify;
 pub mod perf;
 pub mod persist;
 pub mod queue;
@@ -43,4 +44,5 @@ pub mod rate;
 pub mod stats;
 pub mod store_tool;
 pub mod tls;
+pub mod usage;
 pub mod vhost;

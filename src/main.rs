@@ -1,14 +1,18 @@
-//! The command line: `serve` (the default), `config`, `ctl`, `perf` and `store`; called as `rabbitmqctl` or the like, it is
-//! that tool.
+//! The command line: `serve` (the default), `config`, `ctl`, `perf`, `store`, and what tells shells and people of them; called
+//! as `rabbitmqctl` or the like, it is that tool.
 
 use std::ffi::OsString;
+use std::io::Write as _;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use leveret::config::Config;
 use leveret::config_tool::{self, Given};
 use leveret::node::Node;
+use leveret::notify::Manager;
+use leveret::usage::completion::{self, Shell};
+use leveret::usage::{Word, manual};
 use leveret::vhost::Broker;
 use leveret::{ctl, logs, perf, store_tool};
 use rustix::process::{Resource, getrlimit, setrlimit};
@@ -43,6 +47,13 @@ enum Command {
     Perf(Box<perf::Options>),
     /// Look at the data directory of a node that does not run, and give up what is damaged in it.
     Store(store_tool::Options),
+    /// Write the completion script of a shell to the standard output.
+    Completion {
+        /// The shell
+        shell: Shell,
+    },
+    /// Write the manual page to the standard output.
+    Man,
 }
 
 fn main() -> ExitCode {
@@ -56,6 +67,8 @@ fn main() -> ExitCode {
         Some(Command::Ctl { words }) => ctl::run(ctl::Tool::Leveret, words),
         Some(Command::Perf(options)) => perf::run(*options),
         Some(Command::Store(options)) => store_tool::run(&options),
+        Some(Command::Completion { shell }) => show(&completion::script(shell, &Word::of_program(&Cli::command()))),
+        Some(Command::Man) => show(&manual::page(&Word::of_program(&Cli::command()))),
         Some(Command::Serve(serve)) => run(&serve),
         None => run(&cli.serve),
     }
@@ -86,6 +99,12 @@ fn run(given: &Given) -> ExitCode {
     }
 }
 
+/// A reader that has seen enough is no failure.
+fn show(text: &str) -> ExitCode {
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    ExitCode::SUCCESS
+}
+
 fn fail(text: &str) -> ExitCode {
     eprintln!("leveret: {text}");
     ExitCode::FAILURE
@@ -105,7 +124,15 @@ async fn serve_until_told(config: Config) -> Result<(), String> {
     let has_default_user = (&*config.defaults.user, config.defaults.pass.reveal()) == ("guest", "guest");
     let handler = |kind| signal(kind).map_err(|e| format!("signals cannot be received: {e}"));
     let (mut terminate, mut interrupt) = (handler(SignalKind::terminate())?, handler(SignalKind::interrupt())?);
-    let node = Node::start(config).await.map_err(|e| e.to_string())?;
+    let manager = Manager::of_environment(|name| std::env::var(name).ok());
+    let manager =
+        manager.map_err(|e| format!("the service manager's NOTIFY_SOCKET cannot be used: {e}"))?.map(Arc::new);
+    let tell = |say: &dyn Fn(&Manager)| manager.as_deref().into_iter().for_each(say);
+    tell(&|manager| manager.status(&format!("Opening {data_dir}")));
+    let mut node = Node::start(config).await.map_err(|error| {
+        tell(&|manager| manager.status(&error.to_string()));
+        error.to_string()
+    })?;
     let addresses: Vec<String> = node.amqp_addrs().iter().map(ToString::to_string).collect();
     let mut others = String::new();
     for address in node.amqps_addrs() {
@@ -126,23 +153,27 @@ async fn serve_until_told(config: Config) -> Result<(), String> {
         logs.reload(&config.log);
         logs.reopen().map_err(|error| error.to_string())
     });
-    tokio::spawn(reload_when_told(Arc::clone(node.broker()), handler(SignalKind::hangup())?));
+    tokio::spawn(reload_when_told(Arc::clone(node.broker()), manager.clone(), handler(SignalKind::hangup())?));
+    manager.clone().into_iter().for_each(|manager| node.keep_told(manager));
     tokio::select! {
         _ = terminate.recv() => tracing::info!(target: "leveret", "SIGTERM: stopping"),
         _ = interrupt.recv() => tracing::info!(target: "leveret", "interrupted: stopping"),
         () = node.asked_to_stop() => tracing::info!(target: "leveret", "an operator has asked for it: stopping"),
         why = node.failed() => {
+            tell(&|manager| manager.status(&why));
             return Err(format!("{why}: what was confirmed is on disk, start again once the disk is in order"));
         }
     }
+    tell(&Manager::stopping);
     node.stop().await;
     tracing::info!(target: "leveret", "stopped");
     Ok(())
 }
 
 /// SIGHUP: the configuration is read again, and log files are opened again.
-async fn reload_when_told(broker: Arc<Broker>, mut hangup: Signal) {
+async fn reload_when_told(broker: Arc<Broker>, manager: Option<Arc<Manager>>, mut hangup: Signal) {
     while hangup.recv().await.is_some() {
+        manager.iter().for_each(|manager| manager.reloading());
         let broker = Arc::clone(&broker);
         match tokio::task::spawn_blocking(move || broker.reload()).await {
             Ok(Ok(_)) => {}
@@ -154,5 +185,6 @@ async fn reload_when_told(broker: Arc<Broker>, mut hangup: Signal) {
                 tracing::error!(target: "leveret::config", "the configuration cannot be read again; see standard error");
             }
         }
+        manager.iter().for_each(|manager| manager.ready("Serving; the configuration was read again"));
     }
 }

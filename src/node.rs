@@ -1,6 +1,7 @@
 //! A running broker: it opens the catalog, listens, accepts, keeps the coarse clock, and stops in order.
 
 mod service;
+mod watchdog;
 
 use std::io;
 use std::net::{Ipv6Addr, SocketAddr};
@@ -27,6 +28,7 @@ use crate::http::router::Api;
 use crate::http::socket::LocalSocket;
 use crate::http::{Control as _, Http, ListenerInfo, Phase, server};
 use crate::message::memory::MemoryAccount;
+use crate::notify::Manager;
 use crate::persist::disk::{Disk, RealDisk};
 use crate::persist::journal::SyncMode;
 use crate::persist::store::{LOOK_AT_SEGMENTS, Opened, Settings, Store, StoreError};
@@ -220,6 +222,13 @@ impl Node {
     /// Where the HTTP API is served.
     pub fn http_addr(&self) -> Option<SocketAddr> {
         self.http
+    }
+
+    /// Keeps the service manager told, of which [`watchdog`] says how, and says for the first time that the node serves.
+    pub fn keep_told(&mut self, manager: Arc<Manager>) {
+        let (broker, service) = (Arc::clone(&self.shared.broker), Arc::clone(&self.service));
+        manager.ready(&watchdog::status(&broker, &service));
+        self.tasks.spawn(watchdog::keep_told(manager, broker, service, self.stop.subscribe()));
     }
 
     /// The broker behind the listeners.

@@ -18,10 +18,12 @@ use super::format::Form;
 use super::listing::{self, Column};
 use super::output::{Output, cannot_write};
 use super::term::Term;
-use crate::config::Sources;
+use crate::config::{Config, Sources};
 
 /// The socket's name in the data directory.
 pub const SOCKET: &str = "leveret.sock";
+/// The packaged service's data directory.
+const OF_SERVICE: &str = "/var/lib/leveret";
 /// How long the node gets to answer, as with RabbitMQ's tools.
 const TIMEOUT: Duration = Duration::from_secs(60);
 /// What may stand in a path as it is.
@@ -318,10 +320,14 @@ fn target(given: &Parsed) -> Result<Target, Failure> {
     }
 }
 
-/// What a broker would take that is started here with the same environment.
+/// What a broker would take that is started here with the same environment; where that says nothing and none was started
+/// here, the packaged service's.
 fn default_data_dir() -> PathBuf {
     let sources = Sources::new(&[], |name| std::env::var(name).ok());
-    sources.load().map_or_else(|_| PathBuf::from("data"), |config| config.data_dir)
+    let here = sources.load().map_or_else(|_| PathBuf::from("data"), |config| config.data_dir);
+    let is_by_default = here == Config::default().data_dir && !here.join(SOCKET).exists();
+    let of_service = PathBuf::from(OF_SERVICE);
+    if is_by_default && of_service.exists() { of_service } else { here }
 }
 
 fn no_answer(error: ClientError, target: &Target) -> Failure {

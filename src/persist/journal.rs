@@ -11,7 +11,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::watch;
@@ -21,12 +21,14 @@ use crate::stats::Counter;
 
 use self::block::FRONT;
 use self::files::Files;
+use self::pulse::Pulse;
 use super::disk::Disk;
 use super::signal::Signal;
 
 pub mod block;
 pub mod files;
 pub mod item;
+pub mod pulse;
 pub mod replay;
 pub mod writer;
 
@@ -138,6 +140,7 @@ pub struct Journal {
     /// Why the journal has ended for good.
     failure: watch::Sender<Option<String>>,
     pub latency: Latency,
+    pulse: Pulse,
 }
 
 impl Journal {
@@ -160,6 +163,7 @@ impl Journal {
             failed: AtomicBool::new(false),
             failure: watch::Sender::new(None),
             latency: Latency::default(),
+            pulse: Pulse::default(),
         }
     }
 
@@ -299,6 +303,21 @@ impl Journal {
     /// Tells of the failure after which nothing can be promised any more.
     pub fn failure(&self) -> watch::Receiver<Option<String>> {
         self.failure.subscribe()
+    }
+
+    /// Why the writer does not get on any more, when it has been at the same piece of work for longer than this or has ended.
+    /// After a failure, or when the journal is closed, it has nothing to get on with.
+    pub fn standstill(&self, patience: Duration) -> Option<String> {
+        if self.failed.load(Ordering::Relaxed) {
+            return None;
+        }
+        if self.pulse.has_ended() {
+            let closing = self.pending.lock().closing;
+            return (!closing).then(|| "the journal's writer has ended".to_owned());
+        }
+        let standstill = self.pulse.standstill(Instant::now());
+        let seconds = standstill.as_secs();
+        (standstill > patience).then(|| format!("the journal's writer waits for the disk since {seconds} s"))
     }
 
     pub(super) fn fail(&self, why: String) {

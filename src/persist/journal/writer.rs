@@ -74,8 +74,11 @@ impl Writer {
     }
 
     fn run(mut self) {
+        let journal = Arc::clone(&self.journal);
+        let _until_the_end = journal.pulse.until_dropped();
         while let Some(commit) = self.gather() {
             let taken = Instant::now();
+            journal.pulse.works(taken);
             match self.commit(commit) {
                 Ok(()) => self.journal.latency.note(taken.elapsed()),
                 Err(Stop::Closed | Stop::Failed) => return,
@@ -94,9 +97,11 @@ impl Writer {
             if pending.closing || self.check().is_err() {
                 return None;
             }
+            journal.pulse.rests();
             match self.time_to_sync() {
                 None => journal.work.wait(&mut pending),
                 Some(wait) if wait.is_zero() => {
+                    journal.pulse.works(Instant::now());
                     parking_lot::MutexGuard::unlocked(&mut pending, || self.sync_now());
                 }
                 Some(wait) => {
@@ -218,8 +223,13 @@ impl Writer {
             self.made_to_measure(size)?
         } else {
             let journal = &self.journal;
-            let wait = || tracing::debug!(target: "leveret::store", "the journal waits for a file");
-            match journal.files.next(self.next_block, wait) {
+            let wait = || {
+                journal.pulse.rests();
+                tracing::debug!(target: "leveret::store", "the journal waits for a file");
+            };
+            let next = journal.files.next(self.next_block, wait);
+            journal.pulse.works(Instant::now());
+            match next {
                 Some(next) => {
                     journal.on_full();
                     next
@@ -300,6 +310,7 @@ impl Journal {
         if !pending.closing {
             self.work.wait_for(&mut pending, RETRY);
         }
+        self.pulse.works(Instant::now());
         pending.closing
     }
 
