@@ -14,6 +14,7 @@ mod http {
     mod logs;
     mod messages;
     mod objects;
+    mod permissions;
     mod policies;
     mod server;
     mod users;

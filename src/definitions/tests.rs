@@ -361,3 +361,18 @@ fn limits_of_users_of_which_a_file_says_nothing_stay() {
     import(&broker, &user(Some(json!({"max-channels": 8})))).unwrap();
     assert_eq!(limits(), (None, Some(8)));
 }
+
+#[test]
+fn a_file_that_is_too_large_is_not_read_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("d.json");
+    std::fs::write(&path, r#"{"vhosts": []}"#).unwrap();
+    let load_with = |max_size| {
+        let mut config = Config::default();
+        config.definitions = crate::config::Definitions { load: vec![path.clone()], max_size, ..config.definitions };
+        load(&broker_with(config)).map(drop).map_err(|error| error.to_string())
+    };
+    assert_eq!(load_with(14), Ok(()));
+    let expected = format!("the definitions in {} have more than 13 bytes (definitions.max_size)", path.display());
+    assert_eq!(load_with(13), Err(expected));
+}

@@ -182,3 +182,26 @@ fn basic(headers: &HeaderMap) -> Option<(String, Vec<u8>)> {
     let (name, password) = decoded.split_at_checked(colon)?;
     Some((String::from_utf8(name.to_vec()).ok()?, password.get(1..)?.to_vec()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::message::memory::MemoryAccount;
+    use crate::persist::catalog::NoCatalog;
+
+    #[tokio::test]
+    async fn users_of_this_machine_are_let_in_from_it_only() {
+        let broker = Broker::start(Config::default(), Box::new(NoCatalog), MemoryAccount::new(1 << 30), None).unwrap();
+        let credentials = STANDARD.encode("guest:guest");
+        let headers = HeaderMap::from_iter([(AUTHORIZATION, format!("Basic {credentials}").parse().unwrap())]);
+        for here in ["127.0.0.1", "::1", "::ffff:127.0.0.1"] {
+            let caller = authenticate(&broker, &headers, here.parse().unwrap()).await.unwrap();
+            assert_eq!(caller.name(), "guest");
+        }
+        for elsewhere in ["10.0.0.1", "2001:db8::1", "::ffff:10.0.0.1"] {
+            let refused = authenticate(&broker, &headers, elsewhere.parse().unwrap()).await.unwrap_err();
+            assert_eq!((refused.status.as_u16(), &*refused.reason), (401, "User can only log in via localhost"));
+        }
+    }
+}

@@ -133,3 +133,17 @@ fn nobody_waits_for_an_audit_log_that_stalls_and_what_is_lost_is_told_in_its_pla
         std::thread::yield_now();
     }
 }
+
+#[test]
+fn a_sink_can_want_less_than_the_others() {
+    let (file, _) = logged(
+        |log| log.file_level = Some(LogLevel::Error),
+        |logs| {
+            tracing::warn!(target: "leveret::queue", "not in the file");
+            tracing::error!(target: "leveret::queue", "in the file");
+            logs.flush();
+            assert_eq!(logs.tail(10).len(), 2);
+        },
+    );
+    assert!(file.lines().count() == 1 && file.ends_with("[error] <queue> in the file\n"), "{file}");
+}

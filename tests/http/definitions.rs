@@ -107,3 +107,28 @@ fn thousands_of_queues_and_bindings_come_at_once() {
     let out = broker.get("/api/definitions").expect(200).json();
     assert_eq!((out["queues"].as_array().unwrap().len(), out["bindings"].as_array().unwrap().len()), (2000, 20_000));
 }
+
+#[test]
+fn what_is_pruned_stays_away_with_all_that_is_in_it() {
+    let mut broker = Broker::start();
+    broker.put("/api/vhosts/gone", "{}").expect(201);
+    broker.put("/api/queues/gone/q", "{}").expect(201);
+    broker.post("/api/bindings/gone/e/amq.topic/q/q", r#"{"routing_key":"k"}"#).expect(201);
+    broker.put("/api/policies/gone/p", r#"{"pattern":"","definition":{"max-length":1}}"#).expect(201);
+    broker.put("/api/users/leaving", r#"{"password":"p","tags":""}"#).expect(201);
+    let all = r#"{"configure":"","write":"","read":""}"#;
+    broker.put("/api/permissions/%2F/leaving", all).expect(201);
+    broker.put("/api/permissions/gone/guest", all).expect(204);
+    let guest = broker.get("/api/definitions").expect(200).json()["users"][0].clone();
+    let file = json!({"vhosts": [{"name": "/"}], "users": [guest]});
+    post(&broker, "/api/leveret/definitions/apply?prune=true", &file).expect(200);
+    broker.restart();
+    let left = broker.get("/api/definitions").expect(200).json();
+    let count = |section: &str| left[section].as_array().unwrap().len();
+    let counts = ["vhosts", "users", "permissions", "policies", "queues", "bindings"].map(count);
+    assert_eq!(counts, [1, 1, 1, 0, 0, 0], "{left}");
+    // Names that come back bring nothing with them.
+    broker.put("/api/vhosts/gone", "{}").expect(201);
+    broker.restart();
+    assert_eq!(broker.json("/api/queues/gone"), json!([]));
+}
