@@ -19,7 +19,11 @@ pub const GENERAL: &[Opt] = &[
     Opt::text("formatter", "<form>", "table, pretty_table, json, csv or erlang"),
     Opt::switch("no-table-headers", "no table headers"),
     Opt::switch("table-headers", "with table headers (the default)"),
-    Opt::text("data-dir", "<dir>", "the data directory of the node, in which its socket is [./data, or else /var/lib/leveret]"),
+    Opt::text(
+        "data-dir",
+        "<dir>",
+        "the data directory of the node, in which its socket is [./data, or else /var/lib/leveret]",
+    ),
     Opt::text("url", "<url>", "the node's HTTP API: http://user:password@host:15672"),
     Opt::text("printer", "<printer>", "accepted: everything goes to the standard output"),
     Opt::text("script-name", "<name>", "the tool whose commands there are"),

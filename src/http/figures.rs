@@ -197,6 +197,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn deliver_get_is_the_sum_of_its_four_kinds() {
+        let mut counted = crate::stats::Counted::default();
+        for (kind, n) in [(Kind::Deliver, 1), (Kind::DeliverNoAck, 10), (Kind::Get, 100), (Kind::GetNoAck, 1000)] {
+            counted.add(kind, n);
+        }
+        let mut rates = Rates::default();
+        rates.sample(&counted.0, 1.0);
+        let figures = of_queue(&counted, &rates);
+        assert_eq!((&figures["deliver_get"], &figures["deliver_get_details"]["rate"]), (&json!(1111), &json!(1111.0)));
+    }
+
+    #[test]
     fn times_are_those_of_the_calendar() {
         assert_eq!(time(0), "1970-01-01T00:00:00.000+00:00");
         assert_eq!(time(951_782_400_123), "2000-02-29T00:00:00.123+00:00");

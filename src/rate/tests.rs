@@ -89,3 +89,10 @@ fn rates_of_any_size_neither_overflow_nor_stand_still() {
     assert_eq!(most.available(u64::MAX), u64::MAX);
     assert_eq!(most.wait(u64::MAX), Duration::ZERO);
 }
+
+#[test]
+fn of_several_limits_the_narrower_one_counts() {
+    let (few, small) = (Allowance { messages: 1, bytes: 900 }, Allowance { messages: 50, bytes: 10 });
+    assert_eq!(few.and(small), Allowance { messages: 1, bytes: 10 });
+    assert_eq!(small.and(few), few.and(small));
+}

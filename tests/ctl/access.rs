@@ -111,3 +111,13 @@ fn virtual_hosts_have_descriptions_tags_and_limits() {
     assert_eq!(ctl(&broker, &["delete_vhost", "v1"]).failed(65), "Virtual host 'v1' does not exist\n");
     quiet(&broker, &["restart_vhost"]);
 }
+
+#[test]
+fn tags_are_set_without_touching_the_password() {
+    let broker = Broker::start();
+    let dir = broker.socket().parent().unwrap().to_owned();
+    let user = r#"{"name": "u", "password": "pw", "hashing_algorithm": "rabbit_password_hashing_sha512", "tags": ""}"#;
+    run("rabbitmqctl", Some(&dir), &["import_definitions"], &format!(r#"{{"users": [{user}]}}"#)).good();
+    quiet(&broker, &["set_user_tags", "u", "monitoring"]);
+    quiet(&broker, &["authenticate_user", "u", "pw"]);
+}

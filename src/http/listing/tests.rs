@@ -44,6 +44,8 @@ fn a_page_says_where_it_stands() {
     let page = list("pagination=true&name=^b.*t$&use_regex=true").unwrap();
     assert_eq!(names(&page["items"]), ["Bert"]);
     assert_eq!(page["page_size"], 100);
+    let page = list("page=1&name=bER").unwrap();
+    assert_eq!(names(&page["items"]), ["Bert"], "capitals make no difference");
 }
 
 #[test]
