@@ -113,10 +113,6 @@ impl Http {
         self.shared.broker.node_name()
     }
 
-    pub fn cluster_name(&self) -> &str {
-        self.broker().config.identity.cluster_name.as_deref().unwrap_or(self.node_name())
-    }
-
     pub fn permanent_id(&self) -> &str {
         &self.permanent_id
     }

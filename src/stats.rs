@@ -179,6 +179,13 @@ impl ChurnCounts {
         self.0.get(what as usize).map_or(0, |count| count.load(Relaxed))
     }
 
+    /// Counts anew from 0.
+    pub fn reset(&self, what: Churn) {
+        if let Some(count) = self.0.get(what as usize) {
+            count.store(0, Relaxed);
+        }
+    }
+
     /// All of them, by kind.
     pub fn all(&self) -> [u64; CHURN_KINDS] {
         let mut all = [0; CHURN_KINDS];

@@ -65,6 +65,15 @@ impl TlsError {
     }
 }
 
+/// When each certificate of a file ends, in seconds since 1970.
+///
+/// # Errors
+/// What is wrong with the file, or a certificate in it.
+pub fn ends(path: &Path) -> Result<Vec<u64>, String> {
+    let certificates = files::certificates(path).map_err(|error| error.to_string())?;
+    certificates.iter().map(subject::end).collect()
+}
+
 /// Why a handshake has failed.
 #[derive(Debug, thiserror::Error)]
 pub enum HandshakeError {

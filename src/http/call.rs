@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, Method};
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value as Json};
 
@@ -20,6 +20,7 @@ pub struct Call {
     pub http: Arc<Http>,
     /// The route's path, with its `{name}`s.
     pub route: &'static str,
+    pub method: &'static Method,
     pub caller: Caller,
     /// What stands for the `{name}`s of the path.
     pub path: Vec<(String, String)>,
@@ -51,7 +52,10 @@ impl Call {
     /// # Errors
     /// 404 when there is none of that name.
     pub fn vhost(&self) -> Result<Arc<Vhost>, ApiError> {
-        self.broker().vhost(self.path("vhost")).ok_or_else(|| ApiError::missing("vhost_not_found"))
+        self.broker().vhost(self.path("vhost")).ok_or_else(|| match *self.method {
+            Method::GET | Method::DELETE => ApiError::not_found(),
+            _ => ApiError::missing("vhost_not_found"),
+        })
     }
 
     /// The virtual hosts that a list shows: the one of the path, or all that the caller may see; by name.

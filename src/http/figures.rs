@@ -77,7 +77,7 @@ pub fn put_exchange(counts: &ExchangeCounts, fields: &mut Fields<'_>) {
 }
 
 /// What [`put_queue`] may put. The queue is looked at only when one of them is wanted.
-const QUEUE_FIELDS: [&str; 19] = [
+const QUEUE_FIELDS: [&str; 21] = [
     "messages",
     "messages_details",
     "messages_ready",
@@ -89,6 +89,8 @@ const QUEUE_FIELDS: [&str; 19] = [
     "message_bytes_ready",
     "message_bytes_unacknowledged",
     "message_bytes_ram",
+    "message_bytes_paged_out",
+    "memory",
     "messages_ram",
     "messages_ready_ram",
     "messages_unacknowledged_ram",
@@ -119,6 +121,8 @@ pub fn put_queue(queue: &Queue, fields: &mut Fields<'_>) {
         ("message_bytes_ready", ready_bytes),
         ("message_bytes_unacknowledged", unacked_bytes),
         ("message_bytes_ram", held_bytes + unacked_bytes),
+        ("message_bytes_paged_out", ready_bytes.saturating_sub(held_bytes)),
+        ("memory", held_bytes + unacked_bytes),
         ("messages_ram", ready.saturating_sub(cold) + unacked),
         ("messages_ready_ram", ready.saturating_sub(cold)),
         ("messages_unacknowledged_ram", unacked),
@@ -126,10 +130,9 @@ pub fn put_queue(queue: &Queue, fields: &mut Fields<'_>) {
     ] {
         fields.put(name, || value);
     }
-    if let Some(capacity) = numbers.capacity {
-        fields.put("consumer_capacity", || capacity);
-        fields.put("consumer_utilisation", || capacity);
-    }
+    let capacity = numbers.capacity.unwrap_or(0.0);
+    fields.put("consumer_capacity", || capacity);
+    fields.put("consumer_utilisation", || capacity);
     if numbers.rates.per_second.iter().all(|rate| *rate == 0.0) {
         fields.put("idle_since", || time(numbers.moved_at));
     }
@@ -148,14 +151,27 @@ pub fn put_vhost(http: &Http, vhost: &crate::vhost::Vhost, fields: &mut Fields<'
         let details = format!("{name}_details");
         fields.put(&details, || json!({ "rate": 0.0 }));
     }
-    if ["message_stats", "recv_oct", "send_oct"].iter().any(|field| fields.wants(field)) {
+    let bytes = ["message_stats", "recv_oct", "send_oct", "recv_oct_details", "send_oct_details"];
+    if bytes.iter().any(|field| fields.wants(field)) {
         let census = &http.shared.census;
         let sums = census.sums(&http.shared, Some(&vhost.name));
         let rates = census.rates_of(&vhost.name);
         fields.put("message_stats", || Json::Object(of_channel(&sums.counted, &rates)));
         fields.put("recv_oct", || sums.received);
         fields.put("send_oct", || sums.sent);
+        let [received, sent] = byte_rates(http, &vhost.name);
+        fields.put("recv_oct_details", || json!({ "rate": received }));
+        fields.put("send_oct_details", || json!({ "rate": sent }));
     }
+}
+
+/// Bytes per second that a virtual host's connections receive and send.
+fn byte_rates(http: &Http, vhost: &str) -> [f64; 2] {
+    let here = http.shared.registry.all().into_iter().filter(|connection| *connection.vhost == *vhost);
+    here.fold([0.0, 0.0], |[received, sent], connection| {
+        let [r, s] = connection.outbox.rates().per_second.map(f64::from);
+        [received + r, sent + s]
+    })
 }
 
 /// A time as RabbitMQ writes it.

@@ -140,6 +140,7 @@ fn whole(http: &Http, by_object: bool, scrape: &mut Scrape) {
     }
     node::totals(http, &sums, scrape);
     node::global(&sums, scrape);
+    node::dead_letters(http, scrape);
     node::alarms(http, scrape);
     scrape.table("leveret_", tables::QUEUE_AGES, &queues);
     node::own(http, scrape);

@@ -160,7 +160,16 @@ async fn carry_out(http: Arc<Http>, route: &'static Route, request: Request) -> 
         Access::Open => (Bytes::new(), None),
         _ => read(body, &parts.headers, http.broker().config.management.max_body, &origin.turns).await?,
     };
-    let call = Call { http: Arc::clone(&http), route: route.path, caller, path, query, headers: parts.headers, body };
+    let call = Call {
+        http: Arc::clone(&http),
+        route: route.path,
+        method: &route.method,
+        caller,
+        path,
+        query,
+        headers: parts.headers,
+        body,
+    };
     let answer = match route.work {
         Work::Quick(work) => work(&call)?,
         Work::Awaiting(work) => work(call).await?,

@@ -1,6 +1,8 @@
 //! The table of all routes, and what they do, room by room.
 
+mod attempts;
 mod bindings;
+mod certificates;
 mod channels;
 mod cluster;
 mod connections;
@@ -37,6 +39,7 @@ const TABLES: &[&[Route]] = &[
     consumers::ROUTES,
     vhosts::ROUTES,
     users::ROUTES,
+    attempts::ROUTES,
     permissions::ROUTES,
     limits::ROUTES,
     exchanges::ROUTES,

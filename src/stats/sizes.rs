@@ -17,6 +17,15 @@ impl Sizes {
         SIZE_BOUNDS.iter().position(|bound| size <= *bound).unwrap_or(SIZE_BOUNDS.len())
     }
 
+    /// One message.
+    pub fn of(size: u64) -> Self {
+        let mut sizes = Self { bytes: size, ..Self::default() };
+        if let Some(class) = sizes.classes.get_mut(Self::class(size)) {
+            *class = 1;
+        }
+        sizes
+    }
+
     /// Messages counted.
     pub fn count(&self) -> u64 {
         self.classes.iter().sum()

@@ -14,6 +14,15 @@ use crate::config::{CertLogin, CertName, SanType};
 
 const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
 
+/// When a certificate ends, in seconds since 1970.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn end(certificate: &CertificateDer<'_>) -> Result<u64, String> {
+    let certificate = Certificate::from_der(certificate).map_err(|error| error.to_string())?;
+    Ok(certificate.tbs_certificate().validity().not_after.to_unix_duration().as_secs())
+}
+
 /// What a certificate says about whom it belongs to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Names {

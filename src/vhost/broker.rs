@@ -12,7 +12,7 @@ use super::channels::ChannelCounts;
 use super::command::{Applied, Command};
 use super::events::{self, Events};
 use super::parameters::GlobalParameters;
-use super::post::Post;
+use super::post::{LetterCounts, Post};
 use super::reload::Live;
 use super::throttles::Throttles;
 use super::topology::Vhost;
@@ -110,6 +110,7 @@ pub struct Broker {
     /// What channels and connections that have ended have counted.
     pub totals: Totals,
     pub churn: ChurnCounts,
+    pub dead_letters: LetterCounts,
 }
 
 impl Broker {
@@ -165,6 +166,7 @@ impl Broker {
             next_id: AtomicU64::new(1),
             totals: Totals::default(),
             churn: ChurnCounts::default(),
+            dead_letters: LetterCounts::default(),
         });
         // Whoever brings definitions brings users too: there is no password that everybody knows.
         if records.is_empty() && broker.config.definitions.load.is_empty() {
@@ -268,7 +270,7 @@ impl Broker {
         let d = &self.config.defaults;
         let permissions = Permissions { configure: d.configure.clone(), write: d.write.clone(), read: d.read.clone() };
         let mut records = vec![
-            Record::Vhost(default_vhost(&d.vhost)),
+            Record::Vhost(VhostRecord { description: "Default virtual host".to_owned(), ..default_vhost(&d.vhost) }),
             Record::User(self.new_user(&d.user, d.pass.reveal(), &d.user_tags)?),
             Record::Permission(PermissionRecord { user: d.user.clone(), vhost: d.vhost.clone(), permissions }),
         ];
@@ -420,11 +422,11 @@ impl Broker {
         self.config.identity.node_name.as_deref().unwrap_or("leveret@localhost")
     }
 
-    /// The cluster's name: as it was set at run time, or by the configuration.
+    /// The cluster's name: as it was set at run time, or by the configuration; else the node's, as in RabbitMQ.
     pub fn cluster_name(&self) -> String {
         let set = self.global_parameter(CLUSTER_NAME).and_then(|p| serde_json::from_str(&p.value).ok());
         let configured = || self.config.identity.cluster_name.clone();
-        set.or_else(configured).unwrap_or_else(|| "leveret".to_owned())
+        set.or_else(configured).unwrap_or_else(|| self.node_name().to_owned())
     }
 
     /// A number that nothing else in this process has.

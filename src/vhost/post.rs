@@ -4,6 +4,7 @@
 //! the journal gets one entry for all: the messages in their new queues, and their acks in the old ones. Either both are on
 //! disk after a crash or neither. What has no route is dropped, unless its queue keeps its letters until they are safe.
 
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock, Weak};
 
 use super::broker::Broker;
@@ -32,6 +33,37 @@ const TRY_AGAIN: u64 = 1000;
 pub struct Post {
     /// Set once everything that letters may need is there. Before, and after its end, they stay where they are.
     broker: OnceLock<Weak<Broker>>,
+}
+
+/// How many dead letters there have been: by reason, and by whether they are kept until they are safe.
+#[derive(Debug, Default)]
+pub struct LetterCounts {
+    by_reason: [[AtomicU64; 2]; 5],
+    confirmed: AtomicU64,
+}
+
+impl LetterCounts {
+    fn of(&self, reason: Reason, is_safe: bool) -> Option<&AtomicU64> {
+        self.by_reason.get(reason as usize)?.get(usize::from(is_safe))
+    }
+
+    fn note(&self, reason: Reason, is_safe: bool, fate: Fate) {
+        if let Some(count) = self.of(reason, is_safe) {
+            count.fetch_add(1, Relaxed);
+        }
+        if is_safe && fate == Fate::Arrived {
+            self.confirmed.fetch_add(1, Relaxed);
+        }
+    }
+
+    pub fn get(&self, reason: Reason, is_safe: bool) -> u64 {
+        self.of(reason, is_safe).map_or(0, |count| count.load(Relaxed))
+    }
+
+    /// Of those that are kept until they are safe, how many are.
+    pub fn confirmed(&self) -> u64 {
+        self.confirmed.load(Relaxed)
+    }
 }
 
 /// A message with its new headers, and where it goes.
@@ -123,13 +155,18 @@ fn deliver(broker: &Broker, letters: Vec<Letter>, wakes: &mut Wakes) {
         let forwarded = vhost.as_ref().and_then(|vhost| forward(broker, vhost, &letter, now));
         let mut had = letter.had;
         let fate = forwarded.map_or(Fate::Nowhere, |forwarded| put(forwarded, &mut had, &mut entries, wakes));
-        let Some(position) = letter.position else { continue };
         let is_safe = letter.settings.dead_letters.as_ref().is_some_and(|to| to.at_least_once);
         let must_arrive = is_safe && letter.reason != Reason::Due;
-        if fate == Fate::Damaged || (must_arrive && fate != Fate::Arrived) {
+        let comes_again = fate == Fate::Damaged || (must_arrive && fate != Fate::Arrived);
+        let Some(position) = letter.position else {
+            broker.dead_letters.note(letter.reason, is_safe, fate);
+            continue;
+        };
+        if comes_again {
             from.keep_letter(position, now + TRY_AGAIN, had);
             continue;
         }
+        broker.dead_letters.note(letter.reason, is_safe, fate);
         arrived.push(position);
         if from.is_durable() && letter.message.is_persistent() {
             acked.push(position);

@@ -13,6 +13,7 @@ use crate::message::{Message, Traits, headers};
 use crate::persist::journal::Waiter;
 use crate::queue::Wakes;
 use crate::queue::entries::Entries;
+use crate::stats::{Counted, Kind, Sizes};
 
 /// A message that is to be published.
 pub struct Submission<'a> {
@@ -60,17 +61,36 @@ impl Broker {
         let mut route = Vec::new();
         write::short(&mut route, exchange.map_or("", |exchange| exchange.record.name.as_str()).as_bytes());
         write::short(&mut route, key.as_bytes());
+        let counts = exchange.map_or(&vhost.default_exchange, |exchange| &exchange.counts);
+        let queues = routed.queues.len() as u64;
+        counts.publish(1, queues);
+        let (mut counted, size) = (Counted::default(), body.len() as u64);
+        for (kind, n) in [(Kind::Publish, 1), (Kind::PublishConfirm, 1), (Kind::Route, queues)] {
+            counted.add(kind, n);
+        }
         let message = Message::from_parts(&route, properties, body, traits, self.memory);
         let (mut entries, mut wakes) = (Entries::default(), Wakes::default());
         let fate = self.put(message, routed, &mut entries, &mut wakes);
         let commit = self.store.as_ref().and_then(|store| entries.append(&store.journal, waiter, &mut wakes));
         wakes.run();
+        if matches!(fate, Fate::Nowhere) {
+            counts.unroutable(true);
+            counted.add(Kind::ReturnUnroutable, 1);
+        }
+        counted.add(if matches!(fate, Fate::Refused | Fate::Damaged) { Kind::Refuse } else { Kind::Confirm }, 1);
+        self.count_apart(vhost, &counted, &Sizes::of(size));
         match fate {
             Fate::Nowhere => Submitted::Unroutable,
             Fate::Arrived => Submitted::Taken(commit),
             Fate::Refused => Submitted::Refused,
             Fate::Damaged => Submitted::Damaged,
         }
+    }
+
+    /// Counts what happens without a channel.
+    pub fn count_apart(&self, vhost: &Vhost, counted: &Counted, sizes: &Sizes) {
+        vhost.totals.leave(counted, sizes);
+        self.totals.leave(counted, sizes);
     }
 
     /// Gives a new binding's destination the messages that came before it.

@@ -55,3 +55,23 @@ fn an_alarm_is_told() {
     assert_eq!(broker.json("/api/healthchecks/node")["status"], "failed");
     assert_eq!(broker.get("/healthz").status, 200);
 }
+
+#[test]
+fn without_tls_no_certificate_ends() {
+    let broker = Broker::start();
+    let check = "/api/health/checks/certificate-expiration";
+    assert_eq!(broker.json(&format!("{check}/1/weeks")), json!({ "status": "ok" }));
+    broker.get(&format!("{check}/1/moons")).expect_error(400, "Time unit not recognised");
+    broker.get(&format!("{check}/soon/days")).expect_error(400, "'soon'");
+}
+
+#[test]
+fn logins_that_were_tried_are_counted_until_they_are_forgotten() {
+    let broker = Broker::start();
+    let node = broker.json("/api/overview")["node"].as_str().unwrap().to_owned();
+    let path = format!("/api/auth/attempts/{node}");
+    let tried = broker.json(&path);
+    assert_eq!((&tried[0]["protocol"], &tried[0]["auth_attempts"]), (&json!("amqp091"), &json!(0)));
+    broker.delete(&path).expect(204);
+    broker.get("/api/auth/attempts/nobody@nowhere").expect_error(404, "Not Found");
+}

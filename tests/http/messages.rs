@@ -44,6 +44,14 @@ fn a_message_is_published_and_taken() {
     assert_eq!((&taken[0]["payload"], &taken[0]["payload_bytes"]), (&json!("aGVs"), &json!(5)));
     assert_eq!(ready(&broker, "q"), 0);
     assert_eq!(get(&broker, "q", "ack_requeue_false", 1), [json!(null); 0]);
+    let counted = &broker.json("/api/overview")["message_stats"];
+    let expected =
+        [("publish", 2), ("confirm", 2), ("return_unroutable", 1), ("get", 2), ("get_no_ack", 1), ("redeliver", 2)];
+    for (name, n) in expected {
+        assert_eq!(counted[name], n, "{name} in {counted}");
+    }
+    let default = &broker.json("/api/exchanges/%2F/amq.default")["message_stats"];
+    assert_eq!((&default["publish_in"], &default["publish_out"]), (&json!(2), &json!(1)));
 }
 
 #[test]

@@ -22,10 +22,13 @@ fn a_vhost_is_made_changed_and_deleted() {
     assert_eq!((&vhost["tracing"], &vhost["description"]), (&json!(true), &json!("d")), "the rest stays");
     assert_eq!(names(&broker.json("/api/vhosts")), ["/", "a/b"]);
     broker.put("/api/queues/a%2Fb/q", "{}").expect(201);
-    assert_eq!(broker.json("/api/queues/a%2Fb/q")["type"], "quorum", "the virtual host's type");
+    let quorum = broker.json("/api/queues/a%2Fb/q");
+    assert_eq!((&quorum["type"], &quorum["durable"]), (&json!("quorum"), &json!(true)), "the virtual host's type");
+    assert_eq!((&quorum["leader"], &quorum["members"]), (&quorum["node"], &json!([quorum["node"]])));
     broker.delete("/api/vhosts/a%2Fb").expect(204);
-    broker.get("/api/vhosts/a%2Fb").expect_error(404, "vhost_not_found");
-    broker.get("/api/queues/a%2Fb").expect_error(404, "vhost_not_found");
+    broker.get("/api/vhosts/a%2Fb").expect_error(404, "Not Found");
+    broker.get("/api/queues/a%2Fb").expect_error(404, "Not Found");
+    broker.put("/api/queues/a%2Fb/q", "{}").expect_error(404, "vhost_not_found");
 }
 
 #[test]
@@ -111,7 +114,7 @@ fn bindings_have_names_that_lead_back_to_them() {
     }
     assert_eq!(broker.json(path), json!([]));
     broker.post("/api/bindings/%2F/e/none/q/q%20r", "{}").expect(404);
-    broker.post("/api/bindings/%2F/e/amq.default/q/q%20r", "{}").expect_error(400, "default exchange");
+    broker.post("/api/bindings/%2F/e/amq.default/q/q%20r", "{}").expect_error(401, "default exchange");
 }
 
 #[test]

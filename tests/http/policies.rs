@@ -43,6 +43,7 @@ fn parameters_are_kept_as_they_came() {
     assert_eq!(broker.json("/api/parameters/federation-upstream"), json!([]));
     broker.delete("/api/parameters/shovel/%2F/s").expect(204);
     broker.delete("/api/parameters/shovel/%2F/s").expect(404);
+    broker.put("/api/parameters/nonsense/%2F/s", &body).expect_error(400, "component nonsense not found");
     broker.put("/api/global-parameters/g", r#"{"value":{"a":1}}"#).expect(201);
     assert_eq!(broker.json("/api/global-parameters/g"), json!({ "name": "g", "value": { "a": 1 } }));
     broker.delete("/api/global-parameters/g").expect(204);
@@ -52,7 +53,7 @@ fn parameters_are_kept_as_they_came() {
 #[test]
 fn the_cluster_has_a_name_and_features() {
     let broker = Broker::start();
-    assert_eq!(broker.json("/api/cluster-name"), json!({ "name": "leveret" }));
+    assert_eq!(broker.json("/api/cluster-name"), json!({ "name": "leveret@localhost" }));
     broker.put("/api/cluster-name", r#"{"name":"orders"}"#).expect(204);
     assert_eq!(broker.json("/api/cluster-name"), json!({ "name": "orders" }));
     let flags = broker.json("/api/feature-flags");

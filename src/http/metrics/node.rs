@@ -1,6 +1,6 @@
 //! What the node says of itself: who it is, what it uses, what came and went.
 
-use super::tables::{GLOBAL, GLOBAL_QUEUES};
+use super::tables::{DEAD_LETTERED, GLOBAL, GLOBAL_QUEUES};
 use super::text::Kind::{Counter, Gauge, Untyped};
 use super::text::{Kind, Scrape, labels};
 use crate::connection::census::Sums;
@@ -151,6 +151,21 @@ pub fn global(sums: &Sums, scrape: &mut Scrape) {
     scrape.histogram("rabbitmq_message_size_bytes", help, &of_protocol(), &bounds, classes, bytes);
 }
 
+/// Dead letters of the whole node.
+pub fn dead_letters(http: &Http, scrape: &mut Scrape) {
+    let counts = &http.broker().dead_letters;
+    let strategies = [("at_most_once", false), ("at_least_once", true)];
+    for (name, reason, help) in DEAD_LETTERED {
+        let rows = strategies.map(|(strategy, is_safe)| {
+            (labels(&[CLASSIC, ("dead_letter_strategy", strategy)]), counts.get(*reason, is_safe) as f64)
+        });
+        scrape.family(&format!("rabbitmq_global_messages_dead_lettered_{name}_total"), Counter, help, &rows);
+    }
+    let row = (labels(&[CLASSIC, ("dead_letter_strategy", "at_least_once")]), counts.confirmed() as f64);
+    let help = "Messages that were dead-lettered and are safe in their new queues";
+    scrape.family("rabbitmq_global_messages_dead_lettered_confirmed_total", Counter, help, &[row]);
+}
+
 pub fn alarms(http: &Http, scrape: &mut Scrape) {
     let broker = http.broker();
     let disk = broker.store.as_ref().is_some_and(|store| store.disk_alarm());
@@ -168,9 +183,10 @@ pub fn alarms(http: &Http, scrape: &mut Scrape) {
 
 /// Who answers. Dashboards join everything else with it.
 pub fn identity(http: &Http, endpoint: &str, scrape: &mut Scrape) {
+    let cluster = http.broker().cluster_name();
     let who = [
         ("rabbitmq_node", http.node_name()),
-        ("rabbitmq_cluster", http.cluster_name()),
+        ("rabbitmq_cluster", &*cluster),
         ("rabbitmq_cluster_permanent_id", http.permanent_id()),
         ("rabbitmq_endpoint", endpoint),
     ];

@@ -3,6 +3,7 @@
 use super::text::Kind::{Counter, Gauge};
 use super::text::Metric;
 use crate::queue::counting::Standing;
+use crate::queue::letter::Reason;
 use crate::stats::{Counted, Kind as Event};
 
 /// A queue, or all together.
@@ -277,4 +278,12 @@ pub const GLOBAL_QUEUES: &[(&str, Event, &str)] = &[
     ("messages_get_empty_total", Event::GetEmpty, "Times basic.get operations fetched no message"),
     ("messages_redelivered_total", Event::Redeliver, "Messages redelivered to consumers"),
     ("messages_acknowledged_total", Event::Ack, "Messages acknowledged by consumers"),
+];
+
+/// Dead letters, by reason.
+pub const DEAD_LETTERED: &[(&str, Reason, &str)] = &[
+    ("maxlen", Reason::MaxLen, "Messages dead-lettered because their queue was full"),
+    ("expired", Reason::Expired, "Messages dead-lettered because their time was over"),
+    ("rejected", Reason::Rejected, "Messages dead-lettered because a consumer did not want them"),
+    ("delivery_limit", Reason::DeliveryLimit, "Messages dead-lettered because they were delivered too often"),
 ];

@@ -282,7 +282,7 @@ fn bind(call: &Call) -> Outcome {
         arguments: fields.table("arguments")?,
     };
     if record.source.is_empty() || (to_exchange && record.destination.is_empty()) {
-        return Err(ApiError::bad_request("operation not permitted on the default exchange"));
+        return Err(ApiError::not_authorised("operation not permitted on the default exchange"));
     }
     check(call, &record)?;
     // Relative to the request's own path, as RabbitMQ has it.
@@ -297,7 +297,7 @@ fn bind(call: &Call) -> Outcome {
 fn unbind(call: &Call) -> Outcome {
     let record = found(call)?;
     if record.source.is_empty() {
-        return Err(ApiError::bad_request("operation not permitted on the default exchange"));
+        return Err(ApiError::not_authorised("operation not permitted on the default exchange"));
     }
     check(call, &record)?;
     let applied = call.apply(Command::Unbind { record, connection: None })?;

@@ -3,6 +3,7 @@
 use axum::http::StatusCode;
 use serde_json::{Value as Json, json};
 
+use super::certificates;
 use crate::http::route::Outcome;
 use crate::http::{Access, Answer, ApiError, Call, Http, Route, Work};
 
@@ -91,11 +92,17 @@ pub const ROUTES: &[Route] = &[
         QUORUM_HELP,
         Work::Quick(fine),
     ),
+    Route::get(
+        "/api/health/checks/certificate-expiration/{within}/{unit}",
+        Access::Login,
+        "No certificate of the node ends within so many days, weeks, months or years.",
+        Work::Blocking(certificates::check),
+    ),
     Route::get("/api/healthchecks/node", Access::Monitoring, "No alarm, and clients are served.", Work::Quick(node)),
     Route::get("/api/healthchecks/node/{node}", Access::Monitoring, "The same.", Work::Quick(node)),
 ];
 
-fn ok(value: Json) -> Outcome {
+pub fn ok(value: Json) -> Outcome {
     let mut answer = json!({ "status": "ok" });
     if let (Some(answer), Json::Object(more)) = (answer.as_object_mut(), value) {
         answer.extend(more);
@@ -103,7 +110,7 @@ fn ok(value: Json) -> Outcome {
     Answer::json(&answer)
 }
 
-fn failed(reason: &str, more: Json) -> Outcome {
+pub fn failed(reason: &str, more: Json) -> Outcome {
     let mut answer = json!({ "status": "failed", "reason": reason });
     if let (Some(answer), Json::Object(more)) = (answer.as_object_mut(), more) {
         answer.extend(more);
@@ -169,7 +176,7 @@ fn protocol(call: &Call) -> Outcome {
     let mut protocols: Vec<_> = call.http.node.listeners().iter().map(|listener| listener.protocol).collect();
     protocols.dedup();
     match protocols.contains(&protocol_name(asked)) {
-        true => ok(json!({ "protocol": asked })),
+        true => ok(json!({ "protocol": protocol_name(asked) })),
         false => failed("No active listener", json!({ "missing": asked, "protocols": protocols })),
     }
 }

@@ -24,7 +24,8 @@ use crate::persist::journal::Waiter;
 use crate::persist::record::QueueRecord;
 use crate::queue::local::GetError;
 use crate::queue::{Queue, Settlement, Wakes};
-use crate::vhost::names::exchange_text;
+use crate::stats::{Counted, Kind, Sizes};
+use crate::vhost::names::{exchange_text, queue_text};
 use crate::vhost::submit::{Submission, Submitted};
 use crate::vhost::{Command, Exchange, Vhost};
 
@@ -198,6 +199,10 @@ fn ack_mode(mode: &str) -> Result<(bool, Option<Settlement>), ApiError> {
 }
 
 fn get(call: &Call) -> Outcome {
+    let vhost = call.vhost()?;
+    if vhost.queue(call.path("queue")).is_none() {
+        return Err(ApiError::missing(format!("NOT_FOUND - no {}", queue_text(&vhost.name, call.path("queue")))));
+    }
     let (vhost, queue) = queue_for(call, Permission::Read)?;
     let fields = call.fields(&["count", "ackmode", "encoding", "truncate", "requeue", "vhost", "name"])?;
     let (no_ack, settlement) = ack_mode(fields.needed_text("ackmode")?)?;
@@ -207,15 +212,18 @@ fn get(call: &Call) -> Outcome {
     }
     let shown = Shown::new(fields.needed_text("encoding")?, fields.int("truncate")?)?;
     if queue.is_single_active() {
-        let text = crate::vhost::names::queue_text(&vhost.name, &queue.spec.name);
+        let text = queue_text(&vhost.name, &queue.spec.name);
         return Err(ApiError::bad_request(format!("{text} has a single active consumer: it cannot be read")));
     }
     let (mut taken, mut bytes) = (Taken { queue, settlement, positions: Vec::new() }, 0);
-    let mut messages = Vec::new();
+    let (mut messages, mut counted) = (Vec::new(), Counted::default());
     for _ in 0..count {
         let (message, size) = match taken.one(no_ack, shown) {
             Ok(Some(one)) => one,
-            Ok(None) => break,
+            Ok(None) => {
+                counted.add(Kind::GetEmpty, 1);
+                break;
+            }
             // What has been taken out for good is nowhere but here.
             Err(error) if no_ack && !messages.is_empty() => {
                 tracing::warn!(target: "leveret::http", "fewer messages than asked for were taken: {}", error.reason);
@@ -223,12 +231,15 @@ fn get(call: &Call) -> Outcome {
             }
             Err(error) => return Err(error),
         };
+        counted.add(if no_ack { Kind::GetNoAck } else { Kind::Get }, 1);
+        counted.add(Kind::Redeliver, u64::from(message.get("redelivered").is_some_and(|is| *is == true)));
         messages.push(message);
         bytes += size;
         if bytes > MOST_BYTES {
             break;
         }
     }
+    call.broker().count_apart(&vhost, &counted, &Sizes::default());
     Answer::json(&messages)
 }
 
@@ -300,7 +311,7 @@ const ALIVENESS: &str = "aliveness-test";
 fn alive(call: Call) -> Later {
     Box::pin(async move {
         let vhost = call.vhost()?;
-        let text = crate::vhost::names::queue_text(&vhost.name, ALIVENESS);
+        let text = queue_text(&vhost.name, ALIVENESS);
         for permission in [Permission::Configure, Permission::Read] {
             call.check_permission(permission, ALIVENESS, &text)?;
         }
@@ -320,6 +331,9 @@ fn alive(call: Call) -> Later {
         submit(&call, &vhost, message).await?;
         let mut has_come = false;
         let got = queue.get(true, |got| has_come = got.is_some());
+        let mut counted = Counted::default();
+        counted.add(if has_come { Kind::GetNoAck } else { Kind::GetEmpty }, 1);
+        call.broker().count_apart(&vhost, &counted, &Sizes::default());
         match got.is_ok() && has_come {
             true => Answer::json(&json!({ "status": "ok" })),
             false => Err(ApiError::internal("the message of the test did not come back")),

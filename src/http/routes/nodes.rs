@@ -8,6 +8,7 @@ use crate::http::figures::rated;
 use crate::http::process::{self, Memory};
 use crate::http::route::Outcome;
 use crate::http::{Access, Answer, ApiError, Call, Http, Route, Work};
+use crate::persist::journal::Latency;
 
 pub const ROUTES: &[Route] = &[
     Route::get("/api/nodes", Access::Monitoring, "All nodes.", Work::Blocking(list)),
@@ -71,7 +72,8 @@ fn whole(http: &Http) -> Map<String, Json> {
     put("exchange_types", overview::exchange_types());
     put("auth_mechanisms", overview::auth_mechanisms());
     put("contexts", overview::contexts(http));
-    put("applications", json!([]));
+    let (name, version) = (http.product_name(), http.version());
+    put("applications", json!([{ "name": "rabbit", "description": name, "version": version }]));
     put("partitions", json!([]));
     put("cluster_links", json!([]));
     put("enabled_plugins", json!(["rabbitmq_management", "rabbitmq_management_agent", "rabbitmq_prometheus"]));
@@ -88,8 +90,24 @@ fn whole(http: &Http) -> Map<String, Json> {
     ] {
         rated(&mut node, name, value, 0.0);
     }
+    if let Some(store) = store {
+        put_writes(&store.journal.latency, &mut node);
+    }
     node.extend(overview::churn(http));
     node
+}
+
+/// What has been written to the disk. A commit is one write, and its time that of its sync.
+fn put_writes(latency: &Latency, node: &mut Map<String, Json>) {
+    let (classes, seconds) = latency.classes();
+    let (writes, syncs) = (classes.iter().sum::<u64>(), latency.syncs());
+    for (name, value) in [("io_write_count", writes), ("io_write_bytes", latency.bytes.get()), ("io_sync_count", syncs)]
+    {
+        rated(node, name, value, 0.0);
+    }
+    let average = if writes > 0 { seconds * 1000.0 / writes as f64 } else { 0.0 };
+    rated(node, "io_sync_avg_time", average, 0.0);
+    rated(node, "io_write_avg_time", average, 0.0);
 }
 
 fn memory(call: &Call) -> Outcome {

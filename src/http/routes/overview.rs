@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value as Json, json};
 
+use super::connections;
 use crate::auth::Mechanism;
 use crate::config::RatesMode;
 use crate::connection::census::Standing;
@@ -30,7 +31,7 @@ fn overview(call: &Call) -> Outcome {
     fields.put("product_version", || http.version());
     fields.put("product_name", || http.product_name());
     fields.put("rabbitmq_version", || http.version());
-    fields.put("cluster_name", || http.cluster_name());
+    fields.put("cluster_name", || http.broker().cluster_name());
     fields.put("cluster_tags", || json!({}));
     fields.put("node_tags", || json!({}));
     fields.put("default_queue_type", || "classic");
@@ -71,7 +72,22 @@ fn overview(call: &Call) -> Outcome {
             add_samples(&mut stats, name, &history, &|s: &Standing| s.counted.get(*kind));
         }
         fields.put("message_stats", || Json::Object(stats));
-        let vhosts = http.broker().vhosts();
+        // Who does not watch the node sees their own.
+        let own = match call.caller.is_monitor() {
+            true => None,
+            false => Some(connections::visible(call)?),
+        };
+        let vhosts = if own.is_none() { http.broker().vhosts() } else { call.vhosts()? };
+        let (channels, open, consumers) = own.map_or((sums.channels, sums.connections, sums.consumers), |own| {
+            let (mut channels, mut consumers) = (0, 0);
+            for connection in &own {
+                connection.outbox.each_channel(|_, channel| {
+                    channels += 1;
+                    consumers += channel.consumer_count() as u64;
+                });
+            }
+            (channels, own.len() as u64, consumers)
+        });
         let count = |of: &dyn Fn(&crate::vhost::topology::Topology) -> usize| -> usize {
             vhosts.iter().map(|vhost| of(&vhost.topology.read())).sum()
         };
@@ -79,7 +95,7 @@ fn overview(call: &Call) -> Outcome {
         let exchanges = count(&|topology| topology.exchanges.len() + 1);
         fields.put("object_totals", || {
             json!({
-                "channels": sums.channels, "connections": sums.connections, "consumers": sums.consumers,
+                "channels": channels, "connections": open, "consumers": consumers,
                 "exchanges": exchanges, "queues": count(&|topology| topology.queues.len()),
             })
         });
@@ -162,7 +178,11 @@ pub fn exchange_types() -> Json {
 }
 
 pub fn auth_mechanisms() -> Json {
-    Mechanism::ALL.iter().map(|mechanism| json!({ "name": mechanism.name(), "enabled": true })).collect()
+    let all = Mechanism::ALL.iter().map(|mechanism| {
+        let description = format!("SASL {} authentication mechanism", mechanism.name());
+        json!({ "name": mechanism.name(), "description": description, "enabled": true })
+    });
+    all.collect()
 }
 
 fn listeners(http: &Http) -> Json {

@@ -37,6 +37,10 @@ pub const ROUTES: &[Route] = &[
     ),
 ];
 
+/// What parameters are for in RabbitMQ and its plugins. Others may come with definitions, and are kept.
+const COMPONENTS: [&str; 6] =
+    ["federation", "federation-upstream", "federation-upstream-set", "shovel", "sharding", "operator_policy"];
+
 /// A value is stored as the text that came.
 fn value(text: &str) -> Json {
     serde_json::from_str(text).unwrap_or(Json::Null)
@@ -89,6 +93,9 @@ fn put(call: &Call) -> Outcome {
     let vhost = call.vhost()?.name.to_string();
     let (component, name) = (call.path("component").to_owned(), call.path("name").to_owned());
     let value = text(call)?;
+    if !COMPONENTS.contains(&component.as_str()) {
+        return Err(ApiError::bad_request(format!("Validation failed\n\ncomponent {component} not found\n")));
+    }
     let is_new = found(call).is_err();
     let applied = call.apply(Command::SetParameter(ParameterRecord { vhost, component, name, value }))?;
     Ok(Answer::put(is_new).after(&applied))

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use serde_json::{Map, Value as Json};
+use serde_json::{Map, Value as Json, json};
 
 use super::{bindings, consumers};
 use crate::auth::Access as Permission;
+use crate::config::QueueType;
 use crate::http::body;
 use crate::http::fields::{Columns, Fields};
 use crate::http::figures;
@@ -79,6 +80,11 @@ impl Listed for Queues {
         fields.put("arguments", || table_to_json(&spec.arguments));
         fields.put("node", || self.node.as_str());
         fields.put("state", || if queue.damage().is_some() { "crashed" } else { "running" });
+        if type_of(&spec.arguments) == QueueType::Quorum {
+            fields.put("leader", || self.node.as_str());
+            fields.put("members", || json!([self.node]));
+            fields.put("online", || json!([self.node]));
+        }
         figures::put_queue(queue, fields);
         if fields.wants("policy") || fields.wants("operator_policy") || fields.wants("effective_policy_definition") {
             let policy = vhost.effective_policy(queue);
@@ -124,7 +130,14 @@ fn one(call: &Call) -> Outcome {
     let columns = Columns::parse(call.query.get("columns"));
     let mut fields = Fields::new(&columns);
     Queues::of(call).fill(&item, &mut fields);
-    fields.put("consumer_details", || consumers::of_queue(&call.http, &item.1));
+    let consumers = consumers::of_queue(&call.http, &item.1);
+    let tag = |only: &str| {
+        let only = consumers.iter().find(|consumer| consumer[only] == true);
+        only.map_or(Json::Null, |consumer| consumer["consumer_tag"].clone())
+    };
+    fields.put("exclusive_consumer_tag", || tag("exclusive"));
+    fields.put("single_active_consumer_tag", || if item.1.is_single_active() { tag("active") } else { Json::Null });
+    fields.put("consumer_details", || consumers);
     // RabbitMQ's are by exchange and by channel, which are not counted apart.
     fields.put("incoming", || Json::Array(Vec::new()));
     fields.put("deliveries", || Json::Array(Vec::new()));
@@ -141,12 +154,14 @@ fn put(call: &Call) -> Outcome {
         return Err(ApiError::bad_request("field 'exclusive': an exclusive queue belongs to a connection"));
     }
     let arguments = with_type(&vhost, fields.object("arguments")?, fields.text("type")?);
+    let arguments = body::table("arguments", &arguments)?;
     let record = QueueRecord {
         vhost: vhost.name.to_string(),
         name: name.to_owned(),
-        durable: fields.flag("durable")?.unwrap_or(true),
+        // Queues of the other types are always durable.
+        durable: fields.flag("durable")?.unwrap_or(type_of(&arguments) != QueueType::Classic),
         auto_delete: fields.flag("auto_delete")?.unwrap_or(false),
-        arguments: body::table("arguments", &arguments)?,
+        arguments,
         id: 0,
     };
     call.check_permission(Permission::Configure, name, &queue_text(&vhost.name, name))?;
