@@ -14,7 +14,7 @@ from pathlib import Path
 
 START_TIMEOUT = 120
 RABBITMQ = Path("/usr/lib/rabbitmq/bin")
-PLUGINS = "rabbitmq_management,rabbitmq_consistent_hash_exchange,rabbitmq_shovel,rabbitmq_federation"
+PLUGINS = "rabbitmq_management,rabbitmq_consistent_hash_exchange,rabbitmq_shovel,rabbitmq_federation,rabbitmq_prometheus"
 
 
 def free_ports(count):
@@ -93,18 +93,20 @@ class Leveret(Broker):
         self.binary, self.settings = binary, settings
 
     def start(self):
-        self.amqp, self.web = free_ports(2)
+        self.amqp, self.web, self.metrics = free_ports(3)
         settings = [f"listeners.tcp.default=127.0.0.1:{self.amqp}", "management.tcp.ip=127.0.0.1",
-                    f"management.tcp.port={self.web}", "prometheus.tcp=none", *self.settings]
+                    f"management.tcp.port={self.web}", "prometheus.tcp.ip=127.0.0.1",
+                    f"prometheus.tcp.port={self.metrics}", *self.settings]
         command = [self.binary, "serve", "--data-dir", str(self.path / "data")]
         self.spawn(command + [word for setting in settings for word in ("--set", setting)])
 
 
 class RabbitMQ(Broker):
     def start(self):
-        self.amqp, self.web, distribution, names = free_ports(4)
+        self.amqp, self.web, self.metrics, distribution, names = free_ports(5)
         (self.path / "rabbitmq.conf").write_text(
-            f"listeners.tcp.1 = 127.0.0.1:{self.amqp}\nmanagement.tcp.ip = 127.0.0.1\nmanagement.tcp.port = {self.web}\n")
+            f"listeners.tcp.1 = 127.0.0.1:{self.amqp}\nmanagement.tcp.ip = 127.0.0.1\nmanagement.tcp.port = {self.web}\n"
+            f"prometheus.tcp.ip = 127.0.0.1\nprometheus.tcp.port = {self.metrics}\n")
         (self.path / "plugins").write_text(f"[{PLUGINS}].\n")
         self.environment = {
             **os.environ, "HOME": str(self.path), "RABBITMQ_NODENAME": f"tools{self.amqp}@localhost",
