@@ -9,7 +9,7 @@
 //!   [`consume`], [`declare`] and [`tx`] do the rest.
 //! - [`machine`] is a whole connection without its socket: login ([`login`]), frames to their channels, errors to closes,
 //!   heartbeats. [`driver`] is the task around it, [`wire`] and [`socket`] its way to the client.
-//! - [`entrance`] is what comes before AMQP: TLS. [`pacing`] keeps the rates of publishing.
+//! - [`entrance`] is what comes before AMQP: the header of a proxy ([`proxy`]), TLS. [`pacing`] keeps the rates of publishing.
 //! - [`registry`] knows all connections of the node. [`counting`] is what they count, [`census`] what
 //!   that adds up to.
 //!
@@ -34,6 +34,7 @@ pub mod login;
 pub mod machine;
 pub mod outbox;
 pub mod pacing;
+pub mod proxy;
 pub mod publish;
 pub mod registry;
 pub mod routes;

@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 
 use service::{Door, Service};
 
-use crate::config::{Changes, Config, DiskFreeLimit, ListenAddress, Listener, Sync, Tcp, Watermark};
+use crate::config::{Changes, Config, DiskFreeLimit, ListenAddress, Listener, Sync, Tcp, TlsOptions, Watermark};
 use crate::connection::census::{self, Census};
 use crate::connection::driver;
 use crate::connection::entrance::{self, Client, Entrance};
@@ -33,7 +33,7 @@ use crate::persist::disk::{Disk, RealDisk};
 use crate::persist::journal::SyncMode;
 use crate::persist::store::{LOOK_AT_SEGMENTS, Opened, Settings, Store, StoreError};
 use crate::persist::{CatalogError, DataDir, DataDirError, open_catalog};
-use crate::tls::{Acceptor, TlsError};
+use crate::tls::{Acceptor, Purpose, TlsError};
 use crate::vhost::Broker;
 use crate::vhost::broker::{Removed, StartError};
 use crate::vhost::events::Event;
@@ -66,7 +66,6 @@ pub enum NodeError {
 pub struct Node {
     shared: Arc<Shared>,
     service: Arc<Service>,
-    http: Option<SocketAddr>,
     stop: watch::Sender<bool>,
     tasks: JoinSet<()>,
     /// Locked until everything in it is closed.
@@ -123,16 +122,15 @@ impl Node {
         });
         let (stop, stopping) = watch::channel(false);
         let service = Arc::new(Service::new(Arc::clone(&shared), tcp.clone()));
-        let mut node = Self { shared, service, http: None, stop, tasks: JoinSet::new(), data_dir };
+        let mut node = Self { shared, service, stop, tasks: JoinSet::new(), data_dir };
         for listener in &tcp.listeners {
-            node.listen(listener, &tcp, Entrance::default(), &stopping)?;
+            let entrance = Entrance { proxied: tcp.proxy_protocol, tls: None };
+            node.listen(listener, &tcp, entrance, &stopping)?;
         }
         if !tls.listeners.is_empty() {
-            let acceptor = Arc::new(Acceptor::new(tls.options, &[], tls.handshake_timeout)?);
-            let of_reloads = Arc::clone(&acceptor);
-            node.shared.broker.on_reload(move |config, _| reload_tls(&of_reloads, config));
+            let acceptor = node.acceptor(Purpose::AMQP, |config| &config.tls.options)?;
             for listener in &tls.listeners {
-                let entrance = Entrance { tls: Some(Arc::clone(&acceptor)) };
+                let entrance = Entrance { proxied: tcp.proxy_protocol, tls: Some(Arc::clone(&acceptor)) };
                 node.listen(listener, &tcp, entrance, &stopping)?;
             }
         }
@@ -164,7 +162,17 @@ impl Node {
         Ok(())
     }
 
-    /// Serves the HTTP API, on its port and on the socket in the data directory.
+    /// What does TLS handshakes with those options, also with new ones.
+    fn acceptor(&self, purpose: Purpose, options: fn(&Config) -> &TlsOptions) -> Result<Arc<Acceptor>, NodeError> {
+        let config = &self.shared.broker.config;
+        let acceptor = Acceptor::new(options(config).clone(), purpose, config.tls.handshake_timeout)?;
+        let acceptor = Arc::new(acceptor);
+        let of_reloads = Arc::clone(&acceptor);
+        self.shared.broker.on_reload(move |config, _| reload_tls(&of_reloads, options(config)));
+        Ok(acceptor)
+    }
+
+    /// Serves the HTTP API, on its ports and on the socket in the data directory.
     fn serve_http(&mut self, tcp: &Tcp, stopping: &watch::Receiver<bool>) -> Result<(), NodeError> {
         let (shared, control) = (Arc::clone(&self.shared), Arc::clone(&self.service));
         let permanent_id = self.data_dir.identity().id.clone();
@@ -175,33 +183,58 @@ impl Node {
         let local = local.map_err(|error| NodeError::Listen { address: "leveret.sock".to_owned(), error })?;
         self.tasks.spawn(server::serve(local, Arc::clone(&api), stopping.clone()));
         if let Some(address) = self.shared.broker.config.management.listener {
-            let (socket, address) = open(address, tcp)?;
-            self.http = Some(address);
-            self.service.add(ListenerInfo { protocol: "http", address, purpose: "HTTP API" });
-            self.tasks.spawn(server::serve(socket, api, stopping.clone()));
+            let socket = self.open_http("http", "HTTP API", address, tcp)?;
+            self.tasks.spawn(server::serve(socket, Arc::clone(&api), stopping.clone()));
+        }
+        if let Some(address) = self.shared.broker.config.management.ssl.listener {
+            let acceptor = self.acceptor(Purpose::MANAGEMENT, |config| &config.management.ssl.tls)?;
+            let socket = self.open_http("https", "HTTP API over TLS", address, tcp)?;
+            self.tasks.spawn(server::serve_tls(socket, acceptor, api, stopping.clone()));
         }
         Ok(())
     }
 
-    /// Serves metrics, on a port of their own.
+    fn open_http(
+        &self,
+        protocol: &'static str,
+        purpose: &'static str,
+        address: ListenAddress,
+        tcp: &Tcp,
+    ) -> Result<TcpListener, NodeError> {
+        let (socket, address) = open(address, tcp)?;
+        self.service.add(ListenerInfo { protocol, address, purpose });
+        Ok(socket)
+    }
+
+    /// Serves metrics, on ports of their own.
     fn serve_metrics(
         &mut self,
         http: &Arc<Http>,
         tcp: &Tcp,
         stopping: &watch::Receiver<bool>,
     ) -> Result<(), NodeError> {
-        let Some(address) = self.shared.broker.config.prometheus.listener else { return Ok(()) };
-        let (socket, address) = open(address, tcp)?;
-        self.service.add(ListenerInfo { protocol: "http/prometheus", address, purpose: "Prometheus metrics" });
         let site = Arc::new(Site::new(Arc::clone(http)));
-        self.tasks.spawn(server::serve(socket, site, stopping.clone()));
+        if let Some(address) = self.shared.broker.config.prometheus.listener {
+            let socket = self.open_http("http/prometheus", "Prometheus metrics", address, tcp)?;
+            self.tasks.spawn(server::serve(socket, Arc::clone(&site), stopping.clone()));
+        }
+        if let Some(address) = self.shared.broker.config.prometheus.ssl.listener {
+            let acceptor = self.acceptor(Purpose::PROMETHEUS, |config| &config.prometheus.ssl.tls)?;
+            let socket = self.open_http("https/prometheus", "Prometheus metrics over TLS", address, tcp)?;
+            self.tasks.spawn(server::serve_tls(socket, acceptor, site, stopping.clone()));
+        }
         Ok(())
     }
 
     /// Where metrics are served.
     pub fn metrics_addr(&self) -> Option<SocketAddr> {
+        self.addr_of("http/prometheus")
+    }
+
+    /// The first address where a protocol is served, by the name that listeners are listed with.
+    pub fn addr_of(&self, protocol: &str) -> Option<SocketAddr> {
         let all = self.service.listeners();
-        all.iter().find(|listener| listener.protocol == "http/prometheus").map(|listener| listener.address)
+        all.iter().find(|listener| listener.protocol == protocol).map(|listener| listener.address)
     }
 
     /// Where AMQP is served without TLS.
@@ -221,7 +254,7 @@ impl Node {
 
     /// Where the HTTP API is served.
     pub fn http_addr(&self) -> Option<SocketAddr> {
-        self.http
+        self.addr_of("http")
     }
 
     /// Keeps the service manager told, of which [`watchdog`] says how, and says for the first time that the node serves.
@@ -276,9 +309,9 @@ impl Node {
 }
 
 /// Takes over certificates and keys for connections that come from now on, or says why the old ones stay in force.
-fn reload_tls(acceptor: &Acceptor, config: &Config) -> Result<(), String> {
+fn reload_tls(acceptor: &Acceptor, options: &TlsOptions) -> Result<(), String> {
     acceptor
-        .reload(config.tls.options.clone())
+        .reload(options.clone())
         .map_err(|error| format!("TLS goes on with {} as it was read before: {error}", acceptor.certfile()))
 }
 

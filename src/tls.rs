@@ -46,15 +46,15 @@ const HANDSHAKES_AT_A_TIME: usize = 512;
 pub enum TlsError {
     #[error(transparent)]
     File(#[from] FileError),
-    #[error("{0} must be set")]
-    Missing(&'static str),
+    #[error("{keys}.{key} must be set")]
+    Missing { keys: &'static str, key: &'static str },
     #[error("certificate {certfile} and key {keyfile} cannot be used: {error}")]
     Unusable { certfile: String, keyfile: String, error: rustls::Error },
     #[error("no certificate can be checked with {file}: {reason}")]
     Authorities { file: String, reason: String },
-    #[error("ssl_options.ciphers names none that there is: {0}")]
-    Ciphers(String),
-    #[error("ssl_options.versions names no version that is supported (tlsv1.2, tlsv1.3): {0}")]
+    #[error("{keys}.ciphers names none that there is: {known}")]
+    Ciphers { keys: &'static str, known: String },
+    #[error("no version is named that is supported (tlsv1.2, tlsv1.3): {0}")]
     Versions(rustls::Error),
 }
 
@@ -81,7 +81,7 @@ pub enum HandshakeError {
     TooLong(Duration),
     #[error("client certificate refused: {reason} (subject: {subject})")]
     Certificate { reason: String, subject: String },
-    #[error("TLS handshake refused: the client sent no certificate, which ssl_options.fail_if_no_peer_cert asks for")]
+    #[error("TLS handshake refused: the client sent no certificate, which fail_if_no_peer_cert asks for")]
     NoCertificate,
     #[error("TLS handshake refused: {0}")]
     Protocol(rustls::Error),
@@ -116,9 +116,24 @@ impl Secured {
     }
 }
 
+/// What a listener with TLS is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Purpose {
+    /// What the names of its keys begin with.
+    pub keys: &'static str,
+    /// The protocols that are offered, the best first.
+    pub alpn: &'static [&'static str],
+}
+
+impl Purpose {
+    pub const AMQP: Self = Self { keys: "ssl_options", alpn: &[] };
+    pub const MANAGEMENT: Self = Self { keys: "management.ssl", alpn: &["http/1.1"] };
+    pub const PROMETHEUS: Self = Self { keys: "prometheus.ssl", alpn: &["http/1.1"] };
+}
+
 /// Does the TLS handshakes of a listener.
 pub struct Acceptor {
-    alpn: &'static [&'static str],
+    purpose: Purpose,
     current: RwLock<Arc<Material>>,
     slots: Semaphore,
     timeout: Duration,
@@ -139,13 +154,13 @@ struct Material {
 }
 
 impl Acceptor {
-    /// Reads the files. `alpn` are the protocols that are offered, the best first; none for AMQP.
+    /// Reads the files.
     ///
     /// # Errors
     /// When a file is missing or cannot be used.
-    pub fn new(options: TlsOptions, alpn: &'static [&'static str], timeout: Duration) -> Result<Self, TlsError> {
-        let current = RwLock::new(Arc::new(Material::read(options, alpn)?));
-        Ok(Self { alpn, current, slots: Semaphore::new(HANDSHAKES_AT_A_TIME), timeout })
+    pub fn new(options: TlsOptions, purpose: Purpose, timeout: Duration) -> Result<Self, TlsError> {
+        let current = RwLock::new(Arc::new(Material::read(options, purpose)?));
+        Ok(Self { purpose, current, slots: Semaphore::new(HANDSHAKES_AT_A_TIME), timeout })
     }
 
     /// Reads the files that these options name, also those that are named as before, for connections that come from now on.
@@ -153,7 +168,7 @@ impl Acceptor {
     /// # Errors
     /// When they cannot be used: everything stays as it was.
     pub fn reload(&self, options: TlsOptions) -> Result<(), TlsError> {
-        let material = Arc::new(Material::read(options, self.alpn)?);
+        let material = Arc::new(Material::read(options, self.purpose)?);
         *self.current.write() = material;
         Ok(())
     }
@@ -191,20 +206,21 @@ impl Acceptor {
 }
 
 impl Material {
-    fn read(options: TlsOptions, alpn: &[&str]) -> Result<Self, TlsError> {
-        let certfile = options.certfile.as_ref().ok_or(TlsError::Missing("ssl_options.certfile"))?;
-        let keyfile = options.keyfile.as_ref().ok_or(TlsError::Missing("ssl_options.keyfile"))?;
-        let provider = Arc::new(provider(&options)?);
-        let (chain, key) = (files::certificates(certfile)?, files::key(keyfile)?);
+    fn read(options: TlsOptions, purpose: Purpose) -> Result<Self, TlsError> {
+        let missing = |key| TlsError::Missing { keys: purpose.keys, key };
+        let certfile = options.certfile.as_ref().ok_or_else(|| missing("certfile"))?;
+        let keyfile = options.keyfile.as_ref().ok_or_else(|| missing("keyfile"))?;
+        let provider = Arc::new(provider(&options, purpose)?);
+        let (chain, key) = (files::certificates(certfile)?, files::key(keyfile, options.password.as_ref())?);
         let certificate = CertifiedKey::from_der(chain, key, &provider);
         let certificate = certificate.map_err(|error| TlsError::unusable(certfile, keyfile, error))?;
         let verifier = match options.verify_peer {
-            true => Some(verifier(&options, &provider)?),
+            true => Some(verifier(&options, purpose, &provider)?),
             false => None,
         };
         let certificate = Arc::new(SingleCertAndKey::from(certificate));
         let versions = versions(&options);
-        let alpn: Vec<_> = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+        let alpn: Vec<_> = purpose.alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
         let resolver = Arc::clone(&certificate);
         let mut config = builder(&provider, &versions)?.with_no_client_auth().with_cert_resolver(resolver);
         config.alpn_protocols.clone_from(&alpn);
@@ -237,7 +253,7 @@ fn builder(
 }
 
 /// The cipher suites of the configuration, by IANA's names or OpenSSL's of those that there are.
-fn provider(options: &TlsOptions) -> Result<CryptoProvider, TlsError> {
+fn provider(options: &TlsOptions, purpose: Purpose) -> Result<CryptoProvider, TlsError> {
     let mut provider = ring::default_provider();
     if !options.ciphers.is_empty() {
         let known = std::mem::take(&mut provider.cipher_suites);
@@ -248,7 +264,8 @@ fn provider(options: &TlsOptions) -> Result<CryptoProvider, TlsError> {
         provider.cipher_suites = named.collect();
         if provider.cipher_suites.is_empty() {
             let names = known.iter().filter_map(|s| s.suite().as_str()).map(|name| name.replace("TLS13_", "TLS_"));
-            return Err(TlsError::Ciphers(names.collect::<Vec<_>>().join(", ")));
+            let known = names.collect::<Vec<_>>().join(", ");
+            return Err(TlsError::Ciphers { keys: purpose.keys, known });
         }
     }
     Ok(provider)
@@ -273,8 +290,9 @@ fn versions(options: &TlsOptions) -> Vec<&'static SupportedProtocolVersion> {
 }
 
 /// What checks client certificates.
-fn verifier(options: &TlsOptions, provider: &Arc<CryptoProvider>) -> Result<Verifier, TlsError> {
-    let file = options.cacertfile.as_ref().ok_or(TlsError::Missing("ssl_options.cacertfile"))?;
+fn verifier(options: &TlsOptions, purpose: Purpose, provider: &Arc<CryptoProvider>) -> Result<Verifier, TlsError> {
+    let missing = TlsError::Missing { keys: purpose.keys, key: "cacertfile" };
+    let file = options.cacertfile.as_ref().ok_or(missing)?;
     let unusable = |reason: String| TlsError::Authorities { file: file.display().to_string(), reason };
     let mut roots = RootCertStore::empty();
     for certificate in files::certificates(file)? {

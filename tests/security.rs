@@ -16,6 +16,8 @@ mod security {
     mod users;
 
     mod external;
+    mod https;
+    mod proxy;
     mod rates;
     mod revocation;
     mod tls;

@@ -77,6 +77,11 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
+    /// The port that it has without being named: none where only one with TLS is, as with RabbitMQ.
+    fn usual(&self, port: u16, tls: &Self) -> Option<u16> {
+        (tls.port.is_none() || self.ip.is_some()).then_some(port)
+    }
+
     /// None when it is switched off, or when there is no port.
     fn address(&self, default_port: Option<u16>) -> Option<ListenAddress> {
         let port = self.port.or(default_port).filter(|_| !self.off)?;
@@ -149,10 +154,10 @@ impl Draft {
     }
 
     fn finish_web(&mut self) {
-        self.config.management.listener = self.management.address(Some(15672));
+        self.config.management.listener = self.management.address(self.management.usual(15672, &self.management_tls));
         self.config.management.ssl.listener = self.management_tls.address(None);
         self.config.management.cors_origins = std::mem::take(&mut self.cors_origins).into_values().collect();
-        self.config.prometheus.listener = self.prometheus.address(Some(15692));
+        self.config.prometheus.listener = self.prometheus.address(self.prometheus.usual(15692, &self.prometheus_tls));
         self.config.prometheus.ssl.listener = self.prometheus_tls.address(None);
     }
 

@@ -7,19 +7,22 @@ use tokio::net::TcpStream;
 
 use super::driver;
 use super::machine::Shared;
+use super::proxy::{self, Header, ProxyError};
 use super::socket::Socket;
 use crate::tls::{Acceptor, HandshakeError, Secured};
 
 /// How the clients of a listener come in.
 #[derive(Clone, Default)]
 pub struct Entrance {
+    /// Proxies say first who the client is.
+    pub proxied: bool,
     pub tls: Option<Arc<Acceptor>>,
 }
 
 impl Entrance {
     /// AMQP begins at once.
     pub fn is_open(&self) -> bool {
-        self.tls.is_none()
+        !self.proxied && self.tls.is_none()
     }
 }
 
@@ -37,6 +40,16 @@ impl Client {
         Self { peer: plain(peer), local: plain(local), secured: None }
     }
 
+    /// Takes a proxy's word for who the client is.
+    fn introduce(&mut self, header: Header) {
+        let Header::Proxied(said) = header else { return };
+        tracing::debug!(
+            target: "leveret::connection", "{} is a proxy's connection for {} -> {}", self.name(), said.source, said.destination
+        );
+        *self = Self::new(said.source, said.destination);
+        self.secured = said.secured.map(Arc::new);
+    }
+
     /// How logs and operators call the connection.
     pub fn name(&self) -> String {
         format!("{} -> {}", self.peer, self.local)
@@ -49,7 +62,18 @@ fn plain(address: SocketAddr) -> SocketAddr {
 }
 
 /// Lets a client in and serves it until it goes.
-pub async fn serve(stream: TcpStream, mut client: Client, entrance: Entrance, shared: Arc<Shared>) {
+pub async fn serve(mut stream: TcpStream, mut client: Client, entrance: Entrance, shared: Arc<Shared>) {
+    if entrance.proxied {
+        match proxy::read(&mut stream).await {
+            Ok(header) => client.introduce(header),
+            Err(error @ ProxyError::Gone(_)) => {
+                return tracing::debug!(target: "leveret::connection", "{}: {error}", client.name());
+            }
+            Err(error) => {
+                return tracing::warn!(target: "leveret::connection", "{}: the connection is refused: {error}", client.name());
+            }
+        }
+    }
     let Some(acceptor) = entrance.tls else { return driver::serve(stream.into(), client, shared).await };
     // In a box: the task keeps no room for it afterwards.
     match Box::pin(acceptor.accept(stream)).await {

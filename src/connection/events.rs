@@ -53,11 +53,17 @@ pub fn login(broker: &Broker, start_ok: &StartOk, name: &str, client: &Client, f
 }
 
 fn with_peer(event: Event, client: &Client) -> Event {
-    event
+    let event = event
         .text("peer_host", client.peer.ip().to_canonical().to_string())
         .number("peer_port", client.peer.port())
         .flag("ssl", client.secured.is_some())
-        .text("protocol", "{0,9,1}")
+        .text("protocol", "{0,9,1}");
+    let Some(secured) = &client.secured else { return event };
+    let event = event.text("ssl_protocol", &secured.protocol).text("ssl_cipher", &secured.cipher);
+    match &secured.names {
+        Some(names) => event.text("peer_cert_subject", &names.subject),
+        None => event,
+    }
 }
 
 impl Machine {

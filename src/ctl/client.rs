@@ -17,6 +17,11 @@ use serde_json::Value as Json;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::runtime::Runtime;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::pki_types::ServerName;
+
+use crate::tls::client as tls;
 
 /// Most bytes of an answer that is read as a whole.
 const MOST_OF_AN_ANSWER: u64 = 256 << 20;
@@ -27,6 +32,8 @@ pub enum Target {
     /// The socket in the node's data directory.
     Socket(PathBuf),
     Tcp {
+        /// None is without TLS.
+        trust: Option<Trust>,
         host: String,
         port: u16,
         /// What stands before `/api`.
@@ -36,30 +43,39 @@ pub enum Target {
     },
 }
 
+/// Whose certificates are believed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Trust {
+    /// Those of authorities that the system trusts.
+    #[default]
+    System,
+    /// Those of authorities in a file.
+    File(PathBuf),
+    Anybody,
+}
+
 /// Why a URL is none.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum UrlError {
-    #[error("the URL '{0}' cannot be used: it has to be like http://user:password@host:15672")]
+    #[error("the URL '{0}' cannot be used: it has to be like http://user:password@host:15672, or https://")]
     Form(String),
-    #[error("https is not spoken here: use the socket in the data directory, or http by a tunnel")]
-    Https,
 }
 
 impl Target {
-    /// Reads `http://user:password@host:port/prefix`. What is missing is guest and 15672; a password of the environment
-    /// stands in for one that is not in the URL.
+    /// Reads `http://user:password@host:port/prefix`. What is missing is guest and 15672 (15671 with `https`); a password
+    /// of the environment stands in for one that is not in the URL.
     pub fn parse(url: &str, user_of: Option<String>, password_of: Option<String>) -> Result<Self, UrlError> {
         let wrong = || UrlError::Form(without_password(url));
-        if url.starts_with("https:") {
-            return Err(UrlError::Https);
-        }
-        let rest = url.strip_prefix("http://").unwrap_or(url);
+        let (trust, usual_port, rest) = match url.strip_prefix("https://") {
+            Some(rest) => (Some(Trust::System), 15671, rest),
+            None => (None, 15672, url.strip_prefix("http://").unwrap_or(url)),
+        };
         let (place, path) = rest.split_once('/').unwrap_or((rest, ""));
         let (login, address) = place.rsplit_once('@').map_or(("", place), |(login, address)| (login, address));
         let (host, port) = match address.rsplit_once(':') {
             // The colons of an IPv6 address stand in brackets.
             Some((host, port)) if !port.ends_with(']') => (host, port.parse().map_err(|_| wrong())?),
-            _ => (address, 15672),
+            _ => (address, usual_port),
         };
         if host.is_empty() {
             return Err(wrong());
@@ -68,12 +84,22 @@ impl Target {
         let decode = |text: &str| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
         let user = Some(decode(user)).filter(|user| !user.is_empty());
         Ok(Self::Tcp {
+            trust,
             host: host.trim_start_matches('[').trim_end_matches(']').to_owned(),
             port,
             prefix: path.trim_end_matches('/').trim_end_matches("api").trim_end_matches('/').to_owned(),
             user: user.or(user_of).unwrap_or_else(|| "guest".to_owned()),
             password: password.map(decode).or(password_of).unwrap_or_else(|| "guest".to_owned()),
         })
+    }
+
+    /// The same, believing those certificates where TLS is spoken.
+    #[must_use]
+    pub fn trusting(mut self, whom: Trust) -> Self {
+        if let Self::Tcp { trust: Some(trust), .. } = &mut self {
+            *trust = whom;
+        }
+        self
     }
 
     /// For messages.
@@ -215,7 +241,7 @@ impl Client {
         let mut builder = Request::builder().method(method).header("content-type", "application/json");
         builder = match &self.target {
             Target::Socket(_) => builder.uri(path).header("host", "localhost"),
-            Target::Tcp { host, port, prefix, user, password } => {
+            Target::Tcp { host, port, prefix, user, password, .. } => {
                 let login = BASE64.encode(format!("{user}:{password}"));
                 let path = if prefix.is_empty() { path.to_owned() } else { format!("/{prefix}{path}") };
                 builder
@@ -241,11 +267,27 @@ async fn within<T>(timeout: Option<Duration>, work: impl Future<Output = T>) -> 
 async fn connect(target: &Target) -> Result<SendRequest<Full<Bytes>>, ClientError> {
     match target {
         Target::Socket(path) => shake_hands(UnixStream::connect(path).await.map_err(ClientError::Unreachable)?).await,
-        Target::Tcp { host, port, .. } => {
+        Target::Tcp { host, port, trust, .. } => {
             let stream = TcpStream::connect((host.as_str(), *port)).await.map_err(ClientError::Unreachable)?;
-            shake_hands(stream).await
+            match trust {
+                None => shake_hands(stream).await,
+                Some(trust) => shake_hands(secure(stream, host, trust).await?).await,
+            }
         }
     }
+}
+
+/// Does the TLS handshake.
+async fn secure(stream: TcpStream, host: &str, trust: &Trust) -> Result<TlsStream<TcpStream>, ClientError> {
+    let trust = match trust {
+        Trust::System => tls::Trust::System,
+        Trust::File(path) => tls::Trust::File(path),
+        Trust::Anybody => tls::Trust::Anybody,
+    };
+    let config = tls::config(trust, None).map_err(|e| ClientError::Broken(e.to_string()))?;
+    let name = ServerName::try_from(host.to_owned()).map_err(|e| ClientError::Broken(e.to_string()))?;
+    let secured = TlsConnector::from(config).connect(name, stream).await;
+    secured.map_err(|error| ClientError::Broken(format!("no TLS connection: {error} (see --cacert and --insecure)")))
 }
 
 async fn shake_hands<S>(stream: S) -> Result<SendRequest<Full<Bytes>>, ClientError>

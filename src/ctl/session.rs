@@ -11,7 +11,7 @@ use serde::de::{Deserializer as _, SeqAccess, Visitor};
 use serde_json::{Map, Value as Json};
 
 use super::arguments::Parsed;
-use super::client::{Client, ClientError, Reply, Target};
+use super::client::{Client, ClientError, Reply, Target, Trust};
 use super::command::Needs;
 use super::exit::{Failure, code};
 use super::format::Form;
@@ -313,10 +313,19 @@ fn target(given: &Parsed) -> Result<Target, Failure> {
     let url = given.option("url").map(str::to_owned).or_else(|| variable("LEVERET_URL"));
     match (url, given.option("data-dir").map(PathBuf::from)) {
         (Some(url), None) => Target::parse(&url, variable("LEVERET_USER"), variable("LEVERET_PASSWORD"))
+            .map(|target| target.trusting(trust(given)))
             .map_err(|error| Failure::bad_argument(error.to_string())),
         (Some(_), Some(_)) if given.has("url") => Err(Failure::usage("either --url or --data-dir, not both")),
         (_, Some(dir)) => Ok(Target::Socket(dir.join(SOCKET))),
         (None, None) => Ok(Target::Socket(default_data_dir().join(SOCKET))),
+    }
+}
+
+fn trust(given: &Parsed) -> Trust {
+    match given.option("cacert") {
+        _ if given.has("insecure") => Trust::Anybody,
+        Some(file) => Trust::File(file.into()),
+        None => Trust::System,
     }
 }
 

@@ -4,6 +4,7 @@
 //! HTTP's Basic scheme as a user of the broker who has one of the tags `administrator`, `monitoring`, `policymaker` or
 //! `management`.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,6 +48,15 @@ pub enum Peer {
     Network(IpAddr),
 }
 
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Local => f.write_str("local socket"),
+            Self::Network(address) => address.fmt(f),
+        }
+    }
+}
+
 /// Who calls.
 #[derive(Clone, Debug)]
 pub struct Caller {
@@ -71,10 +81,7 @@ impl Caller {
 
     /// Where the request comes from, likewise.
     pub fn place(&self) -> String {
-        match self.peer {
-            Peer::Local => "local socket".to_owned(),
-            Peer::Network(address) => address.to_string(),
-        }
+        self.peer.to_string()
     }
 
     fn has_tag(&self, tags: &[&str]) -> bool {

@@ -16,11 +16,13 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
+use tokio_rustls::server::TlsStream;
 
 use super::access::Peer;
 use super::patient::Patient;
 use super::router::{Api, Turns};
 use super::socket::LocalSocket;
+use crate::tls::{Acceptor, HandshakeError};
 
 /// Connections that are open at a time on one listener; others wait to be accepted.
 const CONNECTIONS: usize = 512;
@@ -66,7 +68,47 @@ impl Answers for Api {
 }
 
 /// Serves a listener until the node stops.
-pub async fn serve(mut door: impl Door, api: Arc<impl Answers>, mut stopping: watch::Receiver<bool>) {
+pub async fn serve(door: impl Door, api: Arc<impl Answers>, stopping: watch::Receiver<bool>) {
+    let secure = |stream, _| async move { Some(stream) };
+    serve_secured(door, secure, api, stopping).await;
+}
+
+/// Serves a listener whose clients speak TLS.
+pub async fn serve_tls(
+    door: impl Door,
+    acceptor: Arc<Acceptor>,
+    api: Arc<impl Answers>,
+    stopping: watch::Receiver<bool>,
+) {
+    let secure = move |stream, peer| {
+        let acceptor = Arc::clone(&acceptor);
+        async move { shake_hands(&acceptor, stream, peer).await }
+    };
+    serve_secured(door, secure, api, stopping).await;
+}
+
+/// Does a client's TLS handshake; the log says why there is none.
+async fn shake_hands<S: AsyncRead + AsyncWrite + Unpin>(
+    acceptor: &Acceptor,
+    stream: S,
+    peer: Peer,
+) -> Option<TlsStream<S>> {
+    match acceptor.accept(stream).await {
+        Ok(stream) => return Some(stream),
+        Err(error @ HandshakeError::Gone(_)) => tracing::debug!(target: "leveret::http", "{peer}: {error}"),
+        Err(error) => tracing::warn!(target: "leveret::http", "{peer}: {error}"),
+    }
+    None
+}
+
+/// Serves a listener; `secure` makes of a client's stream the one that HTTP is spoken on, if there is to be one.
+async fn serve_secured<D, F, W, S>(mut door: D, secure: F, api: Arc<impl Answers>, mut stopping: watch::Receiver<bool>)
+where
+    D: Door,
+    F: Fn(D::Stream, Peer) -> W,
+    W: Future<Output = Option<S>> + Send + 'static,
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let (turns, room) = (Arc::new(Turns::default()), Arc::new(Semaphore::new(CONNECTIONS)));
     let mut connections = JoinSet::new();
     loop {
@@ -78,9 +120,16 @@ pub async fn serve(mut door: impl Door, api: Arc<impl Answers>, mut stopping: wa
             () = stopped(&mut stopping) => break,
             accepted = accept => match accepted {
                 Ok(((stream, peer), place)) => {
-                    let connection = connection(stream, peer, Arc::clone(&api), Arc::clone(&turns), stopping.clone());
+                    let secured = secure(stream, peer);
+                    let (api, turns, mut stopping) = (Arc::clone(&api), Arc::clone(&turns), stopping.clone());
                     connections.spawn(async move {
-                        connection.await;
+                        let secured = tokio::select! {
+                            () = stopped(&mut stopping) => None,
+                            secured = secured => secured,
+                        };
+                        if let Some(stream) = secured {
+                            connection(stream, peer, api, turns, stopping).await;
+                        }
                         drop(place);
                     });
                 }

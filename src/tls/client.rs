@@ -35,7 +35,7 @@ pub fn config(trust: Trust<'_>, identity: Option<(&Path, &Path)>) -> Result<Arc<
     let config = match identity {
         None => builder.with_no_client_auth(),
         Some((certfile, keyfile)) => builder
-            .with_client_auth_cert(files::certificates(certfile)?, files::key(keyfile)?)
+            .with_client_auth_cert(files::certificates(certfile)?, files::key(keyfile, None)?)
             .map_err(|error| TlsError::unusable(certfile, keyfile, error))?,
     };
     Ok(Arc::new(config))

@@ -64,7 +64,17 @@ impl Authority {
     }
 
     pub fn sign(&self, name: &str, alternative: &[&str], change: impl FnOnce(&mut CertificateParams)) -> Identity {
-        let key = KeyPair::generate().expect("a key");
+        self.sign_key(KeyPair::generate().expect("a key"), name, alternative, change)
+    }
+
+    /// The same for a key that there is.
+    pub fn sign_key(
+        &self,
+        key: KeyPair,
+        name: &str,
+        alternative: &[&str],
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> Identity {
         let names: Vec<_> = alternative.iter().map(|name| (*name).to_owned()).collect();
         let mut params = CertificateParams::new(names).expect("parameters");
         params.distinguished_name = rcgen::DistinguishedName::new();

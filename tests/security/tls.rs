@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use leveret::config::Config;
 use leveret::node::Node;
+use rcgen::KeyPair;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, ClientConnection, ProtocolVersion, StreamOwned};
 
@@ -33,6 +34,18 @@ fn address(broker: &Broker) -> SocketAddr {
     broker.node().amqps_addrs()[0]
 }
 
+/// Why a broker does not start that has these lines in its configuration.
+pub fn start_error(lines: &[(&str, &str)]) -> String {
+    let dir = tempfile::tempdir().expect("a directory");
+    let data = text(dir.path());
+    let first =
+        [("listeners.tcp", "none"), ("management.tcp", "none"), ("prometheus.tcp", "none"), ("data_dir", &data)];
+    let all = first.iter().chain(lines).map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+    let config = Config::load(None, &all.collect::<Vec<_>>()).expect("a configuration");
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(Node::start(config)).err().expect("a refusal").to_string()
+}
+
 /// A socket whose TLS handshake is done.
 pub fn connect(
     broker: &Broker,
@@ -41,13 +54,20 @@ pub fn connect(
     connect_to(address(broker), config)
 }
 
-fn connect_to(
+pub fn connect_to(
     address: SocketAddr,
+    config: Arc<ClientConfig>,
+) -> std::io::Result<StreamOwned<ClientConnection, TcpStream>> {
+    secured(Wire::socket(address), config)
+}
+
+/// Does the handshake on a socket.
+pub fn secured(
+    mut socket: TcpStream,
     config: Arc<ClientConfig>,
 ) -> std::io::Result<StreamOwned<ClientConnection, TcpStream>> {
     let name = ServerName::try_from("localhost").expect("a name");
     let mut tls = ClientConnection::new(config, name).expect("a client");
-    let mut socket = Wire::socket(address);
     while tls.is_handshaking() {
         tls.complete_io(&mut socket)?;
     }
@@ -245,4 +265,25 @@ fn events_say_that_a_connection_is_secured() {
     let _client = client(&broker, authority.client_config(None));
     let event = listener.expect_get_eventually(&queue);
     assert_eq!(event.props.headers().get("ssl"), Some(&leveret::frames::Value::Bool(true)));
+}
+
+#[test]
+fn a_key_may_be_encrypted() {
+    let authority = Authority::new("locked");
+    let key = include_str!("key.pem");
+    let identity = authority.sign_key(KeyPair::from_pem(key).expect("a key"), "server", &["localhost"], |_| ());
+    std::fs::write(&identity.keyfile, include_str!("encrypted_key.pem")).expect("a file");
+    let (cert, key) = (text(&identity.certfile), text(&identity.keyfile));
+    let lines = |password| {
+        [
+            ("listeners.ssl.default", "127.0.0.1:0"),
+            ("ssl_options.certfile", cert.as_str()),
+            ("ssl_options.keyfile", key.as_str()),
+            ("ssl_options.password", password),
+        ]
+    };
+    let broker = Broker::start_with(&lines("rabbit")).expect("a broker of this process");
+    client(&broker, authority.client_config(None)).close();
+    let error = start_error(&lines("hare"));
+    assert!(error.contains(&key) && error.contains("Is the password right?") && !error.contains("hare"), "{error}");
 }

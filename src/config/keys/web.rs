@@ -24,7 +24,7 @@ pub const MANAGEMENT: &[Key] = &[
         "management.ssl.port",
         "",
         "15671",
-        "The port of the HTTP API with TLS; none unless named.",
+        "The port of the HTTP API with TLS; none unless named. With it, management.tcp.port has no default.",
         |draft, _, text| value::integer(text, 0..=u16::MAX).map(|port| draft.management_tls.port = Some(port)),
     ),
     optional("management.ssl.ip", "", "127.0.0.1", "The address of its interface; otherwise all.", |draft, _, text| {
@@ -140,7 +140,7 @@ pub const PROMETHEUS: &[Key] = &[
         "prometheus.ssl.port",
         "",
         "15691",
-        "The port of the metrics with TLS; none unless named.",
+        "The port of the metrics with TLS; none unless named. With it, prometheus.tcp.port has no default.",
         |draft, _, text| value::integer(text, 0..=u16::MAX).map(|port| draft.prometheus_tls.port = Some(port)),
     ),
     optional("prometheus.ssl.ip", "", "127.0.0.1", "The address of its interface; otherwise all.", |draft, _, text| {

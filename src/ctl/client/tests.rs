@@ -2,7 +2,10 @@ use super::*;
 
 fn tcp(url: &str) -> (String, u16, String, String, String) {
     match Target::parse(url, None, Some("secret".to_owned())) {
-        Ok(Target::Tcp { host, port, prefix, user, password }) => (host, port, prefix, user, password),
+        Ok(Target::Tcp { host, port, prefix, user, password, trust }) => {
+            assert_eq!(trust, url.starts_with("https:").then_some(Trust::System));
+            (host, port, prefix, user, password)
+        }
         other => panic!("{url}: {other:?}"),
     }
 }
@@ -18,12 +21,12 @@ fn urls_say_where_and_who() {
     assert_eq!(tcp("http://host/rabbit/api/"), of("host", 15672, "rabbit", "guest", "secret"));
     assert_eq!(tcp("http://[::1]:15672"), of("::1", 15672, "", "guest", "secret"));
     assert_eq!(tcp("http://[::1]"), of("::1", 15672, "", "guest", "secret"));
+    assert_eq!(tcp("https://host"), of("host", 15671, "", "guest", "secret"));
     assert_eq!(tcp("localhost"), of("localhost", 15672, "", "guest", "secret"));
 }
 
 #[test]
 fn urls_that_cannot_be_used_are_refused_without_their_password() {
-    assert_eq!(Target::parse("https://host", None, None), Err(UrlError::Https));
     let error = Target::parse("http://ann:hidden@host:port", None, None).unwrap_err();
     assert!(!error.to_string().contains("hidden"), "{error}");
     assert!(Target::parse("http://", None, None).is_err());
