@@ -40,6 +40,8 @@ use crate::vhost::events::Event;
 
 /// How long connections get to answer the broker's close when it stops.
 const STOP_WAIT: Duration = Duration::from_secs(5);
+/// How often disk quotas are compared with what is stored.
+const LOOK_AT_QUOTAS_EVERY: Duration = Duration::from_millis(250);
 /// Share of the machine's memory that is assumed when the system does not say how much there is: 4 GiB.
 const UNKNOWN_MEMORY: u64 = 4 << 30;
 
@@ -140,6 +142,7 @@ impl Node {
         if node.shared.broker.tells_events() {
             node.tasks.spawn(tell_alarms(Arc::clone(&node.shared.broker), stopping.clone()));
         }
+        node.tasks.spawn(keep_quotas(Arc::clone(&node.shared.broker), stopping.clone()));
         node.tasks.spawn(keep_clock(clock, memory, stopping));
         Ok(node)
     }
@@ -581,6 +584,25 @@ async fn tell_alarms(broker: Arc<Broker>, mut stopping: watch::Receiver<bool>) {
             }
         }
         were = are;
+    }
+}
+
+/// Has the broker compare disk quotas with what is stored.
+async fn keep_quotas(broker: Arc<Broker>, mut stopping: watch::Receiver<bool>) {
+    let mut ticks = tokio::time::interval(LOOK_AT_QUOTAS_EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = stopping.changed() => return,
+            _ = ticks.tick() => {}
+        }
+        if broker.has_quotas() {
+            let broker = Arc::clone(&broker);
+            if tokio::task::spawn_blocking(move || broker.measure_quotas()).await.is_err() {
+                tracing::error!(target: "leveret", "disk quotas are not looked at any more");
+                return;
+            }
+        }
     }
 }
 

@@ -65,7 +65,7 @@ impl Bucket {
 }
 
 /// Most messages and bytes per second; none is no limit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Rates {
     pub messages: Option<u64>,
     pub bytes: Option<u64>,

@@ -21,6 +21,7 @@ pub mod names;
 pub mod parameters;
 pub mod policies;
 pub mod post;
+pub mod quotas;
 pub mod recall;
 pub mod reload;
 pub mod route;

@@ -13,10 +13,12 @@ pub enum Mechanism {
     External,
     /// RFC 4505: the user that the configuration names.
     Anonymous,
+    /// RabbitMQ's own, with a challenge and a response; for clients that want to try that.
+    CrDemo,
 }
 
 impl Mechanism {
-    pub const ALL: [Self; 4] = [Self::Plain, Self::AmqPlain, Self::External, Self::Anonymous];
+    pub const ALL: [Self; 5] = [Self::Plain, Self::AmqPlain, Self::External, Self::Anonymous, Self::CrDemo];
     /// Those that are offered when nothing else is configured, in this order.
     pub const USUAL: [Self; 2] = [Self::Plain, Self::AmqPlain];
 
@@ -26,6 +28,7 @@ impl Mechanism {
             Self::AmqPlain => "AMQPLAIN",
             Self::External => "EXTERNAL",
             Self::Anonymous => "ANONYMOUS",
+            Self::CrDemo => "RABBIT-CR-DEMO",
         }
     }
 
@@ -39,6 +42,7 @@ impl Mechanism {
             Self::Plain => plain(response),
             Self::AmqPlain => amqplain(response),
             Self::External | Self::Anonymous => credentials(b"", b""),
+            Self::CrDemo => challenged(response),
         }
     }
 }
@@ -46,6 +50,17 @@ impl Mechanism {
 /// The mechanisms as connection.start names them: separated by blanks.
 pub fn offer(mechanisms: &[Mechanism]) -> String {
     mechanisms.iter().map(|mechanism| mechanism.name()).collect::<Vec<_>>().join(" ")
+}
+
+/// What a client that logs in with [`Mechanism::CrDemo`] is asked.
+pub const CHALLENGE: &str = "Please tell me your password";
+/// What its answer begins with; the password follows.
+const ANSWER: &[u8] = b"My password is ";
+
+/// Name and password in one response, from the name that came first and the answer to the challenge.
+pub fn answered(name: &[u8], answer: &[u8]) -> Result<Vec<u8>, SaslError> {
+    let password = answer.strip_prefix(ANSWER).ok_or(SaslError::Malformed)?;
+    Ok([name, b"\0", password].concat())
 }
 
 /// Who a client says it is. Its debug form leaves the password out, so that no log shows it.
@@ -84,6 +99,12 @@ fn plain(response: &[u8]) -> Result<Credentials, SaslError> {
         return Err(SaslError::Malformed);
     }
     credentials(name, password)
+}
+
+/// A name; once the challenge has been answered, NUL and the password behind it.
+fn challenged(response: &[u8]) -> Result<Credentials, SaslError> {
+    let mut parts = response.splitn(2, |byte| *byte == 0);
+    credentials(parts.next().unwrap_or_default(), parts.next().unwrap_or_default())
 }
 
 /// The inside of a field table, without its length.

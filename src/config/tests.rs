@@ -239,7 +239,10 @@ fn loopback_users_named_replace_the_default() {
 fn logins() {
     let auth = load("auth_mechanisms.10 = PLAIN\nauth_mechanisms.2 = AMQPLAIN").auth;
     assert_eq!(auth.mechanisms, ["AMQPLAIN", "PLAIN"], "in the order of their numbers");
-    assert!(error("auth_mechanisms.1 = DIGEST").ends_with("expected one of PLAIN, AMQPLAIN, EXTERNAL, ANONYMOUS"));
+    assert!(
+        error("auth_mechanisms.1 = DIGEST")
+            .ends_with("expected one of PLAIN, AMQPLAIN, EXTERNAL, ANONYMOUS, RABBIT-CR-DEMO")
+    );
     let hashing = load("password_hashing_module = rabbit_password_hashing_sha512").auth.password_hashing;
     assert_eq!(hashing, "rabbit_password_hashing_sha512");
     assert!(error("password_hashing_module = bcrypt").contains("expected one of rabbit_password_hashing_sha256, "));

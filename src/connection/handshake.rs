@@ -54,6 +54,7 @@ pub struct Tuning {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     Starting,
+    Securing,
     Tuning,
     Opening,
 }
@@ -62,6 +63,7 @@ impl Stage {
     fn name(self) -> &'static str {
         match self {
             Self::Starting => "starting",
+            Self::Securing => "securing",
             Self::Tuning => "tuning",
             Self::Opening => "opening",
         }
@@ -73,6 +75,8 @@ impl Stage {
 pub enum Next {
     /// Check the credentials; then offer a tuning with [`Handshake::authenticated`].
     Authenticate(Box<StartOk>),
+    /// Check the answer to a challenge; then as above.
+    Answered(Vec<u8>),
     /// These values are agreed upon.
     Tuned(Tuning),
     /// Check the virtual host; then the connection runs.
@@ -101,6 +105,11 @@ impl Handshake {
         self.stage = Stage::Tuning;
     }
 
+    /// `connection.secure` has been sent.
+    pub fn challenged(&mut self) {
+        self.stage = Stage::Securing;
+    }
+
     /// Takes a method of channel 0.
     ///
     /// # Errors
@@ -112,6 +121,9 @@ impl Handshake {
             (_, AMQPMethod::Close(_)) => Ok(Next::Close),
             (_, AMQPMethod::CloseOk(_)) => Ok(Next::CloseOk),
             (Stage::Starting, AMQPMethod::StartOk(start_ok)) => Ok(Next::Authenticate(Box::new(start_ok))),
+            (Stage::Securing, AMQPMethod::SecureOk(secure_ok)) => {
+                Ok(Next::Answered(secure_ok.response.as_bytes().to_vec()))
+            }
             (Stage::Tuning, AMQPMethod::TuneOk(tune_ok)) => {
                 let tuning = agree(self.offer, &tune_ok)?;
                 self.stage = Stage::Opening;

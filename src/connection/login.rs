@@ -138,6 +138,14 @@ impl LoginFailure {
     }
 }
 
+/// The challenge that a client has to answer before its credentials are complete, if its mechanism has one.
+pub fn challenge(broker: &Broker, start_ok: &StartOk) -> Option<AMQPClass> {
+    let mechanism = auth::Mechanism::parse(start_ok.mechanism.as_str())?;
+    let has_one = mechanism == auth::Mechanism::CrDemo && mechanisms(broker).contains(&mechanism);
+    let challenge = sasl::CHALLENGE.into();
+    has_one.then_some(AMQPClass::Connection(AMQPMethod::Secure(connection::Secure { challenge })))
+}
+
 /// Checks the credentials of `start-ok`.
 ///
 /// # Errors
@@ -153,7 +161,7 @@ pub fn authenticate(broker: &Broker, start_ok: &StartOk, client: &Client) -> Res
         .map_err(|e| LoginFailure::Unusable(format!("{name} login: {e}")))?;
     let refused = |reason: String| LoginFailure::Refused { reason, mechanism: name.to_owned() };
     let user = match mechanism {
-        auth::Mechanism::Plain | auth::Mechanism::AmqPlain => broker
+        auth::Mechanism::Plain | auth::Mechanism::AmqPlain | auth::Mechanism::CrDemo => broker
             .directory
             .authenticate(&credentials.username, &credentials.password)
             .map_err(|e| refused(e.to_string()))

@@ -22,7 +22,7 @@ use super::outbox::{Outbox, READ_LIMIT};
 use super::registry::{About, Registered, Registry};
 use super::session::{Session, Step, Until, Waiting, Work};
 use super::timeouts::Timeouts;
-use crate::auth::User;
+use crate::auth::{User, sasl};
 use crate::frames::{FRAME_MIN_SIZE, Frame, FrameKind, Method, MethodId, Refusal, frame, method, write};
 use crate::logs::audit;
 use crate::persist::journal::Waiter;
@@ -68,6 +68,8 @@ enum Phase {
 
 struct LoggingIn {
     handshake: Handshake,
+    /// What a client has begun with that has been sent a challenge.
+    challenged: Option<Box<connection::StartOk>>,
     user: Option<Arc<User>>,
 }
 
@@ -181,12 +183,14 @@ impl Machine {
     /// first two, the third is over in a moment. True when a publish that was kept can go on now: it is to be processed.
     #[must_use]
     pub fn update_blocked(&mut self) -> bool {
-        let Phase::Running(session) = &self.phase else { return false };
+        let Phase::Running(session) = &mut self.phase else { return false };
         if !session.has_published {
             return false;
         }
         let broker = &self.shared.broker;
         let reason = blocked_reason(broker.memory.is_over(), broker.store.as_ref().is_some_and(|s| s.disk_alarm()));
+        session.pacing.look_up(&broker.throttles, &session.user.name, &session.vhost);
+        let reason = reason.or_else(|| session.pacing.full());
         if reason != self.blocked {
             self.blocked = reason;
             self.outbox.counts.blocked.set(u64::from(reason.is_some()));
@@ -221,7 +225,8 @@ impl Machine {
     /// Ends such a wait when its time is over, or the rate another.
     fn look_at_pace(&mut self) {
         let Phase::Running(session) = &self.phase else { return };
-        let is_over = |until: Instant| until <= self.now || session.pacing.is_stale(&session.broker.throttles);
+        let is_over =
+            |until: Instant| until <= self.now || session.pacing.is_stale(&session.broker.throttles, &session.vhost);
         if self.paced.is_some_and(is_over) {
             self.paced = None;
             // Silence during the wait is ours, not the client's.
@@ -290,7 +295,7 @@ impl Machine {
             Preface::Amqp091 => {
                 self.outbox.lock().send(0, &login::greeting(&self.shared.broker));
                 let handshake = Handshake::new(login::offer(&self.shared.broker));
-                self.phase = Phase::LoggingIn(Box::new(LoggingIn { handshake, user: None }));
+                self.phase = Phase::LoggingIn(Box::new(LoggingIn { handshake, challenged: None, user: None }));
                 return Some(8);
             }
             Preface::OtherVersion(answer) => {
@@ -339,7 +344,23 @@ impl Machine {
         let method = control_method(frame)?;
         let Phase::LoggingIn(logging_in) = &mut self.phase else { return Ok(()) };
         match logging_in.handshake.receive(method)? {
-            Next::Authenticate(start_ok) => self.authenticate(&start_ok),
+            Next::Authenticate(start_ok) => match login::challenge(&self.shared.broker, &start_ok) {
+                Some(challenge) => {
+                    logging_in.handshake.challenged();
+                    logging_in.challenged = Some(start_ok);
+                    self.outbox.lock().send(0, &challenge);
+                }
+                None => self.authenticate(&start_ok),
+            },
+            Next::Answered(answer) => {
+                let Some(mut start_ok) = logging_in.challenged.take() else { return Ok(()) };
+                // An answer that makes no sense is a wrong password.
+                let response = sasl::answered(start_ok.response.as_bytes(), &answer);
+                if let Ok(response) = response {
+                    start_ok.response = response.into();
+                }
+                self.authenticate(&start_ok);
+            }
             Next::Tuned(tuning) => {
                 self.tuning = tuning;
                 self.frame_max = tuning.frame_max;
@@ -448,7 +469,7 @@ impl Machine {
         if let Phase::Running(session) = &mut self.phase {
             session.now_ms = session.broker.clock.now_ms();
             session.traced = session.vhost.is_traced();
-            session.pacing.begin(&session.broker.throttles, &session.user.name, &session.vhost.name);
+            session.pacing.begin(&session.broker.throttles, &session.user.name, &session.vhost);
         }
         while let Phase::Running(session) = &mut self.phase
             && self.waiting.is_none()
@@ -464,6 +485,7 @@ impl Machine {
                 self.late = true;
                 break;
             }
+            let before = work.pushed();
             let most = session.broker.max_message_size();
             if let Some((number, publication, used)) = whole_publish(rest, self.frame_max, most)
                 && session.can_publish(number)
@@ -472,8 +494,10 @@ impl Machine {
                 if session.pacing.counts() {
                     session.pacing.note(1, publication.body_size);
                 }
-                if let Err(failure) = session.publish(number, publication, &mut work) {
-                    self.failed(number, &failure, &mut work);
+                match session.publish(number, publication, &mut work) {
+                    Ok(()) if session.pacing.watches_queues() => session.watch(&work, before),
+                    Ok(()) => {}
+                    Err(failure) => self.failed(number, &failure, &mut work),
                 }
                 continue;
             }
@@ -489,6 +513,11 @@ impl Machine {
                         }
                     }
                     self.run_frame(frame, &mut work);
+                    if let Phase::Running(session) = &mut self.phase
+                        && session.pacing.watches_queues()
+                    {
+                        session.watch(&work, before);
+                    }
                 }
                 Err(error) => {
                     session.finish(&mut work);
@@ -795,7 +824,7 @@ impl Machine {
     }
 }
 
-/// What clients are told while they may not publish, in RabbitMQ's words.
+/// What clients are told while nobody may publish, in RabbitMQ's words.
 fn blocked_reason(memory: bool, disk: bool) -> Option<&'static str> {
     match (memory, disk) {
         (true, true) => Some("low on memory & disk"),

@@ -220,7 +220,24 @@ impl Resolved {
     }
 }
 
+impl Work<'_> {
+    /// How many messages wait to be put into queues.
+    #[inline]
+    pub fn pushed(&self) -> usize {
+        self.publishes.messages.len()
+    }
+}
+
 impl Session {
+    /// Notes, for the limits of queues, where the message goes that has been pushed since there were so many.
+    pub fn watch(&mut self, work: &Work<'_>, before: usize) {
+        let Publishes { messages, runs, .. } = &work.publishes;
+        if let (Some(message), Some(run)) = (messages.get(before..).and_then(<[_]>::last), runs.last()) {
+            let bytes = message.view().body.len() as u64;
+            self.pacing.note_queues(&self.broker, &run.route.queues, bytes);
+        }
+    }
+
     /// Takes a publish: checks it, routes it, adds it to the batch (or to the channel's transaction).
     ///
     /// # Errors

@@ -33,6 +33,9 @@ pub const RETRY_TYPE: &str = "x-delayed-retry-type";
 pub const RETRY_MIN: &str = "x-delayed-retry-min";
 pub const RETRY_MAX: &str = "x-delayed-retry-max";
 pub const RETRY_BACKOFF: &str = "x-delayed-retry-backoff";
+pub const MAX_PUBLISH_RATE: &str = "x-max-publish-rate";
+pub const MAX_PUBLISH_BYTES_RATE: &str = "x-max-publish-bytes-rate";
+pub const MAX_STORED_BYTES: &str = "x-max-stored-bytes";
 pub const DEDUPLICATION: &str = "x-message-deduplication";
 pub const CACHE_SIZE: &str = "x-cache-size";
 pub const CACHE_TTL: &str = "x-cache-ttl";
@@ -83,7 +86,7 @@ type Check = fn(&Value, &Table) -> Result<(), String>;
 struct Rule(&'static str, Check, u8);
 
 /// Every argument that some queue type knows. `x-delivery-limit` and `x-delayed-retry-*` are a quorum queue's in RabbitMQ;
-/// here classic queues have them too.
+/// here classic queues have them too. Rates and quotas are this broker's own.
 const RULES: &[Rule] = &[
     Rule(EXPIRES, expires, NOT_STREAM),
     Rule(MESSAGE_TTL, message_ttl, NOT_STREAM),
@@ -111,6 +114,9 @@ const RULES: &[Rule] = &[
     Rule(RETRY_MIN, not_negative, NOT_STREAM),
     Rule(RETRY_MAX, not_negative, NOT_STREAM),
     Rule(RETRY_BACKOFF, retry_backoff, NOT_STREAM),
+    Rule(MAX_PUBLISH_RATE, not_negative, NOT_STREAM),
+    Rule(MAX_PUBLISH_BYTES_RATE, not_negative, NOT_STREAM),
+    Rule(MAX_STORED_BYTES, not_negative, NOT_STREAM),
     Rule(DEDUPLICATION, boolean, NOT_STREAM),
     Rule(CACHE_SIZE, not_zero, NOT_STREAM),
     Rule(CACHE_TTL, expires, NOT_STREAM),

@@ -712,6 +712,12 @@ impl Queue {
         self.state.lock().counts()
     }
 
+    /// Bytes of the bodies of all its messages, ready and unacked.
+    pub fn stored_bytes(&self) -> u64 {
+        let state = self.state.lock();
+        state.engine.ready_bytes() + state.engine.unacked_bytes()
+    }
+
     /// Where and how what it has on disk is damaged.
     pub fn damage(&self) -> Option<Arc<str>> {
         self.state.lock().unusual.damage.clone()

@@ -8,6 +8,7 @@ mod resolve;
 use std::sync::Arc;
 
 pub use crate::dedup::Deduplication;
+use crate::rate::Rates;
 
 pub use resolve::{Note, Sources};
 
@@ -89,9 +90,20 @@ pub struct Settings {
     pub deduplication: Option<Deduplication>,
     /// How long a delivery may stay unacked.
     pub consumer_timeout: Option<u64>,
+    /// How fast it may be published to.
+    pub publish_rates: Rates,
+    /// Bytes of bodies at which its publishers wait.
+    pub max_stored_bytes: Option<u64>,
     /// The policy that applies, by name.
     pub policy: Option<Arc<str>>,
     pub operator_policy: Option<Arc<str>>,
+}
+
+impl Settings {
+    /// Its publishers may have to wait.
+    pub fn limits_publishers(&self) -> bool {
+        !self.publish_rates.is_none() || self.max_stored_bytes.is_some()
+    }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::broker::{Broker, Removed, StartError, internal};
 use super::command::{Applied, Command};
 use super::events::told;
+use super::throttles::Of;
 use super::topology::{Exchange, Keeps, Vhost};
 use super::{Policy, bindings, declare, events, limits, parameters, policies};
 use crate::auth::{PatternError, Permissions, Rules};
@@ -183,7 +184,8 @@ fn default_exchange(vhost: &str) -> ExchangeRecord {
 
 fn delete_vhost(broker: &Broker, name: &str) -> Result<Applied, Refusal> {
     let Some(vhost) = broker.vhost(name) else { return Ok(Applied::default()) };
-    let applied = delete_where(broker, |record| record.vhost() == Some(name))?;
+    let applied =
+        delete_where(broker, |record| record.vhost() == Some(name) || Of::owner(record) == Some(Of::Vhost(name)))?;
     remove_vhost(broker, &vhost);
     Ok(applied)
 }
@@ -203,6 +205,7 @@ pub(super) fn remove_vhost(broker: &Broker, vhost: &Vhost) {
         let _ = queue.delete(|_| false);
     }
     vhost.move_epoch();
+    broker.forget_rates(Of::Vhost(name));
     broker.removed(Removed::Vhost(name));
 }
 
@@ -227,7 +230,8 @@ fn delete_where(broker: &Broker, matches: impl Fn(&Record) -> bool) -> Result<Ap
 }
 
 fn delete_user(broker: &Broker, name: &str) -> Result<Applied, Refusal> {
-    let applied = delete_where(broker, |record| record.user() == Some(name))?;
+    let applied =
+        delete_where(broker, |record| record.user() == Some(name) || Of::owner(record) == Some(Of::User(name)))?;
     remove_user(broker, name);
     Ok(applied)
 }
@@ -237,6 +241,7 @@ pub(super) fn remove_user(broker: &Broker, name: &str) {
     if broker.directory.delete_user(name) {
         broker.note_event(|| told::user_deleted(name));
     }
+    broker.forget_rates(Of::User(name));
     broker.removed(Removed::User(name));
 }
 

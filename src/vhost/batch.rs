@@ -16,6 +16,7 @@ use super::changes::Report;
 use super::command::{Applied, Command};
 use super::declare;
 use super::policies::{Policy, Spread};
+use super::throttles::Of;
 use super::topology::{Destination, Exchange, Vhost};
 use crate::auth::User;
 use crate::exchange::Settings;
@@ -214,7 +215,12 @@ fn note_of_dropped(broker: &Broker, steps: &[Step], changes: &mut Vec<Change>) -
     }
     let stored = broker.catalog.load().map_err(|e| super::broker::internal(&e))?;
     let leaves = |record: &Record| {
-        record.vhost().is_some_and(|name| vhosts.contains(name)) || record.user().is_some_and(|u| users.contains(u))
+        let (vhost, user) = match Of::owner(record) {
+            Some(Of::Vhost(name)) => (Some(name), None),
+            Some(Of::User(name)) => (None, Some(name)),
+            None => (record.vhost(), record.user()),
+        };
+        vhost.is_some_and(|name| vhosts.contains(name)) || user.is_some_and(|name| users.contains(name))
     };
     changes.extend(stored.into_iter().filter(leaves).map(Change::Delete));
     Ok(())

@@ -255,6 +255,12 @@ pub struct Vhost {
 }
 
 impl Vhost {
+    /// Moves when its queues may limit their publishers in another way. While it is 0, none does.
+    #[inline]
+    pub fn limits_epoch(&self) -> u64 {
+        self.shared.limits_epoch()
+    }
+
     /// `limits` are those of the configuration.
     pub fn new(record: VhostRecord, limits: Limits) -> Self {
         Self {

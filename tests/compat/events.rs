@@ -195,3 +195,15 @@ fn a3_without_the_switch_there_is_no_event_exchange() {
     let text = "no exchange 'amq.rabbitmq.event' in vhost '/'";
     channel.refuses(queue_bind(&queue, "amq.rabbitmq.event", "#"), 404, text);
 }
+
+#[test]
+fn a3_alarms_are_events() {
+    let Some(told) = start() else { return };
+    let memory = told.broker.node().broker().memory;
+    let limit = memory.limit();
+    memory.set_limit(1);
+    let source = ("source", text("memory"));
+    told.expect("alarm.set", std::slice::from_ref(&source));
+    memory.set_limit(limit);
+    told.expect("alarm.cleared", &[source]);
+}

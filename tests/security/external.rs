@@ -6,7 +6,7 @@ use super::certificates::Authority;
 use super::tls::{broker, connect};
 use crate::compat::harness::client::capable_of;
 use crate::compat::harness::wire::Wire;
-use crate::compat::harness::{Broker, Client, Options, connection_open, start_ok, tune_ok};
+use crate::compat::harness::{Broker, Client, Method, Options, connection_open, start_ok, tune_ok};
 
 const ASKS: [(&str, &str); 3] = [
     ("ssl_options.verify", "verify_peer"),
@@ -63,4 +63,29 @@ fn refusals_are_slower_after_some_and_the_right_password_is_not() {
     let start = Instant::now();
     broker.socket().log_in(&Options::default());
     assert!(start.elapsed() < fifth, "who knows the password does not wait");
+}
+
+#[test]
+fn the_demonstration_mechanism_is_served_when_it_is_named() {
+    let broker = Broker::start_with(&[("auth_mechanisms.1", "PLAIN"), ("auth_mechanisms.2", "RABBIT-CR-DEMO")]);
+    let broker = broker.expect("a broker of this process");
+    let answer = |answer: &[u8]| {
+        let client = broker.socket();
+        assert_eq!(client.greet().mechanisms.as_bytes(), b"PLAIN RABBIT-CR-DEMO");
+        client.send(start_ok(capable_of(&["authentication_failure_close"]), "RABBIT-CR-DEMO", b"guest"));
+        let secure = format!("{:?}", client.expect_method("connection.secure"));
+        assert!(secure.contains(&format!("{:?}", b"Please tell me your password")), "{secure}");
+        client.send(Method::new(10, 21).long_text(answer));
+        let next = format!("{:?}", client.wire().next_method(0, "tune or close"));
+        (client, next)
+    };
+    let (client, next) = answer(b"My password is guest");
+    assert!(next.contains("Tune"), "{next}");
+    client.send(tune_ok(2047, 131_072, 0));
+    client.call(connection_open("/"));
+    client.close();
+    for wrong in [&b"My password is hare"[..], b"guest", b""] {
+        let (_, next) = answer(wrong);
+        assert!(next.contains("ACCESS_REFUSED"), "{next}");
+    }
 }

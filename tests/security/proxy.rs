@@ -68,7 +68,8 @@ fn the_client_is_who_the_header_says() {
     let mut expected =
         ["198.51.100.7:40000 -> 192.0.2.1:5672", "203.0.113.9:50000 -> 192.0.2.1:5672", "[2001:db8::7]:1 -> [::1]:2"];
     let mut found = names(&broker);
-    (found.sort(), expected.sort_unstable());
+    found.sort();
+    expected.sort_unstable();
     assert_eq!(found, expected);
     logs::expect_line(&["198.51.100.7:40000 -> 192.0.2.1:5672", "user 'guest' entered vhost '/'"]);
     clients.into_iter().for_each(Client::close);

@@ -37,9 +37,9 @@ pub const LOGINS: &[Key] = &[
         "auth_mechanisms.$n",
         "1",
         "PLAIN",
-        "PLAIN, AMQPLAIN, EXTERNAL or ANONYMOUS, in the order of $n. The first two are offered unless one is named.",
+        "PLAIN, AMQPLAIN, EXTERNAL, ANONYMOUS or RABBIT-CR-DEMO, in the order of $n. The first two unless one is named.",
         |draft, n, text| {
-            let names = ["PLAIN", "AMQPLAIN", "EXTERNAL", "ANONYMOUS"].map(|name| (name, name));
+            let names = ["PLAIN", "AMQPLAIN", "EXTERNAL", "ANONYMOUS", "RABBIT-CR-DEMO"].map(|name| (name, name));
             draft.mechanisms.insert(numbered(n), value::choice(text, &names)?.to_owned());
             Ok(())
         },

@@ -11,14 +11,22 @@ use crate::ctl::session::{Object, Session, path};
 use crate::ctl::term::Kind;
 
 pub const COMMANDS: &[Command] = &[
-    Command::new("set_vhost_limits", "Sets a virtual host's limits: max-connections, max-queues", set_vhost_limits)
-        .takes(1, "<definition>"),
+    Command::new(
+        "set_vhost_limits",
+        "Sets a virtual host's limits: max-connections, max-queues, rates of publishing, max-stored-bytes",
+        set_vhost_limits,
+    )
+    .takes(1, "<definition>"),
     Command::new("clear_vhost_limits", "Clears a virtual host's limits", clear_vhost_limits),
     Command::new("list_vhost_limits", "Lists a virtual host's limits", list_vhost_limits)
         .options(&[Opt::switch("global", "of all virtual hosts")])
         .of(CTL_AND_DIAGNOSTICS),
-    Command::new("set_user_limits", "Sets a user's limits: max-connections, max-channels", set_user_limits)
-        .takes(2, "<username> <definition>"),
+    Command::new(
+        "set_user_limits",
+        "Sets a user's limits: max-connections, max-channels, rates of publishing, max-stored-bytes",
+        set_user_limits,
+    )
+    .takes(2, "<username> <definition>"),
     Command::new("clear_user_limits", "Clears a limit of a user, or all", clear_user_limits)
         .takes(2, "<username> <limit_type> | all"),
     Command::new("list_user_limits", "Lists a user's limits", list_user_limits)

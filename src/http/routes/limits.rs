@@ -24,7 +24,7 @@ pub const ROUTES: &[Route] = &[
     Route::put(
         "/api/vhost-limits/{vhost}/{name}",
         Access::Administrator,
-        "Set max-connections, max-queues, max-publish-rate or max-publish-bytes-rate of a virtual host.",
+        "Set max-connections, max-queues, max-publish-rate, max-publish-bytes-rate or max-stored-bytes of a virtual host.",
         Work::Blocking(set_of_vhost),
     ),
     Route::delete(
@@ -43,7 +43,7 @@ pub const ROUTES: &[Route] = &[
     Route::put(
         "/api/user-limits/{user}/{name}",
         Access::Administrator,
-        "Set max-connections, max-channels, max-publish-rate or max-publish-bytes-rate of a user.",
+        "Set max-connections, max-channels, max-publish-rate, max-publish-bytes-rate or max-stored-bytes of a user.",
         Work::Blocking(set_of_user),
     ),
     Route::delete(
@@ -118,7 +118,10 @@ fn change_of_vhost(call: &Call, limit: Option<i64>) -> Outcome {
             return Ok(Answer::done().after(&call.apply(command)?));
         }
         other => {
-            return Err(unknown(other, "max-connections, max-queues, max-publish-rate and max-publish-bytes-rate"));
+            return Err(unknown(
+                other,
+                "max-connections, max-queues, max-publish-rate, max-publish-bytes-rate and max-stored-bytes",
+            ));
         }
     }
     let is_nothing = record.max_connections.is_none() && record.max_queues.is_none();
@@ -166,7 +169,10 @@ fn change_of_user(call: &Call, limit: Option<i64>) -> Outcome {
             return Ok(Answer::done().after(&call.apply(command)?));
         }
         other => {
-            return Err(unknown(other, "max-connections, max-channels, max-publish-rate and max-publish-bytes-rate"));
+            return Err(unknown(
+                other,
+                "max-connections, max-channels, max-publish-rate, max-publish-bytes-rate and max-stored-bytes",
+            ));
         }
     }
     let user = found.name.clone();

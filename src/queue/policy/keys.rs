@@ -5,8 +5,8 @@ use serde_json::Value as Json;
 use super::term::term;
 use super::{
     ALTERNATE_EXCHANGE, CONSUMER_TIMEOUT, DEAD_LETTER_EXCHANGE, DEAD_LETTER_KEY, DEAD_LETTER_STRATEGY, DEDUPLICATION,
-    DELIVERY_LIMIT, EXPIRES, MAX_BYTES, MAX_LENGTH, MESSAGE_TTL, OVERFLOW, QUEUE_VERSION, RETRY_BACKOFF, RETRY_MAX,
-    RETRY_MIN, RETRY_TYPE,
+    DELIVERY_LIMIT, EXPIRES, MAX_BYTES, MAX_LENGTH, MAX_PUBLISH_BYTES_RATE, MAX_PUBLISH_RATE, MAX_STORED_BYTES,
+    MESSAGE_TTL, OVERFLOW, QUEUE_VERSION, RETRY_BACKOFF, RETRY_MAX, RETRY_MIN, RETRY_TYPE,
 };
 use crate::config::QueueType;
 
@@ -98,6 +98,9 @@ const KEYS: &[Key] = &[
     Key::new(RETRY_MIN, Of::From(0), "delayed retry minimum").not_of(NO_STREAMS),
     Key::new(RETRY_MAX, Of::From(0), "delayed retry maximum").not_of(NO_STREAMS),
     Key::new(RETRY_BACKOFF, Of::One(&["linear", "exponential"]), "delayed retry backoff").not_of(NO_STREAMS),
+    Key::new(MAX_PUBLISH_RATE, Of::From(0), "publish rate").operator().not_of(NO_STREAMS),
+    Key::new(MAX_PUBLISH_BYTES_RATE, Of::From(0), "publish rate in bytes").operator().not_of(NO_STREAMS),
+    Key::new(MAX_STORED_BYTES, Of::From(0), "maximum of stored bytes").operator().not_of(NO_STREAMS),
     Key::new(DEDUPLICATION, Of::Flag, "message deduplication value").not_of(NO_STREAMS),
     Key::new(CONSUMER_TIMEOUT, Of::From(0), "consumer timeout").not_of(NO_STREAMS),
     Key::new("consumer-disconnected-timeout", Of::From(0), "consumer disconnected timeout").not_of(ONLY_QUORUM).idle(),

@@ -2,7 +2,7 @@
 //!
 //! | setting | rule |
 //! |---|---|
-//! | times, lengths, delivery limit, consumer timeout | the smallest of all three |
+//! | times, lengths, rates, delivery limit, consumer timeout | the smallest of all three |
 //! | dead-lettering, delayed retries, deduplication | the argument, otherwise the policy |
 //! | overflow | the operator's, otherwise the argument, otherwise the policy |
 
@@ -13,6 +13,7 @@ use crate::dedup;
 use crate::frames::{Table, Value};
 use crate::queue::arguments::{self, QueueType};
 use crate::queue::policy::{self, Definition, stricter_delivery_limit};
+use crate::rate::Rates;
 
 /// Deliveries of a quorum queue whose arguments and policies say nothing of it.
 const QUORUM_DELIVERY_LIMIT: i64 = 20;
@@ -60,6 +61,11 @@ impl Sources<'_> {
             max_priority: self.max_priority(),
             deduplication: self.deduplication(),
             consumer_timeout: self.smallest(arguments::CONSUMER_TIMEOUT, policy::CONSUMER_TIMEOUT),
+            publish_rates: Rates {
+                messages: self.smallest(arguments::MAX_PUBLISH_RATE, policy::MAX_PUBLISH_RATE),
+                bytes: self.smallest(arguments::MAX_PUBLISH_BYTES_RATE, policy::MAX_PUBLISH_BYTES_RATE),
+            },
+            max_stored_bytes: self.smallest(arguments::MAX_STORED_BYTES, policy::MAX_STORED_BYTES),
             policy: self.policy.map(|(name, _)| Arc::clone(name)),
             operator_policy: self.operator.map(|(name, _)| Arc::clone(name)),
         };

@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{Acquire, Release};
 
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
@@ -10,7 +12,11 @@ use crate::queue::settings::Settings;
 
 /// The settings that are in use in one virtual host.
 #[derive(Debug, Default)]
-pub struct Shared(Mutex<Known>);
+pub struct Shared {
+    known: Mutex<Known>,
+    /// Moves with the settings of queues once one of them has limited its publishers; 0 until then.
+    limits_epoch: AtomicU64,
+}
 
 #[derive(Debug, Default)]
 struct Known {
@@ -22,7 +28,10 @@ struct Known {
 impl Shared {
     /// The one of these that all queues share.
     pub fn one(&self, settings: Settings) -> Arc<Settings> {
-        let mut known = self.0.lock();
+        if settings.limits_publishers() {
+            self.limits_epoch.fetch_add(1, Release);
+        }
+        let mut known = self.known.lock();
         if let Some(same) = known.settings.get(&settings) {
             return Arc::clone(same);
         }
@@ -33,6 +42,18 @@ impl Shared {
         let settings = Arc::new(settings);
         known.settings.insert(Arc::clone(&settings));
         settings
+    }
+
+    /// Moves when queues may limit their publishers in another way. While it is 0, none does.
+    pub fn limits_epoch(&self) -> u64 {
+        self.limits_epoch.load(Acquire)
+    }
+
+    /// Queues have got other settings.
+    pub fn have_changed(&self) {
+        if self.limits_epoch() > 0 {
+            self.limits_epoch.fetch_add(1, Release);
+        }
     }
 }
 
@@ -59,7 +80,7 @@ mod tests {
         for n in 1..10_000 {
             shared.one(with_length(n));
         }
-        assert!(shared.0.lock().settings.len() < 200);
+        assert!(shared.known.lock().settings.len() < 200);
         assert!(Arc::ptr_eq(&kept, &shared.one(with_length(0))));
     }
 }

@@ -36,6 +36,7 @@ impl Spread {
         for prefix in self.prefixes() {
             self.renew_queues(with_prefix(&queues, &prefix), &mut noted);
         }
+        self.vhost.shared.have_changed();
         for (note, count) in noted {
             let (name, vhost) = (&self.changed.name, &self.vhost.name);
             tracing::warn!(target: "leveret::policy", "policy '{name}' in vhost '{vhost}', {count} queues: {note}");
