@@ -197,7 +197,7 @@ impl Store {
         match error {
             Some(error) => {
                 if trouble.is_none() {
-                    tracing::error!(target: "leveret::store", "messages cannot be moved out of the journal: {error}. It is tried again.");
+                    tracing::error!(target: "leveret::store", "messages cannot be moved out of the journal: {error}. Publishers wait, and it is tried again.");
                     self.disk_alarm.store(true, Ordering::Relaxed);
                 }
                 *trouble = Some(error.to_string());
