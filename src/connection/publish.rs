@@ -5,6 +5,7 @@
 //! one lock; what has to survive goes to the journal in one piece; then all confirms of a channel go out in one frame, at
 //! once or when the journal has done its commit.
 
+use std::cell::Cell;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
@@ -63,13 +64,41 @@ impl Run {
 /// A range of publishes of a channel: first and last number, and whether they were taken.
 pub type Fate = (u16, u64, u64, bool);
 
+/// Space for this many messages is kept for the next read.
+const KEPT: usize = 4096;
+
+thread_local! {
+    /// Space of the thread, so that a read does not have to grow its own.
+    static SPACE: Cell<Vec<Incoming<'static>>> = const { Cell::new(Vec::new()) };
+}
+
+/// The same space for messages that lie elsewhere.
+fn emptied<'b>(mut messages: Vec<Incoming<'_>>) -> Vec<Incoming<'b>> {
+    messages.clear();
+    // Nothing is left to be mapped; collecting it in place keeps the allocation.
+    messages.into_iter().filter_map(|_| None).collect()
+}
+
 /// Messages on their way into queues, in publish order.
-#[derive(Default)]
 pub struct Publishes<'b> {
     messages: Vec<Incoming<'b>>,
     runs: Vec<Run>,
     /// Queues that messages were put into, each message counting, since the last [`Publishes::take_routed`].
     routed: u64,
+}
+
+impl Default for Publishes<'_> {
+    fn default() -> Self {
+        Self { messages: emptied(SPACE.take()), runs: Vec::new(), routed: 0 }
+    }
+}
+
+impl Drop for Publishes<'_> {
+    fn drop(&mut self) {
+        if (1..=KEPT).contains(&self.messages.capacity()) {
+            SPACE.set(emptied(std::mem::take(&mut self.messages)));
+        }
+    }
 }
 
 impl<'b> Publishes<'b> {
@@ -728,6 +757,12 @@ pub fn check_expiration(text: &[u8]) -> Result<(), Refusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn space_is_kept_from_one_read_to_the_next() {
+        let messages: Vec<Incoming<'_>> = Vec::with_capacity(1000);
+        assert_eq!(emptied(messages).capacity(), 1000);
+    }
 
     #[test]
     fn expirations_are_read_as_erlang_reads_integers() {
