@@ -118,6 +118,10 @@ class RabbitMQ(Broker):
 
     def __exit__(self, *_):
         subprocess.run([str(RABBITMQ / "rabbitmqctl"), "stop"], env=self.environment, capture_output=True, timeout=60)
-        # The daemon that knows Erlang's nodes by name was started for this one only, and ends when asked.
+        try:
+            self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            pass
+        # The daemon that knows Erlang's nodes by name was started for this one only, and ends when asked after the node.
         subprocess.run(["epmd", "-kill"], env=self.environment, capture_output=True, timeout=30)
         super().__exit__()
