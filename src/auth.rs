@@ -2,23 +2,28 @@
 //! tells the [`Directory`] what it holds, and connections ask it.
 //!
 //! A login goes through [`sasl`], which turns a mechanism's response into [`Credentials`], and [`Directory::authenticate`],
-//! which compares the [`password`];
-//! [`Attempts`] counts those that fail. Opening a vhost asks [`Directory::rules`] once; the [`Rules`] are patterns compiled
-//! beforehand, so that checking a queue or exchange name takes no lock. They are asked for again when
-//! [`Directory::epoch`] has changed.
+//! which compares the [`password`]; or a [`token`] says who its bearer is. Who else is asked is decided a floor above
+//! ([`crate::backends`]). [`Attempts`] counts logins that fail. Opening a vhost asks a login's [`Rights`] once for a
+//! [`Permit`]; of users of the directory it holds [`Rules`], patterns compiled beforehand, so that checking a queue or
+//! exchange name takes no lock. It is asked for again when [`Directory::epoch`] has changed.
 
+mod answers;
 mod attempts;
 mod directory;
 pub mod password;
 mod permission;
+mod rights;
 pub mod sasl;
+pub mod token;
 
 use serde::{Deserialize, Serialize};
 
+pub use answers::{Answers, Kind, Question};
 pub use attempts::Attempts;
 pub use directory::{Directory, LoginError};
 pub use password::Hashing;
 pub use permission::{Access, Pattern, PatternError, Permissions, Rules, TopicPermission};
+pub use rights::{Login, Permit, Rights};
 pub use sasl::{Credentials, Mechanism, SaslError};
 
 /// A user of the internal database.

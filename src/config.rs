@@ -33,7 +33,7 @@ pub use effective::{Changes, Effective};
 pub use error::{ConfigError, ConfigErrors, Origin, Problem};
 pub use example::example;
 pub use logging::{Log, LogFormat, LogLevel, Rotation, RotationTime, Syslog, SyslogProtocol, SyslogTransport};
-pub use logins::{Auth, AuthBackend, AuthHttp, Backend, CertLogin, CertName, HttpMethod, OAuth2, SanType};
+pub use logins::{Auth, AuthBackend, AuthCache, AuthHttp, Backend, CertLogin, CertName, HttpMethod, OAuth2, SanType};
 pub use network::{ListenAddress, Listener, Tcp};
 pub use parse::Setting;
 pub use sources::Sources;
@@ -338,6 +338,7 @@ impl Config {
         for setting in &settings {
             errors.extend(keys::apply(&mut draft, setting).err());
         }
+        draft.doubt_idle_backends(&settings);
         let strictness = strictness.unwrap_or(draft.strictness);
         for doubt in std::mem::take(&mut draft.doubts) {
             if strictness.refuses(&doubt.problem) { errors.push(doubt) } else { draft.warn(doubt.to_string()) }

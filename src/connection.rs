@@ -37,6 +37,7 @@ pub mod pacing;
 pub mod proxy;
 pub mod publish;
 pub mod registry;
+pub mod rights;
 pub mod routes;
 pub mod session;
 pub mod socket;

@@ -5,7 +5,7 @@
 //! - [`frames`]: bytes to AMQP frames, methods, properties and tables, and back. [`config`]: `rabbit.conf` to one typed
 //!   value. [`auth`]: users, passwords, permissions. [`tls`]: certificates and handshakes.
 //!   [`clock`]: the time of day. [`message`]: a message as it is borrowed or held, and the account of memory.
-//!   [`logs`]: the log.
+//!   [`logs`]: the log. [`backends`]: services outside that say who may come in.
 //!   [`dedup`]: which messages were published before. [`stats`]: counters and rates.
 //!   [`rate`]: how much per second. [`notify`]: what the service manager hears.
 //! - [`exchange`]: the matching of messages to bindings. [`persist`]: what outlives the process. [`queue`]: the queue
@@ -23,6 +23,7 @@
 //! consumers there and then, by appending to their connections' outboxes, and wakes only those tasks that sleep.
 
 pub mod auth;
+pub mod backends;
 pub mod clock;
 pub mod config;
 pub mod config_tool;

@@ -10,15 +10,24 @@ mod compat {
     pub mod harness;
 }
 
+#[path = "http"]
+#[allow(dead_code, unused_imports, clippy::unwrap_used, reason = "other tests use more of it")]
+mod http {
+    pub mod harness;
+}
+
 mod security {
     mod certificates;
     mod logs;
+    mod service;
     mod users;
 
+    mod backends;
     mod external;
     mod https;
     mod proxy;
     mod rates;
     mod revocation;
     mod tls;
+    mod tokens;
 }

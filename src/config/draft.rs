@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use super::error::ConfigError;
+use super::error::{ConfigError, Problem};
+use super::parse::Setting;
+use super::rabbitmq;
 use super::{
     AuthBackend, Backend, Config, DefaultPolicy, DefaultUser, ListenAddress, Listener, Strictness, VhostLimits,
     Watermark,
@@ -26,7 +28,11 @@ pub struct Draft {
     pub mechanisms: BTreeMap<(u64, String), String>,
     /// Likewise.
     pub backends: BTreeMap<(u64, String), BackendDraft>,
-    /// Likewise.
+    /// `auth_cache.cached_backend`.
+    pub behind_cache: BackendDraft,
+    /// By the number after `auth_oauth2.scope_aliases.`: the alias, and what it stands for.
+    pub numbered_aliases: BTreeMap<(u64, String), (String, Vec<String>)>,
+    /// By the number or word after `auth_oauth2.preferred_username_claims.`.
     pub username_claims: BTreeMap<(u64, String), String>,
     /// Likewise.
     pub algorithms: BTreeMap<(u64, String), String>,
@@ -52,19 +58,36 @@ pub struct Draft {
     pub operator_policies: BTreeMap<String, DefaultPolicy>,
 }
 
-/// One `auth_backends.$n`.
+/// Whom a setting names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Named {
+    Backend(Backend),
+    /// The one of `auth_cache.cached_backend`.
+    Cache,
+}
+
+/// One `auth_backends.$n`, or `auth_cache.cached_backend`.
 #[derive(Debug, Default)]
 pub struct BackendDraft {
-    pub both: Option<Backend>,
-    pub authn: Option<Backend>,
-    pub authz: Option<Backend>,
+    pub both: Option<Named>,
+    pub authn: Option<Named>,
+    pub authz: Option<Named>,
 }
 
 impl BackendDraft {
     /// Where only one of the two is named, it does both.
-    fn finish(&self) -> AuthBackend {
-        let authn = self.authn.or(self.both).or(self.authz).unwrap_or(Backend::Internal);
-        AuthBackend { authn, authz: self.authz.or(self.both).unwrap_or(authn) }
+    fn finish(&self, behind_cache: &Self) -> AuthBackend {
+        let authn = self.authn.or(self.both).or(self.authz).unwrap_or(Named::Backend(Backend::Internal));
+        let authz = self.authz.or(self.both).unwrap_or(authn);
+        let resolved = |named, behind: fn(&Self) -> Option<Named>| match named {
+            Named::Backend(backend) => backend,
+            Named::Cache => match behind(behind_cache).or(behind_cache.both) {
+                Some(Named::Backend(backend)) => backend,
+                Some(Named::Cache) | None => Backend::Internal,
+            },
+        };
+        let cached = authn == Named::Cache || authz == Named::Cache;
+        AuthBackend { authn: resolved(authn, |b| b.authn), authz: resolved(authz, |b| b.authz), cached }
     }
 }
 
@@ -175,11 +198,31 @@ impl Draft {
             self.config.auth.mechanisms = mechanisms;
         }
         if !self.backends.is_empty() {
-            self.config.auth.backends = self.backends.values().map(BackendDraft::finish).collect();
+            self.config.auth.backends =
+                self.backends.values().map(|backend| backend.finish(&self.behind_cache)).collect();
         }
         self.config.auth.oauth2.preferred_username_claims =
             std::mem::take(&mut self.username_claims).into_values().collect();
+        for (alias, scopes) in std::mem::take(&mut self.numbered_aliases).into_values() {
+            self.config.auth.oauth2.scope_aliases.insert(alias, scopes);
+        }
         self.config.auth.oauth2.algorithms = std::mem::take(&mut self.algorithms).into_values().collect();
+    }
+
+    /// Settings of a backend that nobody asks are reported.
+    pub fn doubt_idle_backends(&mut self, settings: &[Setting]) {
+        let asked: Vec<_> = self.backends.values().map(|backend| backend.finish(&self.behind_cache)).collect();
+        let asks = |backend| asked.iter().any(|asked| asked.authn == backend || asked.authz == backend);
+        let (http, oauth2) = (asks(Backend::Http), asks(Backend::OAuth2));
+        let cache = http || asked.iter().any(|asked| asked.cached);
+        let families =
+            [("auth_http.", http, "http"), ("auth_oauth2.", oauth2, "oauth2"), ("auth_cache.", cache, "http")];
+        for setting in settings {
+            let idle = families.iter().find(|(prefix, asked, _)| !asked && setting.key.starts_with(prefix));
+            let Some((_, _, backend)) = idle.filter(|_| !rabbitmq::knows(&setting.key)) else { continue };
+            let problem = Problem::IdleBackend { key: setting.key.clone(), backend };
+            self.doubts.push(ConfigError { origin: setting.origin.clone(), problem });
+        }
     }
 
     fn finish_watermark(&mut self) {

@@ -46,6 +46,8 @@ pub enum Problem {
     NoMeaning(String),
     #[error("{0} is accepted and has no effect")]
     NoEffect(String),
+    #[error("{key} has no effect: no auth_backends.$n names {backend}")]
+    IdleBackend { key: String, backend: &'static str },
     #[error("unknown key {key}; the nearest known one is {nearest}")]
     UnknownKey { key: String, nearest: String },
     #[error("{key} = {value}: expected {expected}")]

@@ -28,6 +28,7 @@ pub const SECTIONS: &[Section] = &[
     Section { title: "Logins", keys: logins::LOGINS },
     Section { title: "Logins that another service decides", keys: logins::HTTP },
     Section { title: "TLS towards that service", keys: tls::AUTH_HTTP },
+    Section { title: "How long that service's answers hold", keys: logins::CACHE },
     Section { title: "Logins with tokens (OAuth 2)", keys: logins::OAUTH2 },
     Section { title: "What is made at the first start and with each vhost", keys: defaults::DEFAULTS },
     Section { title: "Definitions that are loaded at the start", keys: defaults::DEFINITIONS },

@@ -17,6 +17,7 @@ pub struct Auth {
     pub backends: Vec<AuthBackend>,
     pub http: AuthHttp,
     pub oauth2: OAuth2,
+    pub cache: AuthCache,
     /// How a client certificate becomes a user's name, for EXTERNAL.
     pub cert_login: CertLogin,
     /// Who clients of the mechanism ANONYMOUS are; none refuses them.
@@ -30,11 +31,13 @@ pub struct Auth {
 pub struct AuthBackend {
     pub authn: Backend,
     pub authz: Backend,
+    /// Its answers are kept for a while, for all logins.
+    pub cached: bool,
 }
 
 impl AuthBackend {
     pub fn both(backend: Backend) -> Self {
-        Self { authn: backend, authz: backend }
+        Self { authn: backend, authz: backend, cached: false }
     }
 }
 
@@ -46,6 +49,31 @@ pub enum Backend {
     Http,
     /// Tokens, as `auth_oauth2` says.
     OAuth2,
+}
+
+impl Backend {
+    /// Its short name in the configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Internal => "internal",
+            Self::Http => "http",
+            Self::OAuth2 => "oauth2",
+        }
+    }
+}
+
+/// How long the answers of other services hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuthCache {
+    pub ttl: Duration,
+    /// Refusals are shared between logins too.
+    pub refusals: bool,
+}
+
+impl Default for AuthCache {
+    fn default() -> Self {
+        Self { ttl: Duration::from_secs(15), refusals: false }
+    }
 }
 
 /// A service that answers `allow` or `deny`.
@@ -131,6 +159,7 @@ impl Default for Auth {
             backends: vec![AuthBackend::both(Backend::Internal)],
             http: AuthHttp::default(),
             oauth2: OAuth2::default(),
+            cache: AuthCache::default(),
             cert_login: CertLogin::default(),
             anonymous_user: Some("guest".to_owned()),
             password_hashing: "rabbit_password_hashing_sha256".to_owned(),

@@ -3,6 +3,7 @@
 /// Keys, as they are.
 const KEYS: &[&str] = &[
     "anonymous_login_pass",
+    "auth_cache.cache_module",
     "auth_http.authorization_failure_disclosure",
     "auth_oauth2.authorization_endpoint",
     "auth_oauth2.default_oauth_provider",
@@ -10,6 +11,7 @@ const KEYS: &[&str] = &[
     "auth_oauth2.discovery_endpoint_path",
     "auth_oauth2.end_session_endpoint",
     "auth_oauth2.https.crl_check",
+    "auth_oauth2.https.depth",
     "auth_oauth2.https.fail_if_no_peer_cert",
     "auth_oauth2.https.hostname_verification",
     "auth_oauth2.token_endpoint",
@@ -95,7 +97,7 @@ const KEYS: &[&str] = &[
 const FAMILIES: &[&str] = &[
     "amqp1_0.",
     "amqp_client.",
-    "auth_cache.",
+    "auth_cache.cache_module_args.",
     "auth_ldap.",
     "auth_oauth2.discovery_endpoint_params.",
     "auth_oauth2.oauth_providers.",
@@ -171,6 +173,9 @@ const OF_TLS: &[&str] = &[
     "wildcard_hostname_verification",
 ];
 
+/// Options of TLS that count for a server only.
+const OF_SERVERS: &[&str] = &["depth", "fail_if_no_peer_cert", "honor_cipher_order", "honor_ecc_order", "password"];
+
 /// Where options of an HTTP server stand.
 const HTTP: &[&str] = &["management.tcp.", "management.ssl.", "prometheus.tcp.", "prometheus.ssl."];
 
@@ -191,7 +196,10 @@ pub fn knows(key: &str) -> bool {
         places.iter().any(|place| key.strip_prefix(place).is_some_and(|rest| names.contains(&rest)))
     };
     let is_of_family = FAMILIES.iter().any(|family| key.starts_with(family));
-    KEYS.contains(&key) || is_of_family || one_of(TLS, OF_TLS) || one_of(HTTP, OF_HTTP) || is_inline(key)
+    let of_client = key.strip_prefix("auth_http.ssl_options.").is_some_and(|rest| {
+        OF_SERVERS.contains(&rest) || rest.starts_with("versions.") || rest.starts_with("ciphers.")
+    });
+    KEYS.contains(&key) || of_client || is_of_family || one_of(TLS, OF_TLS) || one_of(HTTP, OF_HTTP) || is_inline(key)
 }
 
 /// Certificates and keys that stand in the file itself, in DER.

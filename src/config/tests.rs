@@ -174,7 +174,12 @@ fn backends_of_logins() {
     let text = "auth_backends.2 = internal\nauth_backends.1 = rabbit_auth_backend_oauth2";
     assert_eq!(backends(text), [AuthBackend::both(oauth2), AuthBackend::both(internal)]);
     let text = "auth_backends.1.authn = http\nauth_backends.1.authz = internal\nauth_backends.2.authn = http";
-    assert_eq!(backends(text), [AuthBackend { authn: http, authz: internal }, AuthBackend::both(http)]);
+    assert_eq!(backends(text), [AuthBackend { authn: http, authz: internal, cached: false }, AuthBackend::both(http)]);
+    let text = "auth_backends.1 = cache\nauth_cache.cached_backend = http\nauth_cache.cache_ttl = 5000";
+    assert_eq!(backends(text), [AuthBackend { cached: true, ..AuthBackend::both(http) }]);
+    assert_eq!(load(text).auth.cache.ttl, Duration::from_secs(5));
+    let ldap = error("# a comment\nauth_backends.1 = ldap");
+    assert!(ldap.starts_with("rabbit.conf:2: auth_backends.1 = ldap"), "{ldap}");
     assert!(error("auth_backends.1 = ldap").contains("expected one of internal, http, oauth2"));
     let auth = load(
         "auth_http.http_method = post\nauth_http.user_path = https://a/u\nauth_oauth2.resource_server_id = r\n\
@@ -191,6 +196,21 @@ fn backends_of_logins() {
         (Some("https://i/k"), &["a".to_owned(), "b".to_owned()][..])
     );
     assert!(error("auth_http.user_path = localhost").contains("begins with http:// or https://"));
+    assert!(error("auth_oauth2.algorithms.1 = none").contains("expected one of RS256"));
+}
+
+#[test]
+fn settings_of_a_backend_that_nobody_asks_are_reported() {
+    let idle = "auth_backends.1 = internal\nauth_http.user_path = http://a/u\nauth_oauth2.resource_server_id = r";
+    let warnings = load(idle).warnings;
+    assert!(warnings[0].contains("rabbit.conf:2: auth_http.user_path has no effect"), "{warnings:?}");
+    assert!(warnings[1].contains("rabbit.conf:3: auth_oauth2.resource_server_id has no effect"), "{warnings:?}");
+    assert_eq!(errors(&format!("{idle}\nstrict_config = all")).len(), 2);
+    let asked = "auth_backends.1 = oauth2\nauth_backends.2.authz = http\nauth_backends.2.authn = internal\n\
+                 auth_http.user_path = http://a/u\nauth_oauth2.resource_server_id = r\nauth_cache.cache_ttl = 1000";
+    assert_eq!(load(asked).warnings, Vec::<String>::new());
+    let unread = load("auth_backends.1 = http\nauth_http.ssl_options.depth = 2\nauth_oauth2.https.depth = 2").warnings;
+    assert_eq!(unread.len(), 2, "{unread:?}");
 }
 
 #[test]

@@ -95,7 +95,7 @@ impl Session {
             queue.touch();
             return self.declared(number, &queue, &Applied::default(), declare.nowait);
         }
-        let name = if name.is_empty() { random_name("amq.gen-") } else { name };
+        let name = if name.is_empty() { self.draw_name() } else { name };
         self.check_access(Access::Configure, "queue", &name)?;
         let record = QueueRecord {
             vhost: self.vhost.name.to_string(),
@@ -112,11 +112,17 @@ impl Session {
             self.check_dead_letter(&record)?;
         }
         let exclusive_owner = declare.exclusive.then(|| self.id());
+        self.drawn = None;
         let applied = self.apply(Command::DeclareQueue { record, exclusive_owner })?;
         match applied.queue.clone() {
             Some(queue) => self.declared(number, &queue, &applied, declare.nowait),
             None => Ok(Step::Continue),
         }
+    }
+
+    /// A name for a queue that has none; the same one until a queue is declared, so that it may be asked for outside.
+    fn draw_name(&mut self) -> String {
+        self.drawn.get_or_insert_with(|| random_name("amq.gen-")).clone()
     }
 
     /// The arguments; a durable, shared, lasting queue without a type is of the virtual host's default type.

@@ -13,7 +13,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::entrance::Client;
 use super::error::Failure;
-use super::machine::{Machine, Shared};
+use super::machine::{Errand, Machine, Outcome, Shared};
 use super::session::Until;
 use super::socket::Socket;
 use super::wire::{Event, Read, Wire};
@@ -28,6 +28,7 @@ type Durable = Pin<Box<dyn Future<Output = Result<(), Refusal>> + Send>>;
 enum Other {
     Timer,
     Durable(Result<(), Refusal>),
+    Outside(Outcome),
 }
 
 /// The socket and the rest, apart so that reading can hand bytes on without copying them.
@@ -36,6 +37,8 @@ struct Connection {
     timer: Pin<Box<Sleep>>,
     /// The disk, while the machine waits for it.
     durable: Option<Durable>,
+    /// Somebody outside, while the machine waits for an answer.
+    errand: Option<Errand>,
     shared: Arc<Shared>,
     machine: Machine,
 }
@@ -45,7 +48,7 @@ pub async fn serve(socket: Socket, client: Client, shared: Arc<Shared>) {
     let machine = Machine::new(Arc::clone(&shared), client, Instant::now());
     let wire = Wire::new(socket, Arc::clone(&machine.outbox));
     let timer = Box::pin(tokio::time::sleep_until(machine.next_tick()));
-    let mut connection = Connection { wire, timer, durable: None, shared, machine };
+    let mut connection = Connection { wire, timer, durable: None, errand: None, shared, machine };
     if let Err(error) = connection.run().await {
         connection.machine.trouble.get_or_insert_with(|| error.to_string());
     }
@@ -72,12 +75,18 @@ impl Connection {
             self.schedule();
             let may_read = self.machine.may_read();
             self.await_disk();
-            let (timer, durable) = (&mut self.timer, &mut self.durable);
+            self.await_outside();
+            let (timer, durable, errand) = (&mut self.timer, &mut self.durable, &mut self.errand);
             let other = |cx: &mut Context<'_>| {
                 if let Some(durable) = durable
                     && let Poll::Ready(result) = durable.as_mut().poll(cx)
                 {
                     return Poll::Ready(Other::Durable(result));
+                }
+                if let Some(errand) = errand
+                    && let Poll::Ready(outcome) = errand.as_mut().poll(cx)
+                {
+                    return Poll::Ready(Other::Outside(outcome));
                 }
                 timer.as_mut().poll(cx).map(|()| Other::Timer)
             };
@@ -92,6 +101,12 @@ impl Connection {
                     self.durable = None;
                     self.machine.now = Instant::now();
                     self.machine.durable(result);
+                    self.wire.reprocess(|bytes| self.machine.process(bytes));
+                }
+                Event::Other(Other::Outside(outcome)) => {
+                    self.errand = None;
+                    self.machine.now = Instant::now();
+                    self.machine.told(outcome);
                     self.wire.reprocess(|bytes| self.machine.process(bytes));
                 }
             }
@@ -121,6 +136,15 @@ impl Connection {
         if let (None, Some(durable_at)) = (&self.durable, durable_at) {
             let broker = Arc::clone(&self.shared.broker);
             self.durable = Some(Box::pin(async move { broker.durable(durable_at).await }));
+        }
+    }
+
+    /// Has the task woken when there is an answer from outside.
+    fn await_outside(&mut self) {
+        if !self.machine.waits_outside() {
+            self.errand = None;
+        } else if self.errand.is_none() {
+            self.errand = self.machine.errand();
         }
     }
 

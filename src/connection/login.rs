@@ -10,13 +10,17 @@ use amq_protocol::protocol::{AMQPClass, connection};
 use super::entrance::Client;
 use super::handshake::Tuning;
 use super::registry::{Limits, Registered};
-use crate::auth::{self, User, sasl};
-use crate::frames::{Refusal, ReplyCode, Table, Value};
+use crate::auth::{self, Login, User, sasl};
+use crate::backends::Claim;
+use crate::frames::{FRAME_MIN_SIZE, Refusal, ReplyCode, Table, Value};
 use crate::rate;
 use crate::vhost::{Broker, Vhost};
 
 /// The RabbitMQ version whose behaviour clients may count on.
 pub const COMPATIBLE_VERSION: &str = "3.13.7";
+
+/// Largest frame of a login that may hold a token.
+const TOKEN_FRAME: u32 = 64 << 10;
 
 /// What a client can rely on, as RabbitMQ names it.
 const CAPABILITIES: [&str; 9] = [
@@ -146,11 +150,19 @@ pub fn challenge(broker: &Broker, start_ok: &StartOk) -> Option<AMQPClass> {
     has_one.then_some(AMQPClass::Connection(AMQPMethod::Secure(connection::Secure { challenge })))
 }
 
-/// Checks the credentials of `start-ok`.
+/// How the credentials of `start-ok` are checked.
+pub enum Check {
+    /// It is done.
+    Done(Login),
+    /// Somebody outside has to be asked, by [`ask`].
+    Ask(Claim),
+}
+
+/// Checks the credentials of `start-ok`, as far as that goes at once.
 ///
 /// # Errors
 /// Why they are not accepted.
-pub fn authenticate(broker: &Broker, start_ok: &StartOk, client: &Client) -> Result<Arc<User>, LoginFailure> {
+pub fn authenticate(broker: &Broker, start_ok: &StartOk, client: &Client) -> Result<Check, LoginFailure> {
     let name = start_ok.mechanism.as_str();
     let offered = |m: &auth::Mechanism| mechanisms(broker).contains(m);
     let Some(mechanism) = auth::Mechanism::parse(name).filter(offered) else {
@@ -160,36 +172,69 @@ pub fn authenticate(broker: &Broker, start_ok: &StartOk, client: &Client) -> Res
         .credentials(start_ok.response.as_bytes())
         .map_err(|e| LoginFailure::Unusable(format!("{name} login: {e}")))?;
     let refused = |reason: String| LoginFailure::Refused { reason, mechanism: name.to_owned() };
-    let user = match mechanism {
-        auth::Mechanism::Plain | auth::Mechanism::AmqPlain | auth::Mechanism::CrDemo => broker
-            .directory
-            .authenticate(&credentials.username, &credentials.password)
-            .map_err(|e| refused(e.to_string()))
-            .inspect(|user| broker.attempts.lock().succeeded(&user.name)),
-        auth::Mechanism::External => by_certificate(broker, client).map_err(refused),
-        auth::Mechanism::Anonymous => anonymous(broker).map_err(refused),
-    }?;
-    if broker.directory.is_loopback_only(&user.name) && !client.peer.ip().is_loopback() {
-        return Err(refused(format!("user '{}' can only connect via localhost", user.name)));
+    let peer = client.peer.ip();
+    let claim = match mechanism {
+        auth::Mechanism::Plain | auth::Mechanism::AmqPlain | auth::Mechanism::CrDemo => {
+            Claim { name: credentials.username, password: Some(credentials.password), peer }
+        }
+        auth::Mechanism::External => {
+            Claim { name: by_certificate(broker, client).map_err(refused)?, password: None, peer }
+        }
+        auth::Mechanism::Anonymous => {
+            let name = broker.config.auth.anonymous_user.clone();
+            let name = name.ok_or_else(|| refused("anonymous_login_user is none".to_owned()))?;
+            Claim { name, password: None, peer }
+        }
+    };
+    if !broker.backends.are_internal() {
+        return Ok(Check::Ask(claim));
     }
-    Ok(user)
+    let user = match &claim.password {
+        Some(password) => broker.directory.authenticate(&claim.name, password).map_err(|e| refused(e.to_string())),
+        None => broker.directory.user(&claim.name).ok_or_else(|| refused(no_user(mechanism, &claim.name, client))),
+    };
+    admit(broker, Login::internal(user?), &claim, client).map(Check::Done).map_err(refused)
 }
 
-/// The user of a client certificate that the handshake has checked.
-fn by_certificate(broker: &Broker, client: &Client) -> Result<Arc<User>, String> {
+/// Goes through the backends.
+///
+/// # Errors
+/// Why none of them lets the user in.
+pub async fn ask(broker: &Broker, claim: &Claim, client: &Client) -> Result<Login, String> {
+    let login = broker.backends.log_in(&broker.directory, &broker.clock, claim).await?;
+    admit(broker, login, claim, client)
+}
+
+/// Some users may log in from this machine only.
+fn admit(broker: &Broker, login: Login, claim: &Claim, client: &Client) -> Result<Login, String> {
+    let name = &login.user.name;
+    if claim.password.is_some() {
+        broker.attempts.lock().succeeded(name);
+    }
+    if broker.directory.is_loopback_only(name) && !client.peer.ip().is_loopback() {
+        return Err(format!("user '{name}' can only connect via localhost"));
+    }
+    Ok(login)
+}
+
+fn no_user(mechanism: auth::Mechanism, name: &str, client: &Client) -> String {
+    let names = client.secured.as_ref().and_then(|secured| secured.names.as_ref());
+    match (mechanism, names) {
+        (auth::Mechanism::External, Some(names)) => {
+            format!("there is no user '{name}' for the certificate '{}'", names.subject)
+        }
+        _ => format!("there is no user '{name}' for anonymous logins"),
+    }
+}
+
+/// The name in a client certificate that the handshake has checked.
+fn by_certificate(broker: &Broker, client: &Client) -> Result<String, String> {
     let names = client.secured.as_ref().and_then(|secured| secured.names.as_ref());
     let Some(names) = names else {
         return Err("no client certificate: EXTERNAL needs TLS with ssl_options.verify = verify_peer".to_owned());
     };
     let missing = || format!("the certificate '{}' has no name of the kind of ssl_cert_login_from", names.subject);
-    let name = names.user(broker.config.auth.cert_login).ok_or_else(missing)?;
-    let unknown = || format!("there is no user '{name}' for the certificate '{}'", names.subject);
-    broker.directory.user(&name).ok_or_else(unknown)
-}
-
-fn anonymous(broker: &Broker) -> Result<Arc<User>, String> {
-    let name = broker.config.auth.anonymous_user.as_deref().ok_or("anonymous_login_user is none")?;
-    broker.directory.user(name).ok_or_else(|| format!("there is no user '{name}' for anonymous logins"))
+    names.user(broker.config.auth.cert_login).ok_or_else(missing)
 }
 
 /// Notes a login that was refused, and says how long its answer has to wait.
@@ -204,14 +249,20 @@ pub fn failed(broker: &Broker, start_ok: &StartOk, client: &Client) -> Duration 
 ///
 /// # Errors
 /// 530, in RabbitMQ's words.
-pub fn enter(broker: &Broker, user: &User, open: &connection::Open) -> Result<Arc<Vhost>, Refusal> {
+pub fn enter(broker: &Broker, login: &Login, open: &connection::Open) -> Result<Arc<Vhost>, Refusal> {
     let name = open.virtual_host.as_str();
     let vhost = broker.vhost(name).ok_or_else(|| Refusal::not_allowed(format!("vhost {name} not found")))?;
-    if broker.directory.rules(&user.name, name).is_none() {
-        let text = format!("access to vhost '{name}' refused for user '{}'", user.name);
+    let user = &login.user.name;
+    if login.rights.permit(&broker.directory, user, name, broker.clock.now_ms()).is_none() {
+        let text = format!("access to vhost '{name}' refused for user '{user}'");
         return Err(Refusal::new(ReplyCode::NotAllowed, text));
     }
     Ok(vhost)
+}
+
+/// The largest frame before tuning: a token has to fit into a login.
+pub fn first_frame_max(broker: &Broker) -> u32 {
+    if broker.backends.take_tokens() { TOKEN_FRAME } else { FRAME_MIN_SIZE }
 }
 
 /// The limits that a new connection must keep.

@@ -4,6 +4,8 @@
 //! in one go; [`Machine::tick`] looks at the time. The driver feeds it, tells it the time ([`Machine::now`]) and writes
 //! what the outbox holds; so do tests and fuzzers, without a network.
 
+mod outside;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -17,17 +19,19 @@ use super::entrance::Client;
 use super::error::Failure;
 use super::events::{self, Opened};
 use super::handshake::{Handshake, Next, Preface, Tuning, preface};
-use super::login::{self, ClientProperties, LoginFailure};
+use super::login::{self, Check, ClientProperties, LoginFailure};
 use super::outbox::{Outbox, READ_LIMIT};
 use super::registry::{About, Registered, Registry};
 use super::session::{Session, Step, Until, Waiting, Work};
 use super::timeouts::Timeouts;
-use crate::auth::{User, sasl};
-use crate::frames::{FRAME_MIN_SIZE, Frame, FrameKind, Method, MethodId, Refusal, frame, method, write};
+use crate::auth::{Login, sasl};
+use crate::frames::{Frame, FrameKind, Method, MethodId, Refusal, frame, method, write};
 use crate::logs::audit;
 use crate::persist::journal::Waiter;
 use crate::stats::Churn;
 use crate::vhost::Broker;
+use outside::Outside;
+pub use outside::{Errand, Outcome};
 
 /// How long a client that gets no answer is kept waiting, so that guessing passwords is slow.
 const SILENT_CLOSE: Duration = Duration::from_secs(3);
@@ -70,7 +74,7 @@ struct LoggingIn {
     handshake: Handshake,
     /// What a client has begun with that has been sent a challenge.
     challenged: Option<Box<connection::StartOk>>,
-    user: Option<Arc<User>>,
+    login: Option<Login>,
 }
 
 /// One connection.
@@ -87,6 +91,8 @@ pub struct Machine {
     /// Frames up to this size are taken; before tuning, the smallest.
     frame_max: u32,
     pub waiting: Option<Waiting>,
+    /// What the answer from outside is for, unless it is for an operation of a channel.
+    outside: Option<Box<Outside>>,
     /// When a phase that must not last is over.
     deadline: Option<Instant>,
     last_received: Instant,
@@ -127,8 +133,9 @@ impl Machine {
             phase: Phase::Preface,
             properties: ClientProperties::default(),
             tuning: Tuning { channel_max: 0, frame_max: 0, heartbeat: 0 },
-            frame_max: FRAME_MIN_SIZE,
+            frame_max: login::first_frame_max(&shared.broker),
             waiting: None,
+            outside: None,
             deadline: Some(handshake_end),
             last_received: now,
             last_sent: (0, now),
@@ -295,7 +302,7 @@ impl Machine {
             Preface::Amqp091 => {
                 self.outbox.lock().send(0, &login::greeting(&self.shared.broker));
                 let handshake = Handshake::new(login::offer(&self.shared.broker));
-                self.phase = Phase::LoggingIn(Box::new(LoggingIn { handshake, challenged: None, user: None }));
+                self.phase = Phase::LoggingIn(Box::new(LoggingIn { handshake, challenged: None, login: None }));
                 return Some(8);
             }
             Preface::OtherVersion(answer) => {
@@ -350,7 +357,7 @@ impl Machine {
                     logging_in.challenged = Some(start_ok);
                     self.outbox.lock().send(0, &challenge);
                 }
-                None => self.authenticate(&start_ok),
+                None => self.authenticate(start_ok),
             },
             Next::Answered(answer) => {
                 let Some(mut start_ok) = logging_in.challenged.take() else { return Ok(()) };
@@ -359,14 +366,14 @@ impl Machine {
                 if let Ok(response) = response {
                     start_ok.response = response.into();
                 }
-                self.authenticate(&start_ok);
+                self.authenticate(start_ok);
             }
             Next::Tuned(tuning) => {
                 self.tuning = tuning;
                 self.frame_max = tuning.frame_max;
                 self.outbox.set_negotiated(tuning.frame_max, self.properties.cancel_notify);
             }
-            Next::Open(open) => self.enter(&open)?,
+            Next::Open(open) => self.enter_or_ask(open)?,
             Next::Close => {
                 self.outbox.lock().send(0, &close_ok());
                 self.finish();
@@ -376,18 +383,25 @@ impl Machine {
         Ok(())
     }
 
-    fn authenticate(&mut self, start_ok: &connection::StartOk) {
-        self.properties = ClientProperties::read(start_ok);
-        self.opened = Opened::note(&self.shared.broker, start_ok);
-        let result = login::authenticate(&self.shared.broker, start_ok, &self.client);
+    fn authenticate(&mut self, start_ok: Box<connection::StartOk>) {
+        self.properties = ClientProperties::read(&start_ok);
+        self.opened = Opened::note(&self.shared.broker, &start_ok);
+        match login::authenticate(&self.shared.broker, &start_ok, &self.client) {
+            Ok(Check::Done(login)) => self.logged_in(&start_ok, Ok(login)),
+            Ok(Check::Ask(claim)) => self.wait_for(Outside::LogIn { start_ok, claim }),
+            Err(failure) => self.logged_in(&start_ok, Err(failure)),
+        }
+    }
+
+    fn logged_in(&mut self, start_ok: &connection::StartOk, result: Result<Login, LoginFailure>) {
         events::login(&self.shared.broker, start_ok, &self.name, &self.client, result.as_ref().err());
         match result {
-            Ok(user) => {
+            Ok(login) => {
                 self.shared.broker.churn.note(Churn::LoginSucceeded);
                 self.outbox.lock().send(0, &login::tune(login::offer(&self.shared.broker)));
-                audit::login(&user.name, &self.name, "login", "AMQP 0-9-1");
+                audit::login(&login.user.name, &self.name, "login", "AMQP 0-9-1");
                 if let Phase::LoggingIn(logging_in) = &mut self.phase {
-                    logging_in.user = Some(user);
+                    logging_in.login = Some(login);
                     logging_in.handshake.authenticated();
                 }
             }
@@ -413,7 +427,8 @@ impl Machine {
 
     fn enter(&mut self, open: &connection::Open) -> Result<(), Failure> {
         let Phase::LoggingIn(logging_in) = &mut self.phase else { return Ok(()) };
-        let Some(user) = logging_in.user.clone() else { return Ok(()) };
+        let Some(login) = logging_in.login.clone() else { return Ok(()) };
+        let user = Arc::clone(&login.user);
         let (broker, outbox) = (Arc::clone(&self.shared.broker), Arc::clone(&self.outbox));
         let registered = Registered {
             outbox: Arc::clone(&outbox),
@@ -425,12 +440,12 @@ impl Machine {
         let limits = login::limits(&broker, &registered, &user);
         let failure = |refusal| Failure::new(refusal, MethodId::new(10, 40));
         self.shared.registry.check(&registered, limits).map_err(failure)?;
-        let vhost = login::enter(&broker, &user, open).map_err(failure)?;
+        let vhost = login::enter(&broker, &login, open).map_err(failure)?;
         self.shared.registry.add(registered, limits).map_err(failure)?;
         self.registered = true;
         broker.churn.note(Churn::ConnectionCreated);
         // Whoever deletes a virtual host or user from now on finds the connection; whoever has just done so did not.
-        let vhost = login::enter(&broker, &user, open).map_err(failure).and(Ok(vhost))?;
+        let vhost = login::enter(&broker, &login, open).map_err(failure).and(Ok(vhost))?;
         self.outbox.lock().send(0, &AMQPClass::Connection(connection::AMQPMethod::OpenOk(connection::OpenOk {})));
         let (user_name, vhost_name) = (&user.name, &vhost.name);
         tracing::info!(
@@ -442,7 +457,7 @@ impl Machine {
         self.deadline = None;
         let channel_wide_qos = self.properties.means_channel_wide_qos(&broker);
         self.outbox.set_owner(&self.name, &user.name);
-        let mut session = Session::new(broker, vhost, user, outbox, self.tuning.channel_max);
+        let mut session = Session::new(broker, vhost, login, outbox, self.tuning.channel_max);
         session.channel_wide_qos = channel_wide_qos;
         self.tell_opened(&session);
         self.phase = Phase::Running(Box::new(session));
@@ -468,6 +483,7 @@ impl Machine {
         let mut done = 0;
         if let Phase::Running(session) = &mut self.phase {
             session.now_ms = session.broker.clock.now_ms();
+            session.look_at_rights();
             session.traced = session.vhost.is_traced();
             session.pacing.begin(&session.broker.throttles, &session.user.name, &session.vhost);
         }
@@ -497,7 +513,7 @@ impl Machine {
                 match session.publish(number, publication, &mut work) {
                     Ok(()) if session.pacing.watches_queues() => session.watch(&work, before),
                     Ok(()) => {}
-                    Err(failure) => self.failed(number, &failure, &mut work),
+                    Err(failure) => self.failed_unless_postponed(number, &failure, &mut work),
                 }
                 continue;
             }
@@ -555,7 +571,7 @@ impl Machine {
             Ok(Step::Wait(waiting)) => {
                 self.waiting = Some(waiting);
             }
-            Err(failure) => self.failed(frame.channel, &failure, work),
+            Err(failure) => self.failed_unless_postponed(frame.channel, &failure, work),
         }
     }
 
@@ -575,11 +591,7 @@ impl Machine {
                 self.finish();
             }
             AMQPClass::Connection(connection::AMQPMethod::CloseOk(_)) => {}
-            AMQPClass::Connection(connection::AMQPMethod::UpdateSecret(_)) => {
-                // Names and passwords of the internal directory do not expire: any new secret is as good.
-                let ok = connection::AMQPMethod::UpdateSecretOk(connection::UpdateSecretOk {});
-                self.outbox.lock().send(0, &AMQPClass::Connection(ok));
-            }
+            AMQPClass::Connection(connection::AMQPMethod::UpdateSecret(update)) => self.update_secret(update),
             AMQPClass::Connection(_) => {
                 self.close(&Failure::channel_error("unexpected method in connection state running", id));
             }
@@ -647,6 +659,7 @@ impl Machine {
             method_id: method,
         });
         self.waiting = None;
+        self.outside = None;
         self.blocked = None;
         self.paced = None;
         self.held = false;
@@ -727,10 +740,13 @@ impl Machine {
         if self.tuning.heartbeat > 0 {
             next = next.min(now + self.half_heartbeat());
         }
-        if let Phase::Running(session) = &self.phase
-            && let Some(timeout) = session.shortest_timeout
-        {
-            next = next.min(now + (timeout / 4).clamp(Duration::from_secs(1), LONGEST_TICK));
+        if let Phase::Running(session) = &self.phase {
+            if let Some(timeout) = session.shortest_timeout {
+                next = next.min(now + (timeout / 4).clamp(Duration::from_secs(1), LONGEST_TICK));
+            }
+            if let Some(end) = session.ends_at(now) {
+                next = next.min(end);
+            }
         }
         next
     }
@@ -748,13 +764,15 @@ impl Machine {
                 return self.close(&failure);
             }
             if matches!(self.phase, Phase::LoggingIn(_)) {
-                self.trouble = Some("the handshake took too long".to_owned());
+                let why = if self.waits_outside() { ": nobody has said whether the user may log in" } else { "" };
+                self.trouble = Some(format!("the handshake took too long{why}"));
             }
             self.abandon();
             return;
         }
         self.keep_alive(now, sent);
         self.check_consumers();
+        self.look_at_expiry();
     }
 
     fn keep_alive(&mut self, now: Instant, sent: u64) {

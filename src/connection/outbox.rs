@@ -392,6 +392,11 @@ impl Outbox {
         out.consumers.iter().filter_map(|(tag, slot)| Some((tag.clone(), queue(*slot)?))).collect()
     }
 
+    /// The client takes `basic.cancel`.
+    pub fn tells_of_cancels(&self) -> bool {
+        self.inner.lock().cancel_notify
+    }
+
     /// The connection's name.
     pub fn name(&self) -> Arc<str> {
         self.owner.get().map(|owner| Arc::clone(&owner.connection)).unwrap_or_default()

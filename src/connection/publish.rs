@@ -309,8 +309,13 @@ impl Session {
         } else {
             self.careful_route(number, view, &properties)
         };
-        let Resolved { mut route, reply, properties, followers, delayed, hidden } =
-            resolved.map_err(Unroutable::into_failure)?;
+        let Resolved { mut route, reply, properties, followers, delayed, hidden } = match resolved {
+            Ok(resolved) => resolved,
+            Err(error) => {
+                self.postpone_publish(number, publication);
+                return Err(error.into_failure());
+            }
+        };
         let is_routable = delayed.as_ref().is_some_and(|delayed| delayed.is_routable);
         let has_route = !route.queues.is_empty() || reply.is_some() || is_routable;
         let is_returned = publication.mandatory && !has_route;
@@ -397,11 +402,11 @@ impl Session {
     /// The usual case: a message that goes the way of the one before it. Books it; true when that was so.
     #[inline]
     fn follows_last(&mut self, number: u16, key: &[u8], work: &mut Work<'_>) -> bool {
+        let (topology, rules) = (self.vhost.current_epoch(), self.rights_epoch());
         let Some(state) = self.channels.get_mut(&number) else { return false };
         if matches!(state.mode, Mode::Transaction(_)) {
             return false;
         }
-        let (topology, rules) = (self.vhost.current_epoch(), self.broker.directory.epoch());
         let Some(route) = self.routes.get(key, topology, rules) else { return false };
         if route.queues.is_empty() {
             // It may have to be returned.
@@ -447,7 +452,7 @@ impl Session {
     /// The route of a message that has no property which the broker has to look at.
     #[inline]
     fn plain_route(&mut self, key: &[u8], properties: &Properties<'_>) -> Result<Resolved, Unroutable> {
-        let (topology, rules) = (self.vhost.current_epoch(), self.broker.directory.epoch());
+        let (topology, rules) = (self.vhost.current_epoch(), self.rights_epoch());
         if let Some(route) = self.routes.get(key, topology, rules) {
             return Ok(Resolved::plain(Arc::clone(route)));
         }

@@ -20,13 +20,15 @@ use super::outbox::Outbox;
 use super::pacing::Pacing;
 use super::routes::RouteCache;
 use super::tx::Transaction;
-use crate::auth::{Access, Rules, User};
+use crate::auth::{Login, Permit, Rights, User};
 use crate::frames::{Frame, Method, MethodId, Refusal};
 use crate::persist::journal::Waiter;
 use crate::queue::{ConsumerKey, Queue};
 use crate::stats::Sizes;
 use crate::vhost::command::DeleteQueue;
 use crate::vhost::{Applied, Broker, Command, Vhost};
+
+use super::rights::Postponed;
 
 pub use super::publish::Work;
 
@@ -80,6 +82,8 @@ pub enum Until {
     Durable(u64),
     /// The journal has done this commit.
     Committed(u64),
+    /// Somebody outside has said whether the client may.
+    Outside,
     /// A queue can answer `basic.get`.
     Got { queue: Arc<Queue>, no_ack: bool },
 }
@@ -110,8 +114,17 @@ pub struct Session {
     pub(super) routes: RouteCache,
     /// In order of their commits.
     unconfirmed: VecDeque<Unconfirmed>,
-    pub(super) rules: Option<Arc<Rules>>,
-    pub(super) rules_epoch: u64,
+    pub rights: Rights,
+    pub(super) permit: Option<Permit>,
+    pub(super) permit_epoch: u64,
+    /// When what is known of the rights stops to hold, in milliseconds since 1970.
+    pub(super) rights_until: u64,
+    /// How often that has happened.
+    pub(super) renewals: u64,
+    /// Waits until somebody outside has said whether it may be done.
+    pub(super) postponed: Option<Box<Postponed>>,
+    /// A name for a queue whose declaration has been postponed.
+    pub(super) drawn: Option<String>,
     /// The time of the current read, in milliseconds since 1970.
     pub now_ms: u64,
     pub pacing: Pacing,
@@ -126,9 +139,12 @@ impl Session {
         Arc::clone(&self.outbox) as Arc<dyn Waiter>
     }
 
-    pub fn new(broker: Arc<Broker>, vhost: Arc<Vhost>, user: Arc<User>, outbox: Arc<Outbox>, channel_max: u16) -> Self {
-        let rules_epoch = broker.directory.epoch();
-        let rules = broker.directory.rules(&user.name, &vhost.name);
+    pub fn new(broker: Arc<Broker>, vhost: Arc<Vhost>, login: Login, outbox: Arc<Outbox>, channel_max: u16) -> Self {
+        let Login { user, rights } = login;
+        let permit_epoch = broker.directory.epoch();
+        let now_ms = broker.clock.now_ms();
+        let permit = rights.permit(&broker.directory, &user.name, &vhost.name, now_ms);
+        let rights_until = rights.until();
         let shortest_timeout = broker.limits().consumer_timeout;
         Self {
             broker,
@@ -142,9 +158,14 @@ impl Session {
             shortest_timeout,
             routes: RouteCache::default(),
             unconfirmed: VecDeque::new(),
-            rules,
-            rules_epoch,
-            now_ms: 0,
+            rights,
+            permit,
+            permit_epoch,
+            rights_until,
+            renewals: 0,
+            postponed: None,
+            drawn: None,
+            now_ms,
             pacing: Pacing::default(),
             traced: false,
             tally: Tally::default(),
@@ -259,16 +280,19 @@ impl Session {
                 Ok(Step::Continue)
             }
             Input::Method(id, Method::Get { queue, no_ack }) => {
-                self.get(number, queue, no_ack).map_err(|r| Failure::new(r, id))
+                let result = self.get(number, queue, no_ack);
+                self.postpone_get(number, queue, no_ack, result).map_err(|r| Failure::new(r, id))
             }
-            Input::Method(id, Method::Cold(class)) => self.cold(number, *class).map_err(|r| Failure::new(r, id)),
+            Input::Method(id, Method::Cold(class)) => {
+                self.cold_or_later(number, class).map_err(|r| Failure::new(r, id))
+            }
             Input::Method(id, _) => Err(not_for_servers(id)),
             Input::Nothing | Input::Publish(_) => Ok(Step::Continue),
         }
     }
 
     /// Carries out a cold method.
-    fn cold(&mut self, number: u16, class: AMQPClass) -> Result<Step, Refusal> {
+    pub(super) fn cold(&mut self, number: u16, class: AMQPClass) -> Result<Step, Refusal> {
         let id = MethodId::of(&class);
         match class {
             AMQPClass::Basic(method) => match method {
@@ -343,46 +367,6 @@ impl Session {
     pub(super) fn state(&mut self, number: u16) -> Result<&mut ChannelState, Refusal> {
         let missing = || Refusal::new(crate::frames::ReplyCode::ChannelError, "expected 'channel.open'");
         self.channels.get_mut(&number).ok_or_else(missing)
-    }
-
-    /// The user's rules as they are now.
-    pub(super) fn refresh_rules(&mut self) {
-        let epoch = self.broker.directory.epoch();
-        if epoch != self.rules_epoch {
-            self.rules_epoch = epoch;
-            self.rules = self.broker.directory.rules(&self.user.name, &self.vhost.name);
-        }
-    }
-
-    /// Checks a permission; `what` is `queue` or `exchange`, and the default exchange has an empty name.
-    ///
-    /// # Errors
-    /// 403, in RabbitMQ's words.
-    pub(super) fn check_access(&mut self, access: Access, what: &str, name: &str) -> Result<(), Refusal> {
-        self.refresh_rules();
-        let name = if what == "exchange" && name.is_empty() { "amq.default" } else { name };
-        if self.rules.as_ref().is_some_and(|rules| rules.allows(access, name)) {
-            return Ok(());
-        }
-        let (vhost, user) = (&self.vhost.name, &self.user.name);
-        Err(Refusal::access_refused(format!(
-            "{access} access to {what} '{name}' in vhost '{vhost}' refused for user '{user}'"
-        )))
-    }
-
-    /// Checks a topic permission.
-    ///
-    /// # Errors
-    /// 403, in RabbitMQ's words.
-    pub(super) fn check_topic(&mut self, access: Access, exchange: &str, key: &str) -> Result<(), Refusal> {
-        self.refresh_rules();
-        if self.rules.as_ref().is_some_and(|rules| rules.topic_allows(access, exchange, key)) {
-            return Ok(());
-        }
-        let (vhost, user) = (&self.vhost.name, &self.user.name);
-        Err(Refusal::access_refused(format!(
-            "{access} access to topic '{key}' in exchange '{exchange}' in vhost '{vhost}' refused for user '{user}'"
-        )))
     }
 
     /// Consumers that may go on: their queues deliver.

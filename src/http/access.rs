@@ -1,7 +1,7 @@
 //! Who calls, and which routes are theirs.
 //!
 //! Whoever reaches the socket in the data directory owns the broker, and counts as administrator. Everyone else logs in by
-//! HTTP's Basic scheme as a user of the broker who has one of the tags `administrator`, `monitoring`, `policymaker` or
+//! HTTP's Basic scheme, or with a token by its Bearer scheme, as a user who has one of the tags `administrator`, `monitoring`, `policymaker` or
 //! `management`.
 
 use std::fmt;
@@ -15,7 +15,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::ApiError;
-use crate::auth::User;
+use crate::auth::{Login, Permit, Rights, User};
+use crate::backends::Claim;
 use crate::logs::audit;
 use crate::rate;
 use crate::vhost::Broker;
@@ -63,11 +64,29 @@ pub struct Caller {
     pub peer: Peer,
     /// None where nobody has to log in.
     pub user: Option<Arc<User>>,
+    /// Who says what the user may do.
+    pub rights: Rights,
 }
 
 impl Caller {
     pub fn local() -> Self {
-        Self { peer: Peer::Local, user: None }
+        Self::nobody(Peer::Local)
+    }
+
+    /// Someone who need not log in.
+    pub fn nobody(peer: Peer) -> Self {
+        Self { peer, user: None, rights: Rights::Internal }
+    }
+
+    /// What the user may do in a virtual host; none when it may not enter.
+    pub fn permit(&self, broker: &Broker, vhost: &str) -> Option<Permit> {
+        let user = self.user.as_ref()?;
+        self.rights.permit(&broker.directory, &user.name, vhost, broker.clock.now_ms())
+    }
+
+    /// The user is one of the directory, and its permissions stand there.
+    pub fn is_internal(&self) -> bool {
+        self.user.is_some() && matches!(self.rights, Rights::Internal)
     }
 
     /// As logs and the audit call them.
@@ -108,7 +127,7 @@ impl Caller {
     /// Whether the user has permissions in a virtual host.
     pub fn may_enter(&self, broker: &Broker, vhost: &str) -> bool {
         match &self.user {
-            Some(user) => broker.directory.rules(&user.name, vhost).is_some(),
+            Some(_) => self.permit(broker, vhost).is_some(),
             None => self.peer == Peer::Local,
         }
     }
@@ -154,27 +173,53 @@ impl Access {
 /// # Errors
 /// 401 for everyone who is not a user of the broker, or not from here.
 pub async fn authenticate(broker: &Broker, headers: &HeaderMap, peer: IpAddr) -> Result<Caller, ApiError> {
-    if broker.config.management.disable_basic_auth {
-        return Err(ApiError::not_authorised("HTTP access denied: basic auth disabled"));
-    }
-    let (name, password) = basic(headers).ok_or_else(ApiError::not_authenticated)?;
-    let user = match broker.directory.authenticate(&name, &password) {
-        Ok(user) => user,
+    let (claim, by_token) = match bearer(headers) {
+        Some(token) => (Claim { name: String::new(), password: Some(token), peer }, true),
+        None if broker.config.management.disable_basic_auth => {
+            return Err(ApiError::not_authorised("HTTP access denied: basic auth disabled"));
+        }
+        None => {
+            let (name, password) = basic(headers).ok_or_else(ApiError::not_authenticated)?;
+            (Claim { name, password: Some(password), peer }, false)
+        }
+    };
+    let backends = &broker.backends;
+    let result = match (by_token, &claim.password) {
+        (true, _) => backends.bear(&broker.directory, &broker.clock, &claim).await,
+        (false, Some(password)) if backends.are_internal() => {
+            let user = broker.directory.authenticate(&claim.name, password);
+            user.map(Login::internal).map_err(|error| error.to_string())
+        }
+        _ => backends.log_in(&broker.directory, &broker.clock, &claim).await,
+    };
+    let login = match result {
+        Ok(login) => login,
         Err(error) => {
             tracing::warn!(target: "leveret::http", "HTTP access denied: {error} ({peer})");
-            audit::login_refused(&name, &peer.to_string(), &error.to_string());
+            audit::login_refused(&claim.name, &peer.to_string(), &error);
             let now = Duration::from_nanos(rate::now());
-            let wait = broker.attempts.lock().failed(peer, &name, now);
+            let wait = broker.attempts.lock().failed(peer, &claim.name, now);
             tokio::time::sleep(wait).await;
             return Err(ApiError::not_authenticated());
         }
     };
-    broker.attempts.lock().succeeded(&user.name);
-    if broker.directory.is_loopback_only(&user.name) && !peer.to_canonical().is_loopback() {
+    let name = &login.user.name;
+    broker.attempts.lock().succeeded(name);
+    if broker.directory.is_loopback_only(name) && !peer.to_canonical().is_loopback() {
         tracing::warn!(target: "leveret::http", "HTTP access denied: user '{name}' can only log in via localhost ({peer})");
         return Err(ApiError::not_authorised("User can only log in via localhost"));
     }
-    Ok(Caller { peer: Peer::Network(peer), user: Some(user) })
+    if let Rights::Asked(answers) = &login.rights {
+        // What is said holds for this request.
+        answers.hold(broker.clock.now_ms());
+    }
+    Ok(Caller { peer: Peer::Network(peer), user: Some(login.user), rights: login.rights })
+}
+
+/// The token of HTTP's Bearer scheme.
+fn bearer(headers: &HeaderMap) -> Option<Vec<u8>> {
+    let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().as_bytes().to_vec())
 }
 
 /// Name and password of HTTP's Basic scheme.

@@ -9,13 +9,14 @@ use serde_json::{Map, Value as Json};
 
 use super::body;
 use super::{ApiError, Caller, Http};
-use crate::auth::Access;
+use crate::auth::{Access, Kind};
 use crate::frames::table::MAX_DEPTH;
 use crate::logs::audit;
 use crate::persist::definitions::depth;
 use crate::vhost::{Applied, Broker, Command, Vhost};
 
 /// One request that may be carried out.
+#[derive(Clone)]
 pub struct Call {
     pub http: Arc<Http>,
     /// The route's path, with its `{name}`s.
@@ -86,8 +87,9 @@ impl Call {
     pub fn check_permission(&self, access: Access, name: &str, what: &str) -> Result<(), ApiError> {
         let Some(user) = &self.caller.user else { return Ok(()) };
         let name = if name.is_empty() { "amq.default" } else { name };
-        let rules = self.broker().directory.rules(&user.name, self.path("vhost"));
-        if rules.is_some_and(|rules| rules.allows(access, name)) {
+        let now = self.broker().clock.now_ms();
+        let permit = self.caller.permit(self.broker(), self.path("vhost"));
+        if permit.is_some_and(|permit| permit.allows(access, Kind::of(what), name, now)) {
             return Ok(());
         }
         Err(ApiError::not_authorised(format!("{access} access to {what} refused for user '{}'", user.name)))

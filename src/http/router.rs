@@ -16,11 +16,15 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::access::{Access, Peer, authenticate};
 use super::call::Query;
 use super::{Answer, ApiError, Call, Caller, Http, Route, Work, cors, routes};
+use crate::auth::Rights;
+use crate::vhost::Broker;
 
 /// Longest time that a client may take to send a body.
 const BODY_TIME: Duration = Duration::from_secs(60);
 /// Bodies that are in memory at a time, in KiB.
 const BODIES: u32 = 64 << 10;
+/// How often a request is begun anew because the auth backend has to be asked for more.
+const ROUNDS: usize = 16;
 /// Requests that work on threads that may block, at a time.
 const WORKERS: usize = 24;
 
@@ -47,7 +51,7 @@ impl Turns {
     /// it is done, also when the client has left meanwhile.
     async fn work<T: Send + 'static>(
         &self,
-        room: Option<OwnedSemaphorePermit>,
+        room: Room,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, ApiError> {
         let turn = Arc::clone(&self.workers).acquire_owned().await.map_err(|_| stopping())?;
@@ -142,13 +146,19 @@ async fn carry_out(http: Arc<Http>, route: &'static Route, request: Request) -> 
     let origin = parts.extensions.remove::<Origin>().ok_or_else(|| ApiError::internal("a request from nowhere"))?;
     let caller = match origin.peer {
         Peer::Local => Caller::local(),
-        peer if route.access == Access::Open => Caller { peer, user: None },
+        peer if route.access == Access::Open => Caller::nobody(peer),
         Peer::Network(address) => authenticate(http.broker(), &parts.headers, address).await?,
     };
     let path = path_of(&mut parts).await?;
     let query = Query::parse(parts.uri.query().unwrap_or_default())?;
     let vhost = path.iter().find(|(name, _)| name == "vhost").map(|(_, value)| value.as_str());
-    route.access.check(&caller, http.broker(), vhost).inspect_err(|error| {
+    let checked = loop {
+        let checked = route.access.check(&caller, http.broker(), vhost);
+        if checked.is_ok() || !is_answered(&caller, http.broker()).await {
+            break checked;
+        }
+    };
+    checked.inspect_err(|error| {
         // A password in a path is nobody's business.
         let path = if route.path.contains("{password}") { route.path } else { parts.uri.path() };
         let method = &route.method;
@@ -170,15 +180,45 @@ async fn carry_out(http: Arc<Http>, route: &'static Route, request: Request) -> 
         headers: parts.headers,
         body,
     };
-    let answer = match route.work {
-        Work::Quick(work) => work(&call)?,
-        Work::Awaiting(work) => work(call).await?,
-        Work::Blocking(work) => origin.turns.work(room, move || work(&call)).await??,
+    let room = Arc::new(room);
+    let answer = match call.caller.rights {
+        Rights::Internal | Rights::Token(_) => work(route, call, &origin.turns, &room).await?,
+        Rights::Asked(_) => work_and_ask(route, &call, &origin.turns, &room).await?,
     };
     if let Some(number) = answer.durable_at {
         http.broker().durable(number).await?;
     }
     Ok(answer)
+}
+
+/// The room that a request's body takes, until all work with it is done.
+type Room = Arc<Option<OwnedSemaphorePermit>>;
+
+async fn work(route: &Route, call: Call, turns: &Turns, room: &Room) -> Result<Answer, ApiError> {
+    match route.work {
+        Work::Quick(work) => work(&call),
+        Work::Awaiting(work) => work(call).await,
+        Work::Blocking(work) => turns.work(Arc::clone(room), move || work(&call)).await?,
+    }
+}
+
+/// Does the work until it has left no question open whose answer a service outside has. Routes check before they change
+/// something: what is done again has done nothing.
+async fn work_and_ask(route: &Route, call: &Call, turns: &Turns, room: &Room) -> Result<Answer, ApiError> {
+    for _ in 0..ROUNDS {
+        let answer = work(route, call.clone(), turns, room).await;
+        if !is_answered(&call.caller, call.broker()).await {
+            return answer;
+        }
+    }
+    Err(ApiError::unavailable("the auth backend would have to be asked too much"))
+}
+
+/// Whether there were open questions, which have their answers now.
+async fn is_answered(caller: &Caller, broker: &Broker) -> bool {
+    let Some(answers) = caller.rights.open() else { return false };
+    broker.backends.answer(answers, &broker.clock).await;
+    true
 }
 
 /// The varying parts of the path, decoded.
@@ -235,7 +275,7 @@ mod tests {
         let (body, headers) = (Body::from("12345"), HeaderMap::from_iter([(header::CONTENT_LENGTH, 5.into())]));
         let (_, room) = read(body, &headers, 1 << 20, &turns).await.unwrap();
         {
-            let mut work = std::pin::pin!(turns.work(room, move || {
+            let mut work = std::pin::pin!(turns.work(Arc::new(room), move || {
                 has_begun.send(()).unwrap();
                 finished.recv()
             }));

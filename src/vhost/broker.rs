@@ -18,6 +18,7 @@ use super::throttles::Throttles;
 use super::topology::Vhost;
 use super::{apply, policies};
 use crate::auth::{Attempts, Directory, Hashing, Pattern, Permissions, User, password};
+use crate::backends::{Backends, BackendsError};
 use crate::clock::Clock;
 use crate::config::{Config, DefaultUser, Secret};
 use crate::frames::{Refusal, Table};
@@ -49,6 +50,8 @@ pub struct ReplyAddress {
 pub enum StartError {
     #[error(transparent)]
     Catalog(#[from] CatalogError),
+    #[error(transparent)]
+    Backends(#[from] BackendsError),
     #[error("the stored {what} cannot be used: {reason}")]
     Record { what: String, reason: String },
     #[error("the default user cannot be made: {0}")]
@@ -82,6 +85,8 @@ pub struct Broker {
     post: Arc<Post>,
     for_queues: Arc<Shared>,
     pub directory: Directory,
+    /// Who is asked besides.
+    pub backends: Backends,
     /// Most channels of a connection that logs in now; 0 is no limit.
     pub channel_max: AtomicU16,
     /// Logins that have failed.
@@ -130,6 +135,7 @@ impl Broker {
         let catalog = CatalogWriter::new(catalog)?;
         let mut records = catalog.load()?;
         let directory = Directory::new(config.auth.loopback_users.clone());
+        let backends = Backends::new(&config.auth)?;
         let events = Events::new(&config.events);
         let post = Arc::<Post>::default();
         let for_queues = Arc::new(Shared {
@@ -149,6 +155,7 @@ impl Broker {
             post,
             for_queues,
             directory,
+            backends,
             attempts: Mutex::default(),
             replies: DashMap::new(),
             channels: ChannelCounts::default(),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::super::draft::Named;
 use super::super::value::{self, Expected};
 use super::super::{Backend, CertName, HttpMethod, SanType};
 use super::{Key, Shown, key, numbered, optional, set_option, set_path, set_text};
@@ -46,7 +47,7 @@ pub const LOGINS: &[Key] = &[
     ),
     Key {
         name: "auth_backends.$n",
-        help: "Who is asked, in the order of $n: internal, http or oauth2.",
+        help: "Who is asked, in the order of $n: internal, http, oauth2 or cache (auth_cache.cached_backend).",
         shown: Shown::DefaultOf("1", "internal"),
         has_effect: true,
         reloads: false,
@@ -117,18 +118,64 @@ pub const LOGINS: &[Key] = &[
 ];
 
 /// RabbitMQ's names of backends, the modules' names too.
-fn backend(text: &str) -> Result<Backend, Expected> {
+fn backend(text: &str) -> Result<Named, Expected> {
     let short = text.strip_prefix("rabbit_auth_backend_").unwrap_or(text);
     value::choice(
         short,
         &[
-            ("internal", Backend::Internal),
-            ("http", Backend::Http),
-            ("oauth2", Backend::OAuth2),
-            ("oauth", Backend::OAuth2),
+            ("internal", Named::Backend(Backend::Internal)),
+            ("http", Named::Backend(Backend::Http)),
+            ("oauth2", Named::Backend(Backend::OAuth2)),
+            ("oauth", Named::Backend(Backend::OAuth2)),
+            ("cache", Named::Cache),
         ],
     )
 }
+
+fn behind_cache(text: &str) -> Result<Option<Named>, Expected> {
+    match backend(text)? {
+        Named::Cache => Err("internal, http or oauth2".to_owned()),
+        named => Ok(Some(named)),
+    }
+}
+
+pub const CACHE: &[Key] = &[
+    key("auth_cache.cache_ttl", "15000", "Milliseconds for which an answer of auth_http holds.", |draft, _, text| {
+        duration(text).map(|time| draft.config.auth.cache.ttl = time)
+    }),
+    key(
+        "auth_cache.cached_backend",
+        "internal",
+        "Who is behind the backend named cache, whose answers all logins share: internal, http or oauth2.",
+        |draft, _, text| {
+            draft.behind_cache.both = behind_cache(text)?;
+            Ok(())
+        },
+    ),
+    optional(
+        "auth_cache.cached_backend.authn",
+        "",
+        "http",
+        "Who is asked behind the cache for the password only.",
+        |draft, _, text| {
+            draft.behind_cache.authn = behind_cache(text)?;
+            Ok(())
+        },
+    ),
+    optional(
+        "auth_cache.cached_backend.authz",
+        "",
+        "http",
+        "Who is asked behind the cache for the permissions only.",
+        |draft, _, text| {
+            draft.behind_cache.authz = behind_cache(text)?;
+            Ok(())
+        },
+    ),
+    key("auth_cache.cache_refusals", "false", "Whether the cache keeps refusals too.", |draft, _, text| {
+        value::boolean(text).map(|on| draft.config.auth.cache.refusals = on)
+    }),
+];
 
 pub const HTTP: &[Key] = &[
     key("auth_http.http_method", "get", "How it is asked: get or post.", |draft, _, text| {
@@ -258,14 +305,31 @@ pub const OAUTH2: &[Key] = &[
             Ok(())
         },
     ),
-    optional("auth_oauth2.issuer", "", "https://idp.example", "Who issues the tokens.", |draft, _, text| {
-        draft.config.auth.oauth2.issuer = Some(value::url(text)?);
-        Ok(())
-    }),
-    optional("auth_oauth2.algorithms.$n", "1", "RS256", "Signatures that are accepted.", |draft, n, text| {
-        draft.algorithms.insert(numbered(n), text.to_owned());
-        Ok(())
-    }),
+    optional(
+        "auth_oauth2.issuer",
+        "",
+        "https://idp.example",
+        "Who says where the keys are, without jwks_url.",
+        |draft, _, text| {
+            draft.config.auth.oauth2.issuer = Some(value::url(text)?);
+            Ok(())
+        },
+    ),
+    optional(
+        "auth_oauth2.algorithms.$n",
+        "1",
+        "RS256",
+        "Signatures that are accepted: RS, PS or HS with 256, 384 or 512, ES256, ES384, EdDSA; all unless one is named.",
+        |draft, n, text| {
+            let names = [
+                "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA", "HS256", "HS384",
+                "HS512",
+            ];
+            let name = value::choice(text, &names.map(|name| (name, name)))?;
+            draft.algorithms.insert(numbered(n), name.to_owned());
+            Ok(())
+        },
+    ),
     optional(
         "auth_oauth2.scope_aliases.$alias",
         "developer",
@@ -274,6 +338,27 @@ pub const OAUTH2: &[Key] = &[
         |draft, alias, text| {
             let scopes = text.split_whitespace().map(str::to_owned).collect();
             draft.config.auth.oauth2.scope_aliases.insert(alias.to_owned(), scopes);
+            Ok(())
+        },
+    ),
+    optional(
+        "auth_oauth2.scope_aliases.$n.alias",
+        "1",
+        "api://developer",
+        "The same for an alias that cannot stand in a key.",
+        |draft, n, text| {
+            draft.numbered_aliases.entry(numbered(n)).or_default().0 = text.to_owned();
+            Ok(())
+        },
+    ),
+    optional(
+        "auth_oauth2.scope_aliases.$n.scope",
+        "1",
+        "rabbitmq.read:*/*",
+        "The scopes that it stands for.",
+        |draft, n, text| {
+            let scopes = text.split_whitespace().map(str::to_owned).collect();
+            draft.numbered_aliases.entry(numbered(n)).or_default().1 = scopes;
             Ok(())
         },
     ),
@@ -287,10 +372,4 @@ pub const OAUTH2: &[Key] = &[
     key("auth_oauth2.https.peer_verification", "verify_peer", "verify_none trusts every issuer.", |draft, _, text| {
         value::verification(text).map(|on| draft.config.auth.oauth2.tls.verify_peer = on)
     }),
-    key(
-        "auth_oauth2.https.depth",
-        "10",
-        "Most certificates between the issuer's and the authority's.",
-        |draft, _, text| value::integer(text, 0..=255).map(|n| draft.config.auth.oauth2.tls.depth = n),
-    ),
 ];

@@ -126,7 +126,32 @@ pub const MANAGEMENT: &[Key] = tls_keys!("management.ssl", "verify_none", manage
 
 pub const PROMETHEUS: &[Key] = tls_keys!("prometheus.ssl", "verify_none", prometheus.ssl.tls);
 
-pub const AUTH_HTTP: &[Key] = tls_keys!("auth_http.ssl_options", "verify_peer", auth.http.tls);
+/// What a client of another service needs.
+pub const AUTH_HTTP: &[Key] = &[
+    optional(
+        "auth_http.ssl_options.cacertfile",
+        "",
+        "/etc/leveret/ca.pem",
+        "The authorities (PEM) that the service's certificate is checked against; the system's otherwise.",
+        |draft, _, text| set_path(&mut draft.config.auth.http.tls.cacertfile, text),
+    ),
+    key(
+        "auth_http.ssl_options.verify",
+        "verify_peer",
+        "verify_peer checks the service's certificate, verify_none does not.",
+        |draft, _, text| value::verification(text).map(|on| draft.config.auth.http.tls.verify_peer = on),
+    ),
+    optional(
+        "auth_http.ssl_options.certfile",
+        "",
+        "/etc/leveret/client.pem",
+        "The certificate (PEM) that the service is shown, with those that sign it behind it.",
+        |draft, _, text| set_path(&mut draft.config.auth.http.tls.certfile, text),
+    ),
+    optional("auth_http.ssl_options.keyfile", "", "/etc/leveret/client-key.pem", "Its key (PEM).", |draft, _, text| {
+        set_path(&mut draft.config.auth.http.tls.keyfile, text)
+    }),
+];
 
 /// A version that is too old is let pass: files that name it beside newer ones are common.
 fn set_version(options: &mut TlsOptions, text: &str) -> Result<(), Expected> {

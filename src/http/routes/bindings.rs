@@ -245,9 +245,9 @@ fn check(call: &Call, record: &BindingRecord) -> Result<(), ApiError> {
     call.check_permission(Permission::Read, &record.source, &exchange_text(vhost, &record.source))?;
     let Some(user) = &call.caller.user else { return Ok(()) };
     let is_topic = call.broker().vhost(vhost).and_then(|v| v.exchange(&record.source));
-    let rules = call.broker().directory.rules(&user.name, vhost);
+    let (permit, now) = (call.caller.permit(call.broker(), vhost), call.broker().clock.now_ms());
     let is_refused = is_topic.is_some_and(|exchange| super::exchanges::is_topic(&exchange))
-        && !rules.is_some_and(|rules| rules.topic_allows(Permission::Read, &record.source, &record.key));
+        && !permit.is_some_and(|permit| permit.topic_allows(Permission::Read, &record.source, &record.key, now));
     if is_refused {
         let source = exchange_text(vhost, &record.source);
         let text = format!("read access to topic '{}' in {source} refused for user '{}'", record.key, user.name);

@@ -191,11 +191,14 @@ fn move_on(call: &Call) -> Outcome {
 
 /// Who may use some routing keys only has to name one.
 fn check_topic(call: &Call, exchange: &str, key: Option<&str>) -> Result<(), ApiError> {
-    let Some(user) = &call.caller.user else { return Ok(()) };
-    let rules = call.broker().directory.rules(&user.name, call.path("vhost"));
-    let is_allowed = match (rules, key) {
-        (Some(rules), _) if !rules.has_topics() => true,
-        (Some(rules), Some(key)) => rules.topic_allows(Permission::Write, exchange, key),
+    if call.caller.user.is_none() {
+        return Ok(());
+    }
+    let is_allowed = match (call.caller.permit(call.broker(), call.path("vhost")), key) {
+        (Some(permit), _) if permit.ignores_topics() => true,
+        (Some(permit), Some(key)) => {
+            permit.topic_allows(Permission::Write, exchange, key, call.broker().clock.now_ms())
+        }
         _ => false,
     };
     let refused =

@@ -131,13 +131,13 @@ fn check(
         let text = format!("user_id property set to '{claimed}' but authenticated user was '{}'", user.name);
         return Err(ApiError::bad_request(text));
     }
-    let rules = call.broker().directory.rules(&user.name, call.path("vhost"));
+    let (permit, now) = (call.caller.permit(call.broker(), call.path("vhost")), call.broker().clock.now_ms());
     let mut keys = vec![key];
     for header in [&b"CC"[..], b"BCC"] {
         let more = headers::routing_keys(found.headers.unwrap_or_default(), header);
         keys.extend(more.map_err(|_| ApiError::bad_request("CC and BCC must be lists of strings"))?);
     }
-    let is_allowed = |key: &&str| rules.as_ref().is_some_and(|r| r.topic_allows(Permission::Write, name, key));
+    let is_allowed = |key: &&str| permit.as_ref().is_some_and(|p| p.topic_allows(Permission::Write, name, key, now));
     match keys.iter().find(|key| exchange.is_some_and(|exchange| is_topic(exchange)) && !is_allowed(key)) {
         None => Ok(()),
         Some(key) => Err(ApiError::not_authorised(format!(

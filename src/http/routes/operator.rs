@@ -4,7 +4,9 @@ use std::sync::atomic::Ordering;
 
 use serde_json::{Map, Value as Json, json};
 
-use crate::http::route::Outcome;
+use crate::backends::Claim;
+use crate::http::access::Peer;
+use crate::http::route::{Later, Outcome};
 use crate::http::{Access, Answer, ApiError, Call, Phase, Route, Work};
 use crate::logs::{self, Logs};
 use crate::persist::Store;
@@ -33,7 +35,7 @@ pub const ROUTES: &[Route] = &[
         Work::Quick(set_alarm),
     ),
     Route::delete("/api/leveret/alarms/{resource}", ADMIN, "The end of that.", Work::Quick(clear_alarm)),
-    Route::post("/api/leveret/auth/check", ADMIN, "Whether a user's password is right.", Work::Blocking(check_login)),
+    Route::post("/api/leveret/auth/check", ADMIN, "Whether a user's password is right.", Work::Awaiting(check_login)),
 ];
 
 const ADMIN: Access = Access::Administrator;
@@ -247,14 +249,24 @@ fn switch_alarm(call: &Call, on: bool) -> Outcome {
 }
 
 /// Says whether a password is right, as for a client of AMQP.
-fn check_login(call: &Call) -> Outcome {
+fn check_login(call: Call) -> Later {
+    Box::pin(async move { check_password(&call).await })
+}
+
+async fn check_password(call: &Call) -> Outcome {
     let object = call.object()?;
     let text = |field: &str| object.get(field).and_then(Json::as_str);
     let (Some(name), Some(password)) = (text("username"), text("password")) else {
         return Err(ApiError::bad_request("username and password are needed, as strings"));
     };
-    match call.broker().directory.authenticate(name, password.as_bytes()) {
-        Ok(user) => Answer::json(&json!({ "accepted": true, "name": user.name, "tags": user.tags })),
-        Err(error) => Answer::json(&json!({ "accepted": false, "reason": error.to_string() })),
+    let peer = match call.caller.peer {
+        Peer::Network(address) => address,
+        Peer::Local => std::net::Ipv4Addr::LOCALHOST.into(),
+    };
+    let (broker, password) = (call.broker(), Some(password.as_bytes().to_vec()));
+    let claim = Claim { name: name.to_owned(), password, peer };
+    match broker.backends.log_in(&broker.directory, &broker.clock, &claim).await {
+        Ok(login) => Answer::json(&json!({ "accepted": true, "name": login.user.name, "tags": login.user.tags })),
+        Err(reason) => Answer::json(&json!({ "accepted": false, "reason": reason })),
     }
 }

@@ -125,7 +125,7 @@ fn put(call: &Call) -> Outcome {
         return Err(ApiError::bad_request("field 'protected_from_deletion': virtual hosts cannot be protected yet"));
     }
     let mut answer = Answer::put(is_new).after(&call.apply(Command::PutVhost(record))?);
-    if let Some(user) = call.caller.user.as_ref().filter(|_| is_new) {
+    if let Some(user) = call.caller.user.as_ref().filter(|_| is_new && call.caller.is_internal()) {
         // Who makes a virtual host may use it, as in RabbitMQ.
         let (user, vhost, permissions) = (user.name.clone(), name.to_owned(), Permissions::all());
         let permission = PermissionRecord { user, vhost, permissions };
