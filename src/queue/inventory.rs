@@ -373,3 +373,6 @@ impl Waiter for Done {
         self.bell.notify_all();
     }
 }
+
+#[cfg(test)]
+mod tests;
