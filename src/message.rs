@@ -202,6 +202,13 @@ impl Message {
         Self::from_parts(view.route, view.properties, view.body.to_vec(), traits, account)
     }
 
+    /// A copy as if it were published at that time: what it has left of its own time begins there.
+    pub fn published_at(&self, at: u64, account: &'static MemoryAccount) -> Self {
+        let (view, traits) = (self.view(), self.traits());
+        let due = traits.due.and_then(|due| due.checked_add(at.saturating_sub(traits.at)));
+        Self::from_parts(view.route, view.properties, view.body.to_vec(), Traits { at, due, ..traits }, account)
+    }
+
     /// Where the journal has it; `None` when it has not been handed to the journal.
     pub fn ticket(&self) -> Option<Ticket> {
         Ticket::unpack(self.0.header.header.ticket.load(Ordering::Acquire))

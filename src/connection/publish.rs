@@ -19,6 +19,7 @@ use crate::exchange::{Matching, RouteInput};
 use crate::frames::method::split_route;
 use crate::frames::table;
 use crate::frames::{DecodeError, MethodId, Properties, Refusal, content};
+use crate::message::memory::MemoryAccount;
 use crate::message::{Incoming, Message, MessageView, Traits, death, headers};
 use crate::persist::windows::Notes;
 use crate::queue::arguments::check_expiry;
@@ -153,6 +154,16 @@ impl<'b> Publishes<'b> {
     /// Queues that messages were put into, each message counting.
     pub fn take_routed(&mut self) -> u64 {
         std::mem::take(&mut self.routed)
+    }
+
+    /// The messages are published now, whenever they came. When delayed ones are due has been said already.
+    pub fn begin_now(&mut self, now: u64, account: &'static MemoryAccount) {
+        let waits = self.runs.iter().flat_map(|run| std::iter::repeat_n(run.route.waits, run.length));
+        for (incoming, _) in self.messages.iter_mut().zip(waits).filter(|(_, waits)| !waits) {
+            if incoming.traits().at < now {
+                *incoming = Incoming::Held(incoming.hold().published_at(now, account));
+            }
+        }
     }
 
     /// Nothing comes of the messages.

@@ -90,6 +90,7 @@ impl Session {
         for message in transaction.returns {
             self.outbox.returned(number, 312, "NO_ROUTE", message.view());
         }
+        transaction.publishes.begin_now(self.now_ms, self.broker.memory);
         let entries = transaction.publishes.enqueue(&mut wakes, &mut Vec::new());
         self.outbox.counts.routed.add(transaction.publishes.take_routed());
         for (reserved, how) in transaction.settlements {

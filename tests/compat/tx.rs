@@ -139,3 +139,20 @@ fn e077_closing_the_channel_rolls_back() {
     channel.call(channel_open());
     assert_eq!(channel.ready(&queue), 0);
 }
+
+/// What a message has left of its own time counts from the commit.
+#[test]
+fn e077_time_begins_with_the_commit() {
+    let client = Broker::start().connect();
+    let (channel, observer) = (client.channel(), client.channel());
+    let (queue, clock) = (channel.temporary_queue(), observer.temporary_queue());
+    channel.call(tx_select());
+    channel.publish_with("", &queue, props().expiration("1000"), "kept");
+    channel.call(channel_flow().active());
+    observer.call(confirm_select());
+    observer.publish_with("", &clock, props().expiration("1100"), "tick");
+    observer.expect_confirms(1);
+    eventually("the time has passed", || observer.ready(&clock) == 0);
+    channel.call(tx_commit());
+    assert_eq!(channel.drain(&queue), ["kept"]);
+}
