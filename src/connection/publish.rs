@@ -77,7 +77,7 @@ thread_local! {
 fn emptied<'b>(mut messages: Vec<Incoming<'_>>) -> Vec<Incoming<'b>> {
     messages.clear();
     // Nothing is left to be mapped; collecting it in place keeps the allocation.
-    messages.into_iter().filter_map(|_| None).collect()
+    messages.into_iter().map_while(|_| None).collect()
 }
 
 /// Messages on their way into queues, in publish order.
