@@ -11,7 +11,7 @@ mod draft;
 pub mod effective;
 mod error;
 mod example;
-mod keys;
+pub(crate) mod keys;
 mod logging;
 mod logins;
 mod network;

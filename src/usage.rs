@@ -4,6 +4,8 @@
 //! The tree comes from where the words themselves come from, the descriptions that [`clap`] parses by and the table of
 //! [`crate::ctl`]'s commands, so that neither can tell of something that is not there.
 
+#[cfg(test)]
+mod compatibility;
 pub mod completion;
 pub mod manual;
 
