@@ -12,6 +12,7 @@ mod ctl {
     mod access;
     mod connections;
     mod explain;
+    mod messages;
     mod node;
     mod objects;
     mod tool;

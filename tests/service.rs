@@ -3,6 +3,7 @@
 #![allow(clippy::expect_used, clippy::panic)]
 
 use std::collections::VecDeque;
+use std::io::{BufRead as _, BufReader};
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -93,4 +94,27 @@ fn the_manager_hears_of_start_life_reload_and_end() {
     service.signal(Signal::TERM);
     service.hears("STOPPING=1");
     assert!(service.process.wait().expect("it ends").success());
+}
+
+#[test]
+fn the_log_is_followed_line_by_line() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut service = Service::start(dir.path(), "");
+    service.hears("READY=1");
+    let mut follower = Command::new(env!("CARGO_BIN_EXE_leveret"))
+        .args(["ctl", "log_tail_stream", "--duration", "60", "--data-dir"])
+        .arg(dir.path().join("data"))
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let mut lines = BufReader::new(follower.stdout.take().expect("its output")).lines().map_while(Result::ok);
+    assert!(lines.next().is_some_and(|line| line.starts_with("Streaming logs from node ")));
+    service.signal(Signal::HUP);
+    service.hears("RELOADING=1");
+    service.hears("READY=1");
+    service.signal(Signal::HUP);
+    let told: Vec<_> = lines.filter(|line| line.contains("the configuration was read again")).take(2).collect();
+    assert!(told.len() == 2 && told.first() < told.last(), "each once, in their order: {told:?}");
+    follower.kill().expect("it runs");
+    follower.wait().expect("it ends");
 }

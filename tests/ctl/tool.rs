@@ -84,9 +84,7 @@ fn what_are_plugins_elsewhere_is_there() {
 #[test]
 fn clustering_is_not_there_yet() {
     let broker = Broker::start();
-    ctl(&broker, &["stop_app"]).good();
     assert!(ctl(&broker, &["join_cluster", "rabbit@other"]).failed(69).contains("next stage"));
-    ctl(&broker, &["start_app"]).good();
     let text = ctl(&broker, &["forget_cluster_node", "rabbit@other"]).failed(69);
     assert!(text.contains("not_a_cluster_node"), "{text}");
     assert!(tool(&broker, "rabbitmq-queues", &["grow", "rabbit@other", "all"]).failed(69).contains("next stage"));

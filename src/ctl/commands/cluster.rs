@@ -17,16 +17,16 @@ pub const COMMANDS: &[Command] = &[
     Command::new("join_cluster", "Makes the node a member of another's cluster", not_yet)
         .takes(1, "<existing_cluster_member>")
         .options(&[Opt::switch("disc", "accepted"), Opt::switch("ram", "accepted")])
-        .needs(Needs::Stopped),
+        .needs(Needs::Node),
     Command::new("forget_cluster_node", "Removes a node from the cluster", forget_node)
         .takes(1, "<existing_cluster_member_node>")
         .options(&[Opt::switch("offline", "accepted")]),
     Command::new("change_cluster_node_type", "Changes the kind of member that the node is", not_yet)
         .takes(1, "<disc | ram>")
-        .needs(Needs::Stopped),
+        .needs(Needs::Node),
     Command::new("update_cluster_nodes", "Reads the list of members from another node", not_yet)
         .takes(1, "<seed_node>")
-        .needs(Needs::Stopped),
+        .needs(Needs::Node),
     Command::new("rename_cluster_node", "Renames members", not_yet)
         .takes_from(2, "<oldnode1> <newnode1> [oldnode2] [newnode2] ...")
         .needs(Needs::Node),

@@ -34,12 +34,15 @@ pub const COMMANDS: &[Command] = &[
         .of(CTL_AND_DIAGNOSTICS),
 ];
 
+const OF_VHOSTS: &[&str] = &["max-connections", "max-queues", "max-publish-rate", "max-publish-bytes-rate"];
+const OF_USERS: &[&str] = &["max-connections", "max-channels", "max-publish-rate", "max-publish-bytes-rate"];
+
 const LIMITS: Column = Column::of("limits", "value").as_kind(Kind::Json);
 
 fn set_vhost_limits(session: &mut Session) -> Result<(), Failure> {
     let (vhost, definition) = (session.vhost(), session.argument(0));
     session.banner(format!("Setting vhost limits to \"{definition}\" for vhost \"{vhost}\" ..."))?;
-    let limits = limits_of(&definition)?;
+    let limits = limits_of(&definition, OF_VHOSTS)?;
     session.need_vhost(&vhost)?;
     // What is not in the new definition is no limit any more.
     let known = known(session, &path(&["vhost-limits", &vhost]))?;
@@ -69,7 +72,7 @@ fn list_vhost_limits(session: &mut Session) -> Result<(), Failure> {
 fn set_user_limits(session: &mut Session) -> Result<(), Failure> {
     let (name, definition) = (session.argument(0), session.argument(1));
     session.banner(format!("Setting user limits to \"{definition}\" for user \"{name}\" ..."))?;
-    let limits = limits_of(&definition)?;
+    let limits = limits_of(&definition, OF_USERS)?;
     need_user(session, &name)?;
     set(session, "user-limits", &name, &limits)
 }
@@ -80,6 +83,9 @@ fn clear_user_limits(session: &mut Session) -> Result<(), Failure> {
     need_user(session, &name)?;
     match limit.as_str() {
         "all" => clear(session, "user-limits", &name),
+        limit if !OF_USERS.contains(&limit) => {
+            Err(Failure::refused(format!("there is no limit '{limit}', only all or {}", OF_USERS.join(", "))))
+        }
         limit => session.delete(&path(&["user-limits", &name, limit])).map(|_| ()),
     }
 }
@@ -95,11 +101,20 @@ fn list_user_limits(session: &mut Session) -> Result<(), Failure> {
     show(session, &path(&["user-limits", &name]))
 }
 
-fn limits_of(definition: &str) -> Result<Object, Failure> {
-    match json_argument(definition)? {
-        Json::Object(limits) => Ok(limits),
-        _ => Err(Failure::refused("limits are a JSON object, such as {\"max-connections\": 100}")),
+/// Everything that is wrong is found before anything is set: the node takes one limit at a time.
+fn limits_of(definition: &str, known: &[&str]) -> Result<Object, Failure> {
+    let Json::Object(limits) = json_argument(definition)? else {
+        return Err(Failure::refused("limits are a JSON object, such as {\"max-connections\": 100}"));
+    };
+    for (name, value) in &limits {
+        if !known.contains(&name.as_str()) {
+            return Err(Failure::refused(format!("there is no limit '{name}', only {}", known.join(", "))));
+        }
+        if !value.is_i64() {
+            return Err(Failure::refused(format!("limit '{name}' is a whole number, not {value}")));
+        }
     }
+    Ok(limits)
 }
 
 fn set(session: &mut Session, kind: &str, of: &str, limits: &Object) -> Result<(), Failure> {

@@ -4,7 +4,7 @@ use std::io::Read as _;
 use std::time::{Duration, Instant};
 
 use hyper::Method;
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
 use super::status::plain;
 use super::{CTL_AND_DIAGNOSTICS, DIAGNOSTICS};
@@ -51,25 +51,32 @@ fn tail(session: &mut Session, lines: &str) -> Result<String, Failure> {
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
-/// What has come since the last look: the lines after the last one that was seen.
+/// The node numbers its lines: each look asks for those after the last one that was seen.
 fn log_tail_stream(session: &mut Session) -> Result<(), Failure> {
     let duration = session.given.option("duration").and_then(|seconds| seconds.parse().ok()).map(Duration::from_secs);
     let node = session.node().to_owned();
-    session.banner(format!("Streaming logs from node {node} ..."))?;
     let began = Instant::now();
-    let mut last = tail(session, "1")?;
+    let (mut next, _) = since(session, u64::MAX)?;
+    session.banner(format!("Streaming logs from node {node} ..."))?;
+    session.out.flush()?;
     while duration.is_none_or(|duration| began.elapsed() < duration) {
-        let text = tail(session, "1000")?;
-        let new =
-            text.rfind(&last).map_or(text.as_str(), |at| text.get(at.saturating_add(last.len())..).unwrap_or_default());
-        session.out.bytes(new.as_bytes())?;
-        session.out.flush()?;
-        if let Some(line) = new.lines().last() {
-            last = format!("{line}\n");
+        let (after, lines) = since(session, next)?;
+        next = after;
+        if lines.is_empty() {
+            std::thread::sleep(LOOK_EVERY);
+            continue;
         }
-        std::thread::sleep(LOOK_EVERY);
+        lines.iter().try_for_each(|line| session.out.line(plain(line)))?;
+        session.out.flush()?;
     }
     Ok(())
+}
+
+/// The lines from a number on, and the number to ask for next.
+fn since(session: &mut Session, number: u64) -> Result<(u64, Vec<Json>), Failure> {
+    let said = session.get(&format!("/api/leveret/log/tail?since={number}"))?;
+    let lines = said.get("lines").and_then(Json::as_array).cloned().unwrap_or_default();
+    Ok((said.get("next").and_then(Json::as_u64).unwrap_or(number), lines))
 }
 
 fn log_location(session: &mut Session) -> Result<(), Failure> {

@@ -1,5 +1,7 @@
 //! Queues and what is in them.
 
+use std::time::SystemTime;
+
 use hyper::Method;
 use serde_json::{Value as Json, json};
 
@@ -120,15 +122,25 @@ const MESSAGE: &[Column] = &[
 const DELAYED: &[Column] = &[
     Column::of("message_id", "properties.message_id"),
     Column::plain("due"),
+    Column::plain("due_in"),
     Column::plain("routing_key"),
     Column::plain("payload_bytes"),
     Column::plain("age"),
 ];
 
+/// Says what is missing before anything is asked of it.
+fn need(session: &mut Session, kind: &str, vhost: &str, name: &str) -> Result<(), Failure> {
+    session.need_vhost(vhost)?;
+    let what = kind.trim_end_matches('s');
+    let missing = || Failure::error(code::DATA, format!("no {what} '{name}' in vhost '{vhost}'"));
+    session.find(&format!("{}?columns=name", path(&[kind, vhost, name])))?.map(|_| ()).ok_or_else(missing)
+}
+
 fn peek_messages(session: &mut Session) -> Result<(), Failure> {
     let (name, vhost) = (session.argument(0), session.vhost());
     session.banner(format!("Messages of queue '{name}' in vhost '{vhost}' ..."))?;
     let with_payload = session.given.has("payload") || session.out.form == Form::Json;
+    need(session, "queues", &vhost, &name)?;
     let columns: Vec<&Column> = MESSAGE.iter().filter(|column| with_payload || column.name != "payload").collect();
     let (from, limit) = (number(session, "from").unwrap_or(0), number(session, "limit").unwrap_or(SHOWN));
     show(session, &path(&["queues", &vhost, &name, "messages"]), &columns, from, limit)
@@ -141,8 +153,11 @@ fn show(session: &mut Session, route: &str, columns: &[&Column], from: u64, limi
     while let Some(at) = from.filter(|_| left > 0) {
         let page = session.get(&format!("{route}?from={at}&count={}{filter}", PAGE.min(left)))?;
         let messages = page.get("messages").and_then(Json::as_array).map_or(&[][..], Vec::as_slice);
-        for message in messages.iter().filter_map(Json::as_object) {
-            shown.push(columns.iter().map(|column| column.term(message)).collect::<Vec<Term>>());
+        for mut message in messages.iter().filter_map(Json::as_object).cloned() {
+            if let Some(due) = message.get("due").and_then(Json::as_u64) {
+                message.insert("due_in".to_owned(), seconds_until(due).into());
+            }
+            shown.push(columns.iter().map(|column| column.term(&message)).collect::<Vec<Term>>());
             left = left.saturating_sub(1);
         }
         from = page.get("next").and_then(Json::as_u64);
@@ -158,6 +173,7 @@ fn peek(session: &mut Session) -> Result<(), Failure> {
     session.banner(format!("Peeking at queue {name} at position {position} on node {node} ..."))?;
     let wrong = |_| Failure::bad_argument("Bad argument: the position is a number from 1 on");
     let at = position.parse::<u64>().map_err(wrong)?.saturating_sub(1);
+    need(session, "queues", &vhost, &name)?;
     let page = session.get(&format!("{}?from={at}&count=1", path(&["queues", &vhost, &name, "messages"])))?;
     let message = page.get("messages").and_then(|messages| messages.get(0)).and_then(Json::as_object);
     let message = message.ok_or_else(|| Failure::refused("Target queue does not have a message at that position"))?;
@@ -177,6 +193,7 @@ fn purge_messages(session: &mut Session) -> Result<(), Failure> {
         return Err(Failure::usage("name what to remove, or remove everything with purge_queue"));
     }
     session.banner(format!("Removing messages of queue '{name}' in vhost '{vhost}' ..."))?;
+    need(session, "queues", &vhost, &name)?;
     let route = path(&["queues", &vhost, &name, "messages"]);
     let removed = change(session, &Method::DELETE, &route, None, "deleted")?;
     session.say(format!("Removed {removed} messages"))
@@ -186,6 +203,11 @@ fn move_messages(session: &mut Session) -> Result<(), Failure> {
     let (name, vhost) = (session.argument(0), session.vhost());
     let (to_queue, to_exchange) = (session.given.argument(1), session.given.option("to-exchange"));
     let (target, body) = match (to_queue, to_exchange) {
+        (None, Some("" | "amq.default")) => {
+            return Err(Failure::usage(
+                "the default exchange only knows queues: name the queue that gets the messages",
+            ));
+        }
         (Some(queue), None) => (format!("queue '{queue}'"), json!({ "queue": queue })),
         (None, Some(exchange)) => {
             let key = session.given.option("routing-key");
@@ -196,6 +218,7 @@ fn move_messages(session: &mut Session) -> Result<(), Failure> {
         _ => return Err(Failure::usage("name either the queue that gets the messages or --to-exchange")),
     };
     session.banner(format!("Moving messages of queue '{name}' to {target} in vhost '{vhost}' ..."))?;
+    need(session, "queues", &vhost, &name)?;
     let route = path(&["queues", &vhost, &name, "messages", "move"]);
     let moved = change(session, &Method::POST, &route, Some(&body), "moved")?;
     session.say(format!("Moved {moved} messages"))
@@ -230,14 +253,22 @@ fn change(
 fn list_delayed(session: &mut Session) -> Result<(), Failure> {
     let (name, vhost) = (session.argument(0), session.vhost());
     session.banner(format!("Delayed messages of exchange '{name}' in vhost '{vhost}' ..."))?;
+    need(session, "exchanges", &vhost, &name)?;
     let limit = number(session, "limit").unwrap_or(PAGE);
     let columns: Vec<&Column> = DELAYED.iter().collect();
     show(session, &path(&["exchanges", &vhost, &name, "delayed"]), &columns, 0, limit)
 }
 
+/// Whole seconds until a time in milliseconds since 1970.
+fn seconds_until(due: u64) -> u64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_millis());
+    due.saturating_sub(u64::try_from(now).unwrap_or(u64::MAX)).div_ceil(1000)
+}
+
 fn cancel_delayed(session: &mut Session) -> Result<(), Failure> {
     let (name, id, vhost) = (session.argument(0), session.argument(1), session.vhost());
     session.banner(format!("Cancelling delayed message '{id}' of exchange '{name}' in vhost '{vhost}' ..."))?;
+    need(session, "exchanges", &vhost, &name)?;
     let route = format!("{}?message_id={}", path(&["exchanges", &vhost, &name, "delayed"]), encoded(&id));
     let answer = session.ask(Method::DELETE, &route, None)?;
     match answer.get("deleted").and_then(Json::as_u64) {

@@ -1,5 +1,7 @@
 //! The node's log: its last lines, its levels, new files. These routes are not RabbitMQ's.
 
+use serde_json::json;
+
 use crate::config::LogLevel;
 use crate::http::route::Outcome;
 use crate::http::{Access, Answer, ApiError, Call, Route, Work};
@@ -7,7 +9,12 @@ use crate::logs::levels::Category;
 use crate::logs::{self, LogError, Logs};
 
 pub const ROUTES: &[Route] = &[
-    Route::get("/api/leveret/log/tail", ADMIN, "The last lines of the log.", Work::Blocking(tail)),
+    Route::get(
+        "/api/leveret/log/tail",
+        ADMIN,
+        "The last lines of the log; with since=N those from line N on, as JSON.",
+        Work::Blocking(tail),
+    ),
     Route::put("/api/leveret/log/level", ADMIN, "The level of the log, or of a category.", Work::Blocking(set_level)),
     Route::post("/api/leveret/log/rotate", ADMIN, "New log files are begun.", Work::Blocking(rotate)),
 ];
@@ -33,9 +40,18 @@ impl From<LogError> for ApiError {
 fn tail(call: &Call) -> Outcome {
     let wrong = |text: &str| ApiError::bad_request(format!("lines must be a whole number, but is '{text}'"));
     let lines = call.query.get("lines").map_or(Ok(LINES), |text| text.parse().map_err(|_| wrong(text)))?;
+    let since = |text: &str| {
+        text.parse::<u64>().map_err(|_| ApiError::bad_request(format!("since must be a whole number, but is '{text}'")))
+    };
+    let since = call.query.get("since").map(since).transpose()?;
     let log = log()?;
     // What led to this request is among them.
     log.flush();
+    if let Some(number) = since {
+        let (next, lines) = log.since(number);
+        let lines: Vec<&str> = lines.iter().map(|line| &**line).collect();
+        return Answer::json(&json!({ "next": next, "lines": lines }));
+    }
     let mut text = String::new();
     for line in log.tail(lines) {
         text.push_str(&line);
