@@ -121,7 +121,8 @@ fn raise_file_limit() {
 
 async fn serve_until_told(config: Config) -> Result<(), String> {
     let data_dir = config.data_dir.display().to_string();
-    let has_default_user = (&*config.defaults.user, config.defaults.pass.reveal()) == ("guest", "guest");
+    let is_guest = (&*config.defaults.user, config.defaults.pass.reveal()) == ("guest", "guest");
+    let has_default_user = is_guest && config.definitions.load.is_empty();
     let handler = |kind| signal(kind).map_err(|e| format!("signals cannot be received: {e}"));
     let (mut terminate, mut interrupt) = (handler(SignalKind::terminate())?, handler(SignalKind::interrupt())?);
     let manager = Manager::of_environment(|name| std::env::var(name).ok());

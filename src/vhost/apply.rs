@@ -113,11 +113,19 @@ pub(super) fn check_new_vhost(broker: &Broker, name: &str, others: usize) -> Res
 
 fn put_vhost(broker: &Broker, record: VhostRecord) -> Result<Applied, Refusal> {
     let existing = broker.vhost(&record.name);
-    let policies = match existing {
-        None => check_new_vhost(broker, &record.name, broker.vhosts().len())?,
-        Some(_) => Vec::new(),
+    let (policies, permissions) = match existing {
+        None => {
+            let permissions = broker.default_permissions(&record.name);
+            let permissions = permissions.map_err(|error| Refusal::precondition_failed(error.to_string()))?;
+            for PermissionRecord { user, vhost, permissions } in &permissions {
+                Rules::compile(user, vhost, permissions, []).map_err(unusable_default)?;
+            }
+            (check_new_vhost(broker, &record.name, broker.vhosts().len())?, permissions)
+        }
+        Some(_) => (Vec::new(), Vec::new()),
     };
     let records = policies.iter().map(|policy| Record::Policy(policy.record.clone()));
+    let records = records.chain(permissions.iter().cloned().map(Record::Permission));
     let changes: Vec<_> = iter::once(Record::Vhost(record.clone())).chain(records).map(Change::Put).collect();
     let applied = persist(broker, &changes)?;
     if let Some(vhost) = existing {
@@ -125,7 +133,14 @@ fn put_vhost(broker: &Broker, record: VhostRecord) -> Result<Applied, Refusal> {
     } else {
         put_new_vhost(broker, record, policies);
     }
+    for PermissionRecord { user, vhost, permissions } in permissions {
+        broker.directory.set_permissions(&user, &vhost, permissions).map_err(unusable_default)?;
+    }
     Ok(applied)
+}
+
+fn unusable_default(error: PatternError) -> Refusal {
+    Refusal::precondition_failed(format!("default_users: {error}"))
 }
 
 /// Makes a virtual host visible that is in the catalog.

@@ -297,13 +297,27 @@ impl Broker {
 
     /// A user of `default_users`: with what is set, and the default permissions where nothing is.
     fn add_default_user(&self, user: &DefaultUser, records: &mut Vec<Record>) -> Result<(), StartError> {
-        let d = &self.config.defaults;
-        let failed = |e: &dyn std::fmt::Display| StartError::DefaultUser(format!("{}: {e}", user.name));
-        let password = user.password.as_ref().map(Secret::reveal).ok_or_else(|| failed(&"a password is missing"))?;
+        let failed = || StartError::DefaultUser(format!("{}: a password is missing", user.name));
+        let password = user.password.as_ref().map(Secret::reveal).ok_or_else(failed)?;
         records.push(Record::User(self.new_user(&user.name, password, &user.tags)?));
-        let pattern = Pattern::new(user.vhost_pattern.as_deref().unwrap_or(".*")).map_err(|e| failed(&e))?;
-        if !pattern.matches(&d.vhost) {
-            return Ok(());
+        let permission = self.default_permission(user, &self.config.defaults.vhost)?;
+        records.extend(permission.map(Record::Permission));
+        Ok(())
+    }
+
+    /// What those of `default_users` who are still there may do in a new virtual host.
+    pub(super) fn default_permissions(&self, vhost: &str) -> Result<Vec<PermissionRecord>, StartError> {
+        let users = self.config.defaults.users.iter().filter(|user| self.directory.user(&user.name).is_some());
+        users.filter_map(|user| self.default_permission(user, vhost).transpose()).collect()
+    }
+
+    /// What a user of `default_users` may do in a virtual host, if its pattern is for that.
+    fn default_permission(&self, user: &DefaultUser, vhost: &str) -> Result<Option<PermissionRecord>, StartError> {
+        let d = &self.config.defaults;
+        let pattern = Pattern::new(user.vhost_pattern.as_deref().unwrap_or(".*"));
+        let pattern = pattern.map_err(|e| StartError::DefaultUser(format!("{}: {e}", user.name)))?;
+        if !pattern.matches(vhost) {
+            return Ok(None);
         }
         let or_default = |set: &Option<String>, default: &str| set.clone().unwrap_or_else(|| default.to_owned());
         let permissions = Permissions {
@@ -311,9 +325,7 @@ impl Broker {
             write: or_default(&user.write, &d.write),
             read: or_default(&user.read, &d.read),
         };
-        let (user, vhost) = (user.name.clone(), d.vhost.clone());
-        records.push(Record::Permission(PermissionRecord { user, vhost, permissions }));
-        Ok(())
+        Ok(Some(PermissionRecord { user: user.name.clone(), vhost: vhost.to_owned(), permissions }))
     }
 
     fn new_user(&self, name: &str, password: &str, tags: &[String]) -> Result<User, StartError> {

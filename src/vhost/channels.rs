@@ -54,7 +54,7 @@ impl Broker {
         if let Some(most) = self.limits().channel_max_per_node
             && self.channels.total() >= most
         {
-            return reached(&most, "on node has reached the maximum allowed");
+            return reached(&most, &format!("on node '{}' has reached the maximum allowed", self.node_name()));
         }
         self.channels.add(&user.name);
         self.churn.note(Churn::ChannelCreated);

@@ -94,6 +94,17 @@ fn e022_a_user_s_channel_limit() {
 }
 
 #[test]
+fn e022_the_node_s_channel_limit() {
+    let settings = [("channel_max_per_node", "2"), ("node_name", "hare@field")];
+    let Some(broker) = Broker::start_with(&settings) else { return };
+    let client = broker.connect();
+    let (_first, _second) = (client.channel(), client.channel());
+    client.unopened_channel(3).send(channel_open());
+    let text = "number of channels opened on node 'hare@field' has reached the maximum allowed limit of (2)";
+    client.expect_connection_close(530, text, (0, 0));
+}
+
+#[test]
 fn a008_limits_of_a_user_are_changed_at_run_time() {
     let Some(user) = User::new(".*", ".*", ".*") else { return };
     let (broker, name) = (user.broker, &user.name);

@@ -88,6 +88,35 @@ fn definitions_of_the_configuration_come_before_the_default_user() {
     broker.restart();
     let out = broker.ask(ann, "GET", "/api/definitions", "").expect(200).json();
     assert_eq!(out["queues"][0]["name"], "q2");
+    // A node that is reset begins as one that has never run.
+    for step in ["stop_app", "reset"] {
+        let done = broker.ask(As::Local, "POST", &format!("/api/leveret/node/{step}"), "");
+        assert!(done.status < 300, "{step}: {done:?}");
+    }
+    broker.get("/api/definitions").expect(401);
+    let out = broker.ask(ann, "GET", "/api/definitions", "").expect(200).json();
+    assert_eq!((&out["queues"][0]["name"], out["users"].as_array().unwrap().len()), (&json!("q2"), 1));
+}
+
+#[test]
+fn default_users_get_permissions_in_new_virtual_hosts_that_are_for_them() {
+    let broker = Broker::start_with(&[
+        ("default_users.app.password", "pw"),
+        ("default_users.app.vhost_pattern", "^app-"),
+        ("default_users.app.configure", "^app"),
+        ("default_permissions.write", "^w"),
+    ]);
+    broker.put("/api/vhosts/app-1", "{}").expect(201);
+    broker.put("/api/vhosts/other", "{}").expect(201);
+    let permissions = broker.get("/api/users/app/permissions").expect(200).json();
+    let expected = json!([{"user": "app", "vhost": "app-1", "configure": "^app", "write": "^w", "read": ".*"}]);
+    assert_eq!(permissions, expected);
+    // Who has been deleted does not come back.
+    broker.delete("/api/users/app").expect(204);
+    broker.put("/api/vhosts/app-2", "{}").expect(201);
+    broker.get("/api/users/app").expect(404);
+    let permissions = broker.json("/api/permissions");
+    assert!(permissions.as_array().unwrap().iter().all(|permission| permission["user"] == "guest"), "{permissions}");
 }
 
 fn post_as(broker: &Broker, who: As<'_>, body: &str) {

@@ -186,3 +186,22 @@ fn an_alternate_exchange_needs_the_permission_to_write_to_it() {
     broker.ask(anna, "PUT", "/api/exchanges/%2F/a-x", &with("a-y")).expect(201);
     broker.ask(anna, "PUT", "/api/exchanges/%2F/a-x", &with("a-y")).expect(204);
 }
+
+#[test]
+fn limits_of_the_node_are_told_in_rabbitmqs_words() {
+    let limits = [("vhost_max", "2"), ("cluster_queue_limit", "1"), ("cluster_exchange_limit", "20")];
+    let broker = Broker::start_with(&limits);
+    broker.put("/api/vhosts/two", "{}").expect(201);
+    broker.put("/api/vhosts/three", "{}").expect_error(400, "cannot create vhost 'three': vhost limit of 2 is reached");
+    broker.put("/api/vhosts/two", "{}").expect(204);
+    broker.put("/api/queues/%2F/q", "{}").expect(201);
+    let text = "cannot declare queue 'r': queue limit in cluster (1) is reached";
+    broker.put("/api/queues/two/r", "{}").expect_error(400, text);
+    let declare = |n: usize| broker.put(&format!("/api/exchanges/%2F/e{n}"), r#"{"type":"direct"}"#);
+    let last = (0..20).find(|n| declare(*n).status != 201).unwrap();
+    let text = format!("cannot declare exchange 'e{last}' in vhost '/': exchange limit of 20 is reached");
+    declare(last).expect_error(400, &text);
+    let named =
+        broker.json("/api/exchanges?columns=name").as_array().unwrap().iter().filter(|e| e["name"] != "").count();
+    assert_eq!(named, 20, "those that are there from the start count");
+}

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use serde_json::{Map, Value as Json, json};
 
 use crate::backends::Claim;
+use crate::definitions;
 use crate::http::access::Peer;
 use crate::http::route::{Later, Outcome};
 use crate::http::{Access, Answer, ApiError, Call, Phase, Route, Work};
@@ -139,7 +140,13 @@ fn reset(call: &Call) -> Outcome {
     for command in vhosts.chain(users).chain(parameters).collect::<Vec<_>>() {
         answer = answer.after(&call.apply(command)?);
     }
-    broker.make_defaults().map_err(|error| ApiError::internal(error.to_string()))?;
+    // A node with definitions begins with these, and not with a user whose password everybody knows.
+    if broker.config.definitions.load.is_empty() {
+        broker.make_defaults().map_err(|error| ApiError::internal(error.to_string()))?;
+    } else {
+        let loaded = definitions::load(broker).map_err(|error| ApiError::internal(error.to_string()))?;
+        answer = answer.after(&loaded);
+    }
     tracing::warn!(target: "leveret", "'{}' has reset the node: everything in it has been removed", call.caller.name());
     Ok(answer)
 }
