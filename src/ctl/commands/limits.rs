@@ -34,8 +34,10 @@ pub const COMMANDS: &[Command] = &[
         .of(CTL_AND_DIAGNOSTICS),
 ];
 
-const OF_VHOSTS: &[&str] = &["max-connections", "max-queues", "max-publish-rate", "max-publish-bytes-rate"];
-const OF_USERS: &[&str] = &["max-connections", "max-channels", "max-publish-rate", "max-publish-bytes-rate"];
+const OF_VHOSTS: &[&str] =
+    &["max-connections", "max-queues", "max-publish-rate", "max-publish-bytes-rate", "max-stored-bytes"];
+const OF_USERS: &[&str] =
+    &["max-connections", "max-channels", "max-publish-rate", "max-publish-bytes-rate", "max-stored-bytes"];
 
 const LIMITS: Column = Column::of("limits", "value").as_kind(Kind::Json);
 
