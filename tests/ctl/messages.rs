@@ -108,7 +108,7 @@ fn a_delayed_message_is_seen_and_cancelled() {
 fn limits_are_set_all_or_none() {
     let broker = broker();
     let text = ctl(&broker, &["set_user_limits", "guest", r#"{"max-channels":5,"max-conections":5}"#]).failed(69);
-    let known = "only max-connections, max-channels, max-publish-rate, max-publish-bytes-rate\n";
+    let known = "only max-connections, max-channels, max-publish-rate, max-publish-bytes-rate, max-stored-bytes\n";
     assert_eq!(text, format!("Error:\nthere is no limit 'max-conections', {known}"));
     let text = ctl(&broker, &["set_user_limits", "guest", r#"{"max-channels":5,"max-connections":"x"}"#]).failed(69);
     assert_eq!(text, "Error:\nlimit 'max-connections' is a whole number, not \"x\"\n");
