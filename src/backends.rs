@@ -176,7 +176,7 @@ impl Backends {
             Some(Err(_)) => return Err(format!("user '{name}' - the password is not UTF-8")),
         };
         let answer = service.user(name, password, cached).await.map_err(|error| {
-            tracing::error!(target: "leveret::auth", "the login of user '{name}' is refused: {error}");
+            tracing::error!(target: "leveret::auth", "user '{name}' cannot be looked up: {error}");
             format!("user '{name}' - {error}")
         })?;
         let user = Arc::new(User { tags: answer.ok_or_else(refused)?, ..User::new(name) });

@@ -7,7 +7,7 @@
 //!   [`clock`]: the time of day. [`message`]: a message as it is borrowed or held, and the account of memory.
 //!   [`logs`]: the log. [`backends`]: services outside that say who may come in.
 //!   [`dedup`]: which messages were published before. [`stats`]: counters and rates.
-//!   [`rate`]: how much per second. [`notify`]: what the service manager hears.
+//!   [`rate`]: how much per second. [`notify`]: what the service manager hears. [`visible`]: names as terminals show them.
 //! - [`exchange`]: the matching of messages to bindings. [`persist`]: what outlives the process. [`queue`]: the queue
 //!   engine and what runs it; it stands on [`persist`].
 //! - [`vhost`]: names to exchanges and queues; the one place where metadata changes.
@@ -47,3 +47,4 @@ pub mod store_tool;
 pub mod tls;
 pub mod usage;
 pub mod vhost;
+pub mod visible;

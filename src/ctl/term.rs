@@ -1,9 +1,11 @@
 //! A value in a list: what the HTTP API says in JSON, with what it loses on the way to RabbitMQ's terminal output: whether
 //! a word is an atom, whether an object is an AMQP table.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 
 use serde_json::{Map, Number, Value as Json};
+
+use crate::visible::visible;
 
 /// A value as it is shown.
 #[derive(Clone, Debug, PartialEq)]
@@ -161,19 +163,6 @@ fn joined(items: impl Iterator<Item = String>) -> String {
 
 fn quoted(text: &str) -> String {
     format!("\"{}\"", visible(&text.replace('\\', "\\\\").replace('"', "\\\"")))
-}
-
-/// Control characters, which would act on the terminal or tear a row apart, as octal escapes.
-pub fn visible(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c.is_control() {
-            let _ = write!(shown, "\\{:03o}", u32::from(c));
-        } else {
-            shown.push(c);
-        }
-    }
-    shown
 }
 
 /// `<node.1.7.0>` for the channel `<node.1.7.3>`.

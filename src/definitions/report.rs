@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::changes::FieldChange;
 use super::plan::{Action, Difference, Plan};
 use super::problem::{item, kind, name};
+use crate::visible::visible;
 
 /// The answer to whoever asked for a plan, or had one carried out.
 #[derive(Debug, Serialize)]
@@ -56,6 +57,9 @@ impl Report {
         };
         let differences: Vec<Line> = plan.differences.into_iter().map(Line::of).collect();
         let mut text: String = differences.iter().map(Line::text).collect();
+        if summary.extra > 0 {
+            text.push_str("(= is here and not in the file: it stays, unless the plan is to prune)\n");
+        }
         if differences.is_empty() {
             text.push_str("no differences\n");
         }
@@ -86,6 +90,7 @@ impl Line {
         if let Some(reason) = &self.reason {
             line.push_str(&format!(": {}", reason.replace('\n', " ")));
         }
+        let mut line = visible(&line);
         line.push('\n');
         line
     }

@@ -80,6 +80,13 @@ impl Call {
         Ok(audit::at(&self.caller.place(), || self.broker().apply_as(command, self.caller.name()))?)
     }
 
+    /// Tells the log and the audit log what the caller has done to messages.
+    pub fn tell(&self, action: &str, what: &str) {
+        let name = self.caller.name();
+        audit::at(&self.caller.place(), || audit::change(name, action, what));
+        tracing::info!(target: "leveret::queue", "{action} by {name}: {what}");
+    }
+
     /// Checks the caller's permission on a queue or exchange; `what` is its text as in `queue 'q' in vhost '/'`.
     ///
     /// # Errors
@@ -162,6 +169,11 @@ impl Query {
     /// All values of a name that is given several times.
     pub fn all(&self, name: &str) -> impl Iterator<Item = &str> {
         self.0.iter().filter(move |(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// A name that is none of these, if there is one.
+    pub fn other_than(&self, known: &[&str]) -> Option<&str> {
+        self.0.iter().map(|(name, _)| name.as_str()).find(|name| !known.contains(name))
     }
 
     /// Whether it is `true`.

@@ -21,10 +21,33 @@ pub struct Filter {
     positions: Vec<u64>,
 }
 
+/// What a query may say: conditions, then which of those messages are taken, and how they are shown.
+const KNOWN: &[&str] = &[
+    "key",
+    "exchange",
+    "header",
+    "message_id",
+    "min_age",
+    "max_age",
+    "position",
+    "from",
+    "count",
+    "truncate",
+    "encoding",
+];
+
 impl Filter {
+    /// A name that is not known is refused: a condition that is misspelt would take messages that nobody meant.
+    ///
     /// # Errors
     /// 400 that names the condition which cannot be understood.
     pub fn parse(query: &Query) -> Result<Self, ApiError> {
+        if let Some(other) = query.other_than(KNOWN) {
+            return Err(ApiError::bad_request(format!(
+                "unknown parameter '{other}'; known ones are {}",
+                KNOWN.join(", ")
+            )));
+        }
         let bad = |name: &str, expected: &str| ApiError::bad_request(format!("'{name}' should be {expected}"));
         let age = |name: &str| -> Result<Option<u64>, ApiError> {
             let Some(text) = query.get(name) else { return Ok(None) };

@@ -70,6 +70,7 @@ impl Writer {
             Order::Rotate(answer) => drop(answer.try_send(self.file.as_mut().map_or(Ok(()), LogFile::rotate))),
             Order::Reopen(answer) => drop(answer.try_send(self.file.as_mut().map_or(Ok(()), LogFile::reopen))),
             Order::Flush(answer) => {
+                self.tell_of_drops();
                 self.flush();
                 let _ = answer.try_send(Ok(()));
             }

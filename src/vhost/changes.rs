@@ -31,6 +31,11 @@ enum Counts {
     },
 }
 
+/// A limit as people read it.
+fn limit(limit: Option<i64>) -> String {
+    limit.map_or_else(|| "none".to_owned(), |n| n.to_string())
+}
+
 impl Report {
     /// None when nobody wants to know.
     pub fn of(broker: &Broker, command: &Command) -> Option<Self> {
@@ -109,12 +114,21 @@ fn describe(command: &Command) -> (&'static str, String, bool) {
         }
         Command::SetVhostLimits(l) => operators(
             "vhost_limits.set",
-            format!("vhost '{}': max-connections {:?}, max-queues {:?}", l.vhost, l.max_connections, l.max_queues),
+            format!(
+                "vhost '{}': max-connections {}, max-queues {}",
+                l.vhost,
+                limit(l.max_connections),
+                limit(l.max_queues)
+            ),
         ),
         Command::ClearVhostLimits { vhost } => operators("vhost_limits.clear", format!("vhost '{vhost}'")),
         Command::SetUserLimits { user, max_connections, max_channels } => operators(
             "user_limits.set",
-            format!("user '{user}': max-connections {max_connections:?}, max-channels {max_channels:?}"),
+            format!(
+                "user '{user}': max-connections {}, max-channels {}",
+                limit(*max_connections),
+                limit(*max_channels)
+            ),
         ),
         Command::ClearUserLimits { user } => operators("user_limits.clear", format!("user '{user}'")),
         Command::SetPolicy(p) => operators(

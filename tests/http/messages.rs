@@ -114,7 +114,17 @@ fn looking_changes_nothing() {
         assert!(std::time::Instant::now() < until, "all of them are older than that by now");
     }
     assert_eq!(get(&broker, "q", "ack_requeue_true", 1)[0]["redelivered"], false, "nobody has had it");
-    for query in ["key=(", "header=n", "min_age=x", "count=0", "count=1001", "from=x", "position=-1", "encoding=odd"] {
+    for query in [
+        "key=(",
+        "header=n",
+        "min_age=x",
+        "count=0",
+        "count=1001",
+        "from=x",
+        "position=-1",
+        "encoding=odd",
+        "min_aeg=1",
+    ] {
         broker.get(&format!("/api/queues/%2F/q/messages?{query}")).expect(400);
     }
 }
@@ -131,6 +141,7 @@ fn messages_are_moved_and_deleted_by_filter() {
     }
     let change = |method: &str, path: &str, body: &str| broker.ask(super::harness::GUEST, method, path, body);
     let path = "/api/queues/%2F/from/messages";
+    change("POST", &format!("{path}/move?min_aeg=100"), r#"{"queue":"to"}"#).expect(400);
     let moved = change("POST", &format!("{path}/move?count=2"), r#"{"queue":"to"}"#).expect(200).json();
     assert_eq!((&moved["moved"], &moved["stayed"]), (&json!(2), &json!(0)));
     assert_eq!(payloads(&get(&broker, "to", "ack_requeue_false", 9)), ["0", "1"]);

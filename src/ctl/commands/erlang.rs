@@ -18,7 +18,7 @@ pub const COMMANDS: &[Command] = &[
         .options(&[Opt::switch("offline", "accepted")])
         .needs(Needs::NoNode),
     Command::new("remote_shell", "Not here: there is no Erlang", no_erlang).of(DIAGNOSTICS).needs(Needs::NoNode),
-    Command::new("observer", "Not here: there is no Erlang; see the web console and the metrics", no_erlang)
+    Command::new("observer", "Not here: there is no Erlang; see the metrics", no_erlang)
         .options(&[Opt::number("interval", "<seconds>", "accepted")])
         .of(DIAGNOSTICS)
         .needs(Needs::NoNode),

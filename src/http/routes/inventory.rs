@@ -144,6 +144,9 @@ fn throw_away(call: &Call, queue: &Queue, instead: &str) -> Outcome {
     let found = find(call, queue, &filter)?;
     let positions: Vec<_> = found.messages.iter().map(|listed| listed.position).collect();
     let deleted = queue.discard(&positions).map_err(unreadable)?;
+    if deleted > 0 {
+        call.tell("messages.delete", &format!("{deleted} of {}", queue_text(&queue.spec.vhost, &queue.spec.name)));
+    }
     Answer::json(&json!({ "deleted": deleted, "next": found.next }))
 }
 
@@ -186,6 +189,13 @@ fn move_on(call: &Call) -> Outcome {
     let positions: Vec<_> = found.messages.iter().map(|listed| listed.position).collect();
     let moved = call.broker().move_messages(&queue, &positions, target).map_err(unreadable)?;
     let stayed = positions.len() - moved;
+    if moved > 0 {
+        let to = match (fields.text("queue")?, fields.text("exchange")?) {
+            (Some(queue), _) => queue_text(&vhost.name, queue),
+            (None, exchange) => exchange_text(&vhost.name, exchange.unwrap_or_default()),
+        };
+        call.tell("messages.move", &format!("{moved} of {} to {to}", queue_text(&vhost.name, &queue.spec.name)));
+    }
     Answer::json(&json!({ "moved": moved, "stayed": stayed, "next": found.next }))
 }
 

@@ -202,13 +202,18 @@ fn delete(call: &Call) -> Outcome {
         if_empty: call.query.is_true("if-empty"),
         ..DeleteQueue::default()
     };
+    let counts = queue.counts();
     let applied = call.apply(Command::DeleteQueue(delete))?;
+    // A client's own deletion is a line for debugging; who deletes from outside should find it again.
+    let (name, had) = (queue_text(&vhost.name, &queue.spec.name), counts.ready + counts.unacked);
+    tracing::info!(target: "leveret::queue", "queue.delete by {}: {name}, which had {had} messages", call.caller.name());
     Ok(Answer::done().after(&applied))
 }
 
 fn purge(call: &Call) -> Outcome {
-    let (_, queue) = queue_for(call, Permission::Read)?;
-    queue.purge();
+    let (vhost, queue) = queue_for(call, Permission::Read)?;
+    let purged = queue.purge();
+    call.tell("queue.purge", &format!("{purged} messages of {}", queue_text(&vhost.name, &queue.spec.name)));
     Ok(Answer::done())
 }
 
