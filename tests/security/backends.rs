@@ -178,7 +178,7 @@ fn a_service_that_cannot_be_reached_lets_nobody_in() {
     let alone = Broker::start_with(&[("auth_backends.1", "http"), ("auth_http.user_path", &url)]).expect("a broker");
     let refusal = log_in(&alone, "guest", "guest").err().expect("a refusal");
     assert!(refusal.contains("ACCESS_REFUSED"), "{refusal}");
-    super::logs::expect_line(&["the login of user 'guest' is refused", &nowhere.to_string(), "cannot be reached"]);
+    super::logs::expect_line(&["user 'guest' cannot be looked up", &nowhere.to_string(), "cannot be reached"]);
 
     let with_another = Broker::start_with(&[
         ("auth_backends.1", "http"),
