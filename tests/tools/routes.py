@@ -119,7 +119,7 @@ class Client:
             time.sleep(0.5)
 
     def begin(self):
-        """Forty messages in `work`: twenty confirmed, four acked, three unacked at a consumer; a queue of its own."""
+        """Forty messages in `jobs`: twenty confirmed, four acked, three unacked at a consumer; a queue of its own."""
         parameters = pika.ConnectionParameters(
             "127.0.0.1", self.broker.amqp, "team", pika.PlainCredentials("guest", "guest"),
             client_properties={"connection_name": "the client"})
@@ -128,18 +128,18 @@ class Client:
         channel = connection.channel()
         channel.confirm_delivery()
         for n in range(20):
-            channel.basic_publish("events", "work.a", b"0123456789", pika.BasicProperties(delivery_mode=2))
+            channel.basic_publish("events", "jobs.a", b"0123456789", pika.BasicProperties(delivery_mode=2))
         other = connection.channel()
         other.queue_declare("locked", exclusive=True)
         for n in range(20):
-            other.basic_publish("events", "work.b", b"0123456789")
+            other.basic_publish("events", "jobs.b", b"0123456789")
         other.basic_publish("amq.direct", "nobody", b"lost")
         for _ in range(4):
-            method, _, _ = self.get(other, "work")
+            method, _, _ = self.get(other, "jobs")
             other.basic_ack(method.delivery_tag)
         third = connection.channel(7)
         third.basic_qos(prefetch_count=3)
-        third.basic_consume("work", lambda *_: None, consumer_tag="taker", arguments={"x-priority": 2})
+        third.basic_consume("jobs", lambda *_: None, consumer_tag="taker", arguments={"x-priority": 2})
         connection.process_data_events(0.5)
 
     @staticmethod
@@ -155,7 +155,7 @@ class Client:
         while True:
             for connection in self.open:
                 connection.process_data_events(0.2)
-            queue = self.broker.must("GET", "queues/team/work")
+            queue = self.broker.must("GET", "queues/team/jobs")
             channels = self.broker.must("GET", "channels")
             stats = queue.get("message_stats", {})
             acked = sum(channel.get("message_stats", {}).get("ack", 0) for channel in channels)
@@ -176,7 +176,7 @@ class Client:
 
     def expand(self, path):
         if "{binding}" in path:
-            all = self.broker.must("GET", "bindings/team/e/amq.headers/q/work")
+            all = self.broker.must("GET", "bindings/team/e/amq.headers/q/jobs")
             self.names.setdefault("binding", all[0]["properties_key"])
         for name, value in self.names.items():
             path = path.replace("{%s}" % name, urllib.parse.quote(value, safe=""))
