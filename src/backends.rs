@@ -19,7 +19,7 @@ use crate::auth::{Answers, Directory, Login, Rights, User};
 use crate::clock::Clock;
 use crate::config::{Auth, AuthBackend, Backend, TlsOptions};
 use crate::tls::TlsError;
-use crate::tls::client::{Trust, config as tls_config};
+use crate::tls::client::{Identity, Trust, config as tls_config};
 use client::ClientError;
 use issuer::Issuer;
 use service::Service;
@@ -257,6 +257,13 @@ fn tls_of(key: &'static str, options: &TlsOptions) -> Result<Arc<ClientConfig>, 
         Some(file) => Trust::File(file),
         None => Trust::System,
     };
-    let identity = options.certfile.as_deref().zip(options.keyfile.as_deref());
-    tls_config(trust, identity).map_err(|error| BackendsError::Tls { key, error: Box::new(error) })
+    let failed = |error| BackendsError::Tls { key, error: Box::new(error) };
+    let missing = |other| failed(TlsError::Missing { keys: key, key: other });
+    let identity = match (options.certfile.as_deref(), options.keyfile.as_deref()) {
+        (Some(certfile), Some(keyfile)) => Some(Identity { certfile, keyfile, password: options.password.as_ref() }),
+        (None, None) => None,
+        (Some(_), None) => return Err(missing("keyfile")),
+        (None, Some(_)) => return Err(missing("certfile")),
+    };
+    tls_config(trust, identity).map_err(failed)
 }

@@ -324,32 +324,37 @@ impl Config {
         let (mut settings, errors) = parse::settings(text, name);
         let over = |(key, value): &(String, String)| Setting::new(Origin::Override, key.clone(), value.clone());
         settings.extend(overrides.iter().map(over));
-        Self::from_settings(settings, errors, None)
+        Self::from_settings(settings, errors, None).outcome
     }
 
     /// Reads the values of all settings; what is wrong is added to the errors that there are.
-    fn from_settings(
-        settings: Vec<Setting>,
-        mut errors: Vec<ConfigError>,
-        strictness: Option<Strictness>,
-    ) -> Result<Self, ConfigErrors> {
+    fn from_settings(settings: Vec<Setting>, mut errors: Vec<ConfigError>, strictness: Option<Strictness>) -> Examined {
         let mut draft = Draft::default();
         let settings = last_of_each(settings);
         for setting in &settings {
             errors.extend(keys::apply(&mut draft, setting).err());
         }
         draft.doubt_idle_backends(&settings);
+        errors.extend(draft.judge_old_versions(&settings));
         let strictness = strictness.unwrap_or(draft.strictness);
         for doubt in std::mem::take(&mut draft.doubts) {
             if strictness.refuses(&doubt.problem) { errors.push(doubt) } else { draft.warn(doubt.to_string()) }
         }
-        if !errors.is_empty() {
-            return Err(ConfigErrors(errors));
-        }
         let mut config = draft.finish();
+        let warnings = config.warnings.clone();
         config.settings = settings;
-        Ok(config)
+        errors.extend(network::port_taken_twice(&config));
+        let outcome = if errors.is_empty() { Ok(config) } else { Err(ConfigErrors(errors)) };
+        Examined { outcome, warnings }
     }
+}
+
+/// What came of reading a configuration.
+#[derive(Debug)]
+pub struct Examined {
+    pub outcome: Result<Config, ConfigErrors>,
+    /// What was accepted but has no effect, also beside errors.
+    pub warnings: Vec<String>,
 }
 
 /// Whether keys that mean nothing are errors or warnings.

@@ -81,6 +81,15 @@ pub fn start(config: &Config) -> Result<&'static Logs, LogError> {
     HANDLE.get().ok_or(LogError::Twice)
 }
 
+/// Whether the log's files could be opened, by what can be seen without making them.
+///
+/// # Errors
+/// For the first that could not.
+pub fn rehearse(log: &Log) -> Result<(), LogError> {
+    let names = [&log.file, &log.audit].into_iter().flatten();
+    names.into_iter().try_for_each(|name| LogFile::rehearse(&log.dir.join(name)))
+}
+
 /// The log and what collects its events.
 fn set_up(log: &Log) -> Result<(Logs, Collector), LogError> {
     let dir = &log.dir;

@@ -1,5 +1,6 @@
 //! A running broker: it opens the catalog, listens, accepts, keeps the coarse clock, and stops in order.
 
+mod rehearsal;
 mod service;
 mod watchdog;
 
@@ -14,6 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+pub use rehearsal::{Rehearsal, rehearse};
 use service::{Door, Service};
 
 use crate::config::{Changes, Config, DiskFreeLimit, ListenAddress, Listener, Sync, Tcp, TlsOptions, Watermark};
@@ -336,10 +338,14 @@ async fn load_definitions(broker: Arc<Broker>) -> Result<Arc<Broker>, NodeError>
     if let Some(number) = applied.durable_at {
         broker.durable(number).await.map_err(|refusal| LoadError::Interrupted(refusal.text))?;
     }
+    warn_without_users(&broker);
+    Ok(broker)
+}
+
+fn warn_without_users(broker: &Broker) {
     if broker.directory.users().is_empty() {
         tracing::warn!(target: "leveret::definitions", "the definitions have no user: nobody can log in");
     }
-    Ok(broker)
 }
 
 fn open_store(
@@ -349,12 +355,7 @@ fn open_store(
     memory: &'static MemoryAccount,
 ) -> Result<Opened, NodeError> {
     let storage = &config.storage;
-    let mode = match storage.sync {
-        Sync::Fsync => SyncMode::Fsync,
-        Sync::Interval => SyncMode::Interval(storage.sync_interval),
-        Sync::Os => SyncMode::Os,
-    };
-    tell_of_mode(mode);
+    let mode = sync_mode(config);
     let settings = Settings {
         dir: data_dir.path().join("store"),
         mode,
@@ -366,6 +367,17 @@ fn open_store(
         look_at_segments: LOOK_AT_SEGMENTS,
     };
     Ok(Store::open(Arc::clone(disk), settings, data_dir.identity().number(), memory)?)
+}
+
+/// When confirms go out. Says so when they mean less than they might.
+fn sync_mode(config: &Config) -> SyncMode {
+    let mode = match config.storage.sync {
+        Sync::Fsync => SyncMode::Fsync,
+        Sync::Interval => SyncMode::Interval(config.storage.sync_interval),
+        Sync::Os => SyncMode::Os,
+    };
+    tell_of_mode(mode);
+    mode
 }
 
 /// Says what a confirm means when it means less than it might.

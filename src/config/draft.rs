@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::error::{ConfigError, Problem};
+use super::keys::tls;
 use super::parse::Setting;
 use super::rabbitmq;
 use super::{
@@ -223,6 +224,22 @@ impl Draft {
             let problem = Problem::IdleBackend { key: setting.key.clone(), backend };
             self.doubts.push(ConfigError { origin: setting.origin.clone(), problem });
         }
+    }
+
+    /// Versions of TLS that are too old are let pass beside newer ones, and reported; alone they are refused.
+    pub fn judge_old_versions(&mut self, settings: &[Setting]) -> Vec<ConfigError> {
+        let mut refused = Vec::new();
+        for setting in settings.iter().filter(|setting| tls::is_old_version(&setting.value)) {
+            let Some((prefix, _)) = setting.key.split_once(".versions.") else { continue };
+            let Some(options) = self.config.listening_with(prefix) else { continue };
+            let (key, value, origin) = (setting.key.clone(), setting.value.clone(), setting.origin.clone());
+            if options.versions.is_empty() {
+                refused.push(ConfigError { origin, problem: Problem::OldVersions { key, value } });
+            } else {
+                self.doubts.push(ConfigError { origin, problem: Problem::OldVersion { key, value } });
+            }
+        }
+        refused
     }
 
     fn finish_watermark(&mut self) {

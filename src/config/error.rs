@@ -13,6 +13,8 @@ pub enum Origin {
     Environment(String),
     /// The command line.
     Override,
+    /// Nobody has set it.
+    Default,
 }
 
 impl fmt::Display for Origin {
@@ -21,6 +23,7 @@ impl fmt::Display for Origin {
             Self::Line { file, line } => write!(f, "{file}:{line}"),
             Self::File(text) | Self::Environment(text) => f.write_str(text),
             Self::Override => f.write_str("override"),
+            Self::Default => f.write_str("default"),
         }
     }
 }
@@ -50,6 +53,14 @@ pub enum Problem {
     IdleBackend { key: String, backend: &'static str },
     #[error("unknown key {key}; the nearest known one is {nearest}")]
     UnknownKey { key: String, nearest: String },
+    #[error("{key} = {value} has no effect: TLS 1.2 and 1.3 are served, and nothing older")]
+    OldVersion { key: String, value: String },
+    #[error(
+        "{key} = {value} is not supported, and no other version is named: name tlsv1.2 or tlsv1.3, or none, which is both"
+    )]
+    OldVersions { key: String, value: String },
+    #[error("{key}: port {port} is {other}'s already")]
+    PortTaken { key: String, port: u16, other: String },
     #[error("{key} = {value}: expected {expected}")]
     Value { key: String, value: String, expected: String },
 }

@@ -10,7 +10,7 @@ mod logins;
 mod network;
 mod node;
 mod storage;
-mod tls;
+pub mod tls;
 mod web;
 
 use std::path::PathBuf;

@@ -174,7 +174,7 @@ const OF_TLS: &[&str] = &[
 ];
 
 /// Options of TLS that count for a server only.
-const OF_SERVERS: &[&str] = &["depth", "fail_if_no_peer_cert", "honor_cipher_order", "honor_ecc_order", "password"];
+const OF_SERVERS: &[&str] = &["depth", "fail_if_no_peer_cert", "honor_cipher_order", "honor_ecc_order"];
 
 /// Where options of an HTTP server stand.
 const HTTP: &[&str] = &["management.tcp.", "management.ssl.", "prometheus.tcp.", "prometheus.ssl."];

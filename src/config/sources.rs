@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::{ConfigError, ConfigErrors, Origin, Problem};
 use super::parse::{self, Setting};
-use super::{Config, Strictness};
+use super::{Config, Examined, Strictness};
 
 /// Largest configuration file that is read, in bytes.
 const MAX_FILE: u64 = 4 << 20;
@@ -77,6 +77,11 @@ impl Sources {
     /// # Errors
     /// All that is wrong, at once.
     pub fn load(&self) -> Result<Config, ConfigErrors> {
+        self.examine().outcome
+    }
+
+    /// The same, and what is doubtful beside what is wrong.
+    pub fn examine(&self) -> Examined {
         let (mut settings, mut errors) = (Vec::new(), Vec::new());
         for path in &self.files {
             match files_of(path) {
@@ -85,9 +90,11 @@ impl Sources {
             }
         }
         settings.extend(self.settings.iter().cloned());
-        let mut config = Config::from_settings(settings, errors, self.strictness)?;
-        config.sources = self.clone();
-        Ok(config)
+        let mut examined = Config::from_settings(settings, errors, self.strictness);
+        if let Ok(config) = &mut examined.outcome {
+            config.sources = self.clone();
+        }
+        examined
     }
 }
 

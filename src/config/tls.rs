@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::Listener;
+use super::{Config, Listener};
 
 /// AMQP over TLS.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,6 +71,18 @@ impl TlsOptions {
     /// What a client does unless told otherwise: it wants to know who the server is.
     pub fn of_client() -> Self {
         Self { verify_peer: true, ..Self::default() }
+    }
+}
+
+impl Config {
+    /// The options of the listeners whose keys begin so.
+    pub(super) fn listening_with(&self, prefix: &str) -> Option<&TlsOptions> {
+        match prefix {
+            "ssl_options" => Some(&self.tls.options),
+            "management.ssl" => Some(&self.management.ssl.tls),
+            "prometheus.ssl" => Some(&self.prometheus.ssl.tls),
+            _ => None,
+        }
     }
 }
 

@@ -34,6 +34,19 @@ impl LogFile {
         Ok(file)
     }
 
+    /// Whether a file could be opened, or made with the directories above it.
+    pub fn rehearse(path: &Path) -> Result<(), LogError> {
+        let there = path.ancestors().find(|above| above.as_os_str().is_empty() || above.exists());
+        let there = there.filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let failed = |error| LogError::File { path: path.display().to_string(), error };
+        match there.is_dir() {
+            true if there == path => return Err(failed(io::ErrorKind::IsADirectory.into())),
+            false if there != path => return Err(failed(io::ErrorKind::NotADirectory.into())),
+            _ => {}
+        }
+        rustix::fs::access(there, rustix::fs::Access::WRITE_OK).map_err(|error| failed(error.into()))
+    }
+
     pub fn path(&self) -> &Path {
         &self.path
     }

@@ -200,6 +200,7 @@ impl Options {
             None => Trust::System,
         };
         let identity = self.cert.as_deref().zip(self.key.as_deref());
+        let identity = identity.map(|(certfile, keyfile)| client::Identity { certfile, keyfile, password: None });
         let config = client::config(trust, identity).map_err(|error| Failure::Options(error.to_string()))?;
         Ok(Some(Arc::clone(self.tls.get_or_init(|| config))))
     }

@@ -127,6 +127,26 @@ impl DataDir {
         Ok((Self { path: path.to_owned(), identity, _lock: lock }, wrong))
     }
 
+    /// Whether a directory could be taken or made, by what can be seen without changing anything. Whether another
+    /// process has it is not looked at.
+    ///
+    /// # Errors
+    /// Why it would be refused.
+    pub fn rehearse(disk: &dyn Disk, path: &Path, node: Option<&str>) -> Result<(), DataDirError> {
+        if !is_there(path)? {
+            let mut above = path.parent();
+            while let Some(dir) = above.filter(|dir| !dir.as_os_str().is_empty() && !dir.exists()) {
+                above = dir.parent();
+            }
+            let above = above.filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            let may_write = rustix::fs::access(above, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK);
+            return may_write.map_err(|error| DataDirError::NotMade(show(path), error.into()));
+        }
+        check(disk, path, node)?;
+        let may_write = rustix::fs::access(path, rustix::fs::Access::WRITE_OK);
+        may_write.map_err(|error| DataDirError::ReadOnly(show(path), error.into()))
+    }
+
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -141,16 +161,19 @@ fn show(path: &Path) -> String {
 }
 
 fn make(path: &Path) -> Result<(), DataDirError> {
+    if is_there(path)? {
+        return Ok(());
+    }
+    // Hashes of passwords are nothing for everybody.
+    let made = DirBuilder::new().recursive(true).mode(0o750).create(path);
+    made.map_err(|e| DataDirError::NotMade(show(path), e))
+}
+
+/// Whether there is a directory, which has to be this user's.
+fn is_there(path: &Path) -> Result<bool, DataDirError> {
     let metadata = match fs::metadata(path) {
         Ok(metadata) => metadata,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            // Hashes of passwords are nothing for everybody.
-            return DirBuilder::new()
-                .recursive(true)
-                .mode(0o750)
-                .create(path)
-                .map_err(|e| DataDirError::NotMade(show(path), e));
-        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
             return Err(DataDirError::NotMade(show(path), error));
         }
@@ -159,7 +182,7 @@ fn make(path: &Path) -> Result<(), DataDirError> {
     if !metadata.is_dir() {
         return Err(DataDirError::NoDirectory(show(path)));
     }
-    check_owner(path, metadata.uid(), rustix::process::geteuid().as_raw())
+    check_owner(path, metadata.uid(), rustix::process::geteuid().as_raw()).map(|()| true)
 }
 
 /// Files of several users in one directory end in a start that fails one day: even root has to decide whose it is.

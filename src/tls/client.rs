@@ -11,6 +11,7 @@ use tokio_rustls::rustls::{self, ClientConfig, DigitallySignedStruct, RootCertSt
 
 use super::TlsError;
 use super::files;
+use crate::config::Secret;
 
 /// Whom to believe.
 #[derive(Clone, Copy, Debug)]
@@ -23,19 +24,27 @@ pub enum Trust<'a> {
     Anybody,
 }
 
-/// A client's configuration. `identity` are the files of its certificate and key.
+/// Who the client is: the files of its certificate and key, and the password where the key is encrypted.
+#[derive(Clone, Copy, Debug)]
+pub struct Identity<'a> {
+    pub certfile: &'a Path,
+    pub keyfile: &'a Path,
+    pub password: Option<&'a Secret>,
+}
+
+/// A client's configuration.
 ///
 /// # Errors
 /// When a file cannot be used.
-pub fn config(trust: Trust<'_>, identity: Option<(&Path, &Path)>) -> Result<Arc<ClientConfig>, TlsError> {
+pub fn config(trust: Trust<'_>, identity: Option<Identity<'_>>) -> Result<Arc<ClientConfig>, TlsError> {
     let provider = Arc::new(ring::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider));
     let builder = builder.with_safe_default_protocol_versions().map_err(TlsError::Versions)?.dangerous();
     let builder = builder.with_custom_certificate_verifier(verifier(trust, provider)?);
     let config = match identity {
         None => builder.with_no_client_auth(),
-        Some((certfile, keyfile)) => builder
-            .with_client_auth_cert(files::certificates(certfile)?, files::key(keyfile, None)?)
+        Some(Identity { certfile, keyfile, password }) => builder
+            .with_client_auth_cert(files::certificates(certfile)?, files::key(keyfile, password)?)
             .map_err(|error| TlsError::unusable(certfile, keyfile, error))?,
     };
     Ok(Arc::new(config))

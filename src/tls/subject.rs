@@ -23,6 +23,14 @@ pub fn end(certificate: &CertificateDer<'_>) -> Result<u64, String> {
     Ok(certificate.tbs_certificate().validity().not_after.to_unix_duration().as_secs())
 }
 
+/// Whether a certificate is signed by whom it belongs to, as those of authorities at the end of a chain are.
+pub fn is_self_issued(certificate: &CertificateDer<'_>) -> bool {
+    Certificate::from_der(certificate).is_ok_and(|certificate| {
+        let certificate = certificate.tbs_certificate();
+        certificate.subject() == certificate.issuer()
+    })
+}
+
 /// What a certificate says about whom it belongs to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Names {

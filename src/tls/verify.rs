@@ -9,7 +9,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, UnixTime};
 use tokio_rustls::rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use tokio_rustls::rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 
-use super::subject::Names;
+use super::subject::{Names, is_self_issued};
 
 /// Whose certificate was refused, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,11 +82,13 @@ impl ClientCertVerifier for OneHandshake {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        let (count, depth) = (intermediates.len(), self.depth);
+        // Clients that send the authority's own certificate too have no longer chain because of it.
+        let between = intermediates.iter().filter(|certificate| !is_self_issued(certificate));
+        let (count, depth) = (between.count(), self.depth);
         if count > usize::from(depth) {
             self.refused(
                 certificate,
-                format!("its chain has {count} more certificates, ssl_options.depth allows {depth}"),
+                format!("{count} certificates are between it and the authority, ssl_options.depth allows {depth}"),
             );
             return Err(CertificateError::UnknownIssuer.into());
         }

@@ -1,8 +1,19 @@
 //! Logins and permissions that a service outside decides, as RabbitMQ's HTTP backend does.
 
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
+use std::sync::Arc;
 
+use rcgen::KeyPair;
+use tokio_rustls::rustls::crypto::ring::default_provider;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::server::WebPkiClientVerifier;
+use tokio_rustls::rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
+
+use super::certificates::{Authority, Identity, text};
 use super::service::{Asked, Service};
+use super::tls::start_error;
 use crate::compat::harness::client::capable_of;
 use crate::compat::harness::{
     Broker, Client, basic_consume, basic_publish, confirm_select, connection_open, eventually, exchange_declare, props,
@@ -256,4 +267,72 @@ fn the_http_api_asks_the_service_too() {
     let names: Vec<_> = seen.as_array().expect("a list").iter().map(|vhost| vhost["name"].clone()).collect();
     assert_eq!(names, ["/"]);
     ask("GET", "/api/nodes", "").expect_error(401, "Not monitor user");
+}
+
+/// A service that lets in whoever asks over TLS with a certificate of that authority.
+fn strict_service(authority: &Authority) -> String {
+    let Identity { certfile, keyfile } = authority.server();
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(authority.file()).expect("a certificate")).expect("an authority");
+    let provider = Arc::new(default_provider());
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
+    let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let config = config.expect("versions").with_client_cert_verifier(verifier.build().expect("a verifier"));
+    let certificate = CertificateDer::from_pem_file(certfile).expect("a certificate");
+    let key = PrivateKeyDer::from_pem_file(keyfile).expect("a key");
+    let config = Arc::new(config.with_single_cert(vec![certificate], key).expect("a configuration"));
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("its address").port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let tls = ServerConnection::new(Arc::clone(&config)).expect("a connection");
+            let mut stream = BufReader::new(StreamOwned::new(tls, stream));
+            let mut line = String::new();
+            while stream.read_line(&mut line).is_ok_and(|count| count > 2) {
+                line.clear();
+            }
+            let answer = "allow administrator";
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", answer.len());
+            // A broker without a certificate has gone.
+            let _ = write!(stream.get_mut(), "{head}{answer}");
+            stream.get_mut().conn.send_close_notify();
+            let _ = stream.get_mut().flush();
+        }
+    });
+    format!("https://localhost:{port}")
+}
+
+#[test]
+fn the_service_is_shown_a_certificate_whose_key_may_be_encrypted() {
+    let authority = Authority::new("of a service");
+    let url = strict_service(&authority);
+    let key = KeyPair::from_pem(include_str!("key.pem")).expect("a key");
+    let identity = authority.sign_key(key, "broker", &[], |_| ());
+    std::fs::write(&identity.keyfile, include_str!("encrypted_key.pem")).expect("a file");
+    let (ca, cert, key) = (text(&authority.file()), text(&identity.certfile), text(&identity.keyfile));
+    let lines = |password| {
+        let more = [
+            ("auth_http.ssl_options.cacertfile", ca.as_str()),
+            ("auth_http.ssl_options.certfile", cert.as_str()),
+            ("auth_http.ssl_options.keyfile", key.as_str()),
+            ("auth_http.ssl_options.password", password),
+        ];
+        let mut lines = vec![("auth_backends.1".to_owned(), "http".to_owned())];
+        for what in ["user", "vhost", "resource", "topic"] {
+            lines.push((format!("auth_http.{what}_path"), format!("{url}/{what}")));
+        }
+        lines.extend(more.map(|(key, value)| (key.to_owned(), value.to_owned())));
+        lines
+    };
+    let good = lines("rabbit");
+    let good: Vec<_> = good.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+    let broker = Broker::start_with(&good).expect("a broker of this process");
+    log_in(&broker, "ann", "ann").expect("she may").channel();
+
+    let bad = lines("hare");
+    let bad: Vec<_> = bad.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+    let error = start_error(&bad);
+    assert!(error.contains(&key) && error.contains("Is the password right?") && !error.contains("hare"), "{error}");
+    let error = start_error(&good.iter().filter(|(key, _)| !key.ends_with("keyfile")).copied().collect::<Vec<_>>());
+    assert!(error.contains("auth_http.ssl_options.keyfile must be set"), "{error}");
 }

@@ -26,6 +26,16 @@ pub struct Identity {
     pub keyfile: PathBuf,
 }
 
+impl Identity {
+    /// With the certificates of authorities behind it, as a client sends them.
+    pub fn with_chain(self, authorities: &[&Authority]) -> Self {
+        let files = std::iter::once(self.certfile.clone()).chain(authorities.iter().map(|a| a.file()));
+        let chain: String = files.map(|file| std::fs::read_to_string(file).expect("a certificate")).collect();
+        std::fs::write(&self.certfile, chain).expect("a file");
+        self
+    }
+}
+
 impl Authority {
     pub fn new(name: &str) -> Self {
         let key = KeyPair::generate().expect("a key");
@@ -45,6 +55,18 @@ impl Authority {
 
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
+    }
+
+    /// An authority below this one, which signs in its place and keeps its files with it.
+    pub fn below(&self, name: &str) -> Self {
+        let key = KeyPair::generate().expect("a key");
+        let mut params = CertificateParams::new([]).expect("parameters");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(DnType::CommonName, name);
+        let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
+        let dir = tempfile::tempdir().expect("a directory");
+        std::fs::write(dir.path().join("ca.pem"), certificate.pem()).expect("a file");
+        Self { issuer: Issuer::new(params, key), dir }
     }
 
     pub fn server(&self) -> Identity {
@@ -91,7 +113,8 @@ impl Authority {
 
     /// How a client speaks TLS that trusts this authority.
     pub fn client_config(&self, identity: Option<&Identity>) -> Arc<ClientConfig> {
-        let identity = identity.map(|i| (i.certfile.as_path(), i.keyfile.as_path()));
+        let identity =
+            identity.map(|i| client::Identity { certfile: &i.certfile, keyfile: &i.keyfile, password: None });
         client::config(Trust::File(&self.file()), identity).expect("a configuration")
     }
 }

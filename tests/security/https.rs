@@ -90,6 +90,29 @@ fn certificates_are_read_again() {
 }
 
 #[test]
+fn certificates_that_end_soon_are_told_of_on_every_listener() {
+    let authority = Authority::new("https that ends");
+    let broker = broker(&authority, &[]);
+    let check = |time: &str| {
+        let path = format!("/api/health/checks/certificate-expiration/{time}");
+        get(address(&broker, "https"), authority.client_config(None), &path).expect("an answer")
+    };
+    assert!(check("1/days").starts_with("HTTP/1.1 200"));
+    // Certificates of the tests hold until the year 4096.
+    let answer = check("3000/years");
+    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+    for protocol in ["https", "https/prometheus"] {
+        assert!(answer.contains(&format!("\"protocol\":\"{protocol}\"")), "{answer}");
+    }
+    assert!(answer.contains("server.pem") && answer.contains("certfile_expires_on"), "{answer}");
+
+    // Files are looked at as they are now.
+    let Identity { certfile, .. } = authority.expired("ended");
+    std::fs::copy(certfile, authority.path("server.pem")).expect("a copy");
+    assert!(check("1/days").starts_with("HTTP/1.1 503"));
+}
+
+#[test]
 fn ctl_believes_the_authority_that_it_is_told_of() {
     let authority = Authority::new("ctl");
     let broker = broker(&authority, &[]);

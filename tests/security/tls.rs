@@ -176,6 +176,27 @@ fn a_wrong_or_expired_certificate_is_refused_and_the_log_says_whose() {
 }
 
 #[test]
+fn depth_is_how_many_authorities_may_stand_between_a_client_and_the_trusted_one() {
+    let root = Authority::new("root of depth");
+    let (middle, strict) = (root.below("middle of depth"), [("ssl_options.verify", "verify_peer")]);
+    let near = root.client(&unique("near"));
+    let far = middle.client(&unique("far")).with_chain(&[&middle]);
+    let whole = middle.client(&unique("whole")).with_chain(&[&middle, &root]);
+    let with_depth = |depth| broker(&root, &[strict[0], ("ssl_options.depth", depth)]);
+
+    let none = with_depth("0");
+    client(&none, root.client_config(Some(&near))).close();
+    refused(&none, root.client_config(Some(&far)));
+    let name = far.certfile.file_stem().expect("a name").to_string_lossy().into_owned();
+    logs::expect_line(&[&format!("CN={name},O=Burrow"), "1 certificates are between", "ssl_options.depth allows 0"]);
+
+    let one = with_depth("1");
+    for identity in [&near, &far, &whole] {
+        client(&one, root.client_config(Some(identity))).close();
+    }
+}
+
+#[test]
 fn new_connections_use_new_files_and_bad_files_change_nothing() {
     let (authority, next) = (Authority::new("before"), Authority::new("after"));
     let broker = broker(&authority, &[]);

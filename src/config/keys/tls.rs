@@ -64,7 +64,7 @@ macro_rules! tls_keys {
                 concat!($prefix, ".versions.$n"),
                 "1",
                 "tlsv1.3",
-                "tlsv1.2 or tlsv1.3; both unless one is named. Older ones are accepted here and not served.",
+                "tlsv1.2 or tlsv1.3; both unless one is named. Older ones beside them have no effect.",
                 |draft, _, text| set_version(&mut draft.config.$($path).+, text),
             )),
             live(optional(
@@ -151,14 +151,24 @@ pub const AUTH_HTTP: &[Key] = &[
     optional("auth_http.ssl_options.keyfile", "", "/etc/leveret/client-key.pem", "Its key (PEM).", |draft, _, text| {
         set_path(&mut draft.config.auth.http.tls.keyfile, text)
     }),
+    optional("auth_http.ssl_options.password", "", "secret", "The password of an encrypted key.", |draft, _, text| {
+        draft.config.auth.http.tls.password = Some(Secret::new(text));
+        Ok(())
+    }),
 ];
 
-/// A version that is too old is let pass: files that name it beside newer ones are common.
+/// Versions that are known and not served.
+const OLD: [&str; 2] = ["tlsv1.1", "tlsv1"];
+
+/// Whether a value is a version that is too old.
+pub fn is_old_version(value: &str) -> bool {
+    OLD.contains(&value)
+}
+
+/// A version that is too old is let pass here: files that name it beside newer ones are common.
 fn set_version(options: &mut TlsOptions, text: &str) -> Result<(), Expected> {
-    let version = value::choice(
-        text,
-        &[("tlsv1.3", Some(TlsVersion::V13)), ("tlsv1.2", Some(TlsVersion::V12)), ("tlsv1.1", None), ("tlsv1", None)],
-    )?;
-    options.versions.extend(version);
+    if !is_old_version(text) {
+        options.versions.push(value::choice(text, &[("tlsv1.3", TlsVersion::V13), ("tlsv1.2", TlsVersion::V12)])?);
+    }
     Ok(())
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 use serde_json::{Value as Json, json};
 
 use super::health::{failed, ok};
+use crate::config::{Config, TlsOptions};
 use crate::http::route::Outcome;
 use crate::http::{ApiError, Call, figures};
 use crate::tls;
@@ -29,14 +30,15 @@ pub fn check(call: &Call) -> Outcome {
     let unknown = || ApiError::bad_request("Time unit not recognised. Supported units: days, weeks, months, years.");
     let within = within.saturating_mul(seconds(call.path("unit")).ok_or_else(unknown)?);
     let until = (call.broker().clock.now_ms() / 1000).saturating_add(within);
-    let options = &call.broker().config.tls.options;
+    // With files that were named since the start.
+    let config = call.broker().newest_config();
     let expired: Vec<Json> = call
         .http
         .node
         .listeners()
         .iter()
-        .filter(|listener| listener.protocol.ends_with("/ssl"))
         .filter_map(|listener| {
+            let options = options_of(&config, listener.protocol)?;
             let mut found = expiring(options.certfile.as_deref(), "certfile", until);
             found.extend(expiring(options.cacertfile.as_deref(), "cacertfile", until));
             if found.is_empty() {
@@ -52,6 +54,16 @@ pub fn check(call: &Call) -> Outcome {
     match expired.is_empty() {
         true => ok(Json::Null),
         false => failed("Certificates expiring", json!({ "expired": expired })),
+    }
+}
+
+/// The TLS options of the listeners of a protocol; none of those without TLS.
+fn options_of<'a>(config: &'a Config, protocol: &str) -> Option<&'a TlsOptions> {
+    match protocol {
+        "amqp/ssl" => Some(&config.tls.options),
+        "https" => Some(&config.management.ssl.tls),
+        "https/prometheus" => Some(&config.prometheus.ssl.tls),
+        _ => None,
     }
 }
 
