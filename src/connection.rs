@@ -11,7 +11,7 @@
 //!   heartbeats. [`driver`] is the task around it, [`wire`] and [`socket`] its way to the client.
 //! - [`entrance`] is what comes before AMQP: the header of a proxy ([`proxy`]), TLS. [`pacing`] keeps the rates of publishing.
 //! - [`registry`] knows all connections of the node. [`counting`] is what they count, [`census`] what
-//!   that adds up to.
+//!   that adds up to, [`uses`] what the node uses.
 //!
 //! A read goes through all of this without an await unless a durable change has to reach the disk first.
 
@@ -43,6 +43,7 @@ pub mod session;
 pub mod socket;
 pub mod timeouts;
 pub mod tx;
+pub mod uses;
 pub mod wire;
 
 pub use error::Failure;

@@ -24,6 +24,7 @@ pub mod process;
 pub mod route;
 pub mod router;
 pub mod routes;
+pub mod samples;
 pub mod server;
 pub mod socket;
 

@@ -3,9 +3,12 @@
 //! Every number has one writer: the task of a connection, or whoever holds the lock of a queue or an outbox. Those under a
 //! lock are plain ([`Counts`]), the others are atomics that are loaded and stored, never added to ([`Counter`]); both are
 //! written once for a run of messages. What a node or a virtual host adds up to is summed when somebody asks, with what
-//! channels that have ended have left behind ([`Totals`]). [`rates`] makes rates of numbers, [`history`] keeps how sums were.
+//! channels that have ended have left behind ([`Totals`]). [`rates`] makes rates of numbers, [`history`] keeps how they were,
+//! and [`album`] the histories of many objects within bounds.
 
+pub mod album;
 pub mod history;
+pub mod process;
 pub mod rates;
 mod sizes;
 
@@ -235,17 +238,15 @@ impl ExchangeCounts {
         self.dropped.load(Relaxed)
     }
 
-    /// Takes a sample, `seconds` after the last one.
-    pub fn sample(&self, seconds: f64) {
+    /// Takes a sample, `seconds` after the last one. True when messages have passed since.
+    pub fn sample(&self, seconds: f64) -> bool {
         let flow = self.flow();
         let mut rates = self.rates.lock();
-        if rates.is_some() || flow != [0, 0] {
-            rates.get_or_insert_default().sample(&flow, seconds);
-        }
+        (rates.is_some() || flow != [0, 0]) && rates.get_or_insert_default().sample(&flow, seconds)
     }
 
     /// Messages per second in and out.
-    pub fn rates(&self) -> [f32; 2] {
-        self.rates.lock().as_ref().map_or([0.0; 2], |rates| rates.per_second)
+    pub fn rates(&self) -> [f64; 2] {
+        self.rates.lock().as_ref().map_or([0.0; 2], |rates| rates.all())
     }
 }

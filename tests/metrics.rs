@@ -375,3 +375,78 @@ async fn routes_show_connections_channels_and_consumers_and_close_them() {
     }
     assert_eq!(get(address, &format!("/api/connections/{pid}")).await.0, 404);
 }
+
+/// The samples of a figure, newest first.
+fn samples(details: &Json) -> Vec<u64> {
+    details["samples"].as_array().unwrap().iter().map(|sample| sample["sample"].as_u64().unwrap()).collect()
+}
+
+const AGES: &str = "lengths_age=60&lengths_incr=5&msg_rates_age=60&msg_rates_incr=5&data_rates_age=60&data_rates_incr=5\
+                    &node_stats_age=60&node_stats_incr=5";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_of_single_objects_have_samples_when_they_are_asked_for() {
+    let broker = Broker::start().await;
+    let connection = broker.connect().await;
+    let channel = connection.create_channel().await.unwrap();
+    let _consumer = traffic(&channel).await;
+    let shared = broker.node.shared();
+    shared.census.tick(shared, 5.0);
+    let name =
+        broker.api("/api/connections").await[0]["name"].as_str().unwrap().replace(' ', "%20").replace('>', "%3E");
+    let node = broker.api("/api/overview").await["node"].as_str().unwrap().to_owned();
+    let page = async |path: &str| broker.api(&format!("{path}?{AGES}")).await;
+    let queue = page("/api/queues/%2F/q").await;
+    assert_eq!(samples(&queue["messages_details"]), [2]);
+    assert_eq!(samples(&queue["message_stats"]["publish_details"]), [4]);
+    assert_eq!(queue["messages_details"]["rate"], 0.4);
+    assert_eq!(queue["message_stats"]["publish_details"]["avg"], 4.0);
+    let exchange = page("/api/exchanges/%2F/amq.default").await;
+    assert_eq!(samples(&exchange["message_stats"]["publish_in_details"]), [4]);
+    let shown = page(&format!("/api/channels/{name}%20(1)")).await;
+    assert_eq!(samples(&shown["message_stats"]["confirm_details"]), [6]);
+    let shown = page(&format!("/api/connections/{name}")).await;
+    assert_eq!(samples(&shown["recv_oct_details"]).len(), 1);
+    let vhost = page("/api/vhosts/%2F").await;
+    assert_eq!(samples(&vhost["messages_ready_details"]), [1]);
+    assert_eq!(samples(&vhost["message_stats"]["publish_details"]), [6]);
+    assert_eq!(samples(&vhost["send_oct_details"]).len(), 1);
+    let shown = page(&format!("/api/nodes/{node}")).await;
+    assert!(samples(&shown["mem_used_details"])[0] > 0 && samples(&shown["connection_created_details"])[0] == 1);
+    let overview = page("/api/overview").await;
+    assert_eq!(samples(&overview["churn_rates"]["queue_created_details"]), [1]);
+    assert_eq!(samples(&overview["message_stats"]["deliver_get_details"]).len(), 1);
+    let without = broker.api("/api/queues/%2F/q").await;
+    assert!(without["messages_details"]["samples"].is_null(), "{without}");
+    let cut = page("/api/queues/%2F/q?columns=messages_details.rate").await;
+    assert!(cut["messages_details"]["samples"].is_null(), "{cut}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_never_moved_has_samples_from_the_first_look_on() {
+    let broker = Broker::start().await;
+    let channel = broker.connect().await.create_channel().await.unwrap();
+    channel.queue_declare("still".into(), QueueDeclareOptions::default(), FieldTable::default()).await.unwrap();
+    let shared = broker.node.shared();
+    shared.census.tick(shared, 5.0);
+    assert!(shared.census.albums.queues.objects().is_empty(), "an idle queue costs nothing");
+    let queue = broker.api("/api/queues/%2F/still?lengths_age=60&lengths_incr=5").await;
+    assert_eq!(samples(&queue["messages_details"]), [0]);
+    assert_eq!(shared.census.albums.queues.objects().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_channels_have_counted_stays_when_they_are_gone() {
+    let broker = Broker::start().await;
+    let connection = broker.connect().await;
+    let channel = connection.create_channel().await.unwrap();
+    let _consumer = traffic(&channel).await;
+    channel.close(200, "done".into()).await.unwrap();
+    let overview = broker.api("/api/overview").await;
+    assert_eq!(overview["object_totals"]["channels"], 0);
+    assert_eq!(overview["message_stats"]["publish"], 6);
+    assert_eq!(broker.api("/api/vhosts/%2F").await["message_stats"]["publish"], 6);
+    let sizes = broker.scrape("/metrics").await.get("rabbitmq_message_size_bytes_count{protocol=\"amqp091\"}");
+    assert!(sizes == 6.0, "{sizes}");
+    drop(connection);
+}

@@ -39,6 +39,11 @@ impl ConnectionCounts {
         self.published_bytes.add(size.wrapping_mul(messages));
     }
 
+    /// Received and sent.
+    pub fn bytes(&self) -> [u64; 2] {
+        [self.received.get(), self.sent.get()]
+    }
+
     pub fn sizes(&self) -> Sizes {
         let mut sizes = Sizes { bytes: self.published_bytes.get(), ..Sizes::default() };
         for (size, class) in sizes.classes.iter_mut().zip(&self.classes) {
@@ -132,16 +137,18 @@ impl ChannelOut {
         }
     }
 
-    /// Takes a sample, `seconds` after the last one.
-    pub fn sample(&mut self, seconds: f64, now_ms: u64) {
+    /// Takes a sample, `seconds` after the last one; what that was, and whether anything has moved since the last one.
+    pub fn sample(&mut self, seconds: f64, now_ms: u64) -> (Counted, bool) {
         let counted = self.counted();
         if self.sampled.is_none() && counted.is_zero() {
-            return;
+            return (counted, false);
         }
         let sampled = self.sampled.get_or_insert_default();
-        if sampled.rates.sample(&counted.0, seconds) {
+        let moved = sampled.rates.sample(&counted.0, seconds);
+        if moved {
             sampled.moved_at = now_ms;
         }
+        (counted, moved)
     }
 
     /// Rates as of the last sample, and when one found that something had moved, in milliseconds since 1970.

@@ -513,11 +513,18 @@ impl Outbox {
         inner.channels.iter_mut().for_each(|(number, channel)| each(*number, channel));
     }
 
-    /// Takes a sample of what has been counted, `seconds` after the last one.
-    pub fn sample(&self, seconds: f64, now_ms: u64) {
+    /// Takes a sample of what has been counted, `seconds` after the last one. `each` gets what its channels have counted, and
+    /// whether that has changed; true when it has for any.
+    pub fn sample(&self, seconds: f64, now_ms: u64, mut each: impl FnMut(&Arc<Publishing>, Counted, bool)) -> bool {
         let mut inner = self.inner.lock();
-        inner.rates.sample(&[self.counts.received.get(), self.counts.sent.get()], seconds);
-        inner.channels.values_mut().for_each(|channel| channel.sample(seconds, now_ms));
+        inner.rates.sample(&self.counts.bytes(), seconds);
+        let mut any = false;
+        for channel in inner.channels.values_mut() {
+            let (counted, moved) = channel.sample(seconds, now_ms);
+            each(&channel.publishing, counted, moved);
+            any |= moved;
+        }
+        any
     }
 
     /// Bytes received and sent per second.

@@ -1,11 +1,14 @@
 //! Figures of objects, as RabbitMQ's HTTP API shows them: what was counted, each with its rate.
 
-use serde_json::{Map, Value as Json, json};
+use serde_json::{Map, Value as Json};
 
 use super::Http;
 use super::fields::Fields;
+use super::samples::{Over, details, part};
+use crate::connection::census;
 use crate::queue::Queue;
-use crate::queue::counting::Standing;
+use crate::queue::counting::{QueueSample, Standing};
+use crate::stats::history::Sample;
 use crate::stats::{Counts, ExchangeCounts, Kind, Rates};
 
 /// What is shown of queues, beside `deliver_get`, which is the sum of four of them.
@@ -27,53 +30,100 @@ const OF_CHANNELS: &[(&str, Kind)] = &[
     ("return_unroutable", Kind::ReturnUnroutable),
 ];
 
+/// Messages that queues have read from the disk, and written to it.
+const OF_DISKS: &[(&str, Kind)] = &[("disk_reads", Kind::DiskReads), ("disk_writes", Kind::DiskWrites)];
+
 /// The four kinds that make `deliver_get`.
 const DELIVER_GET: [Kind; 4] = [Kind::Deliver, Kind::DeliverNoAck, Kind::Get, Kind::GetNoAck];
 
-/// A number, and its rate beside it.
-pub fn rated(map: &mut Map<String, Json>, name: &str, value: impl Into<Json>, rate: f64) {
+/// A number, with its rate and its samples beside it.
+pub fn sampled<T>(
+    map: &mut Map<String, Json>,
+    name: &str,
+    value: impl Into<Json>,
+    rate: f64,
+    history: &[Sample<T>],
+    of: impl Fn(&T) -> u64,
+) {
     map.insert(name.to_owned(), value.into());
-    map.insert(format!("{name}_details"), json!({ "rate": rate }));
+    map.insert(format!("{name}_details"), details(rate, history, of));
 }
 
 /// The figures of a queue.
-pub fn of_queue<const N: usize>(counted: &Counts<N>, rates: &Rates<N>) -> Map<String, Json> {
+pub fn of_queue<const N: usize>(
+    counted: &Counts<N>,
+    rates: &Rates<N>,
+    history: &[Sample<Counts<N>>],
+) -> Map<String, Json> {
     let mut map = Map::new();
     for (name, kind) in OF_QUEUES {
-        rated(&mut map, name, counted.get(*kind), rates.get(*kind as usize));
+        sampled(&mut map, name, counted.get(*kind), rates.get(*kind as usize), history, |s| s.get(*kind));
     }
     let rate = DELIVER_GET.iter().map(|kind| rates.get(*kind as usize)).sum();
-    rated(&mut map, "deliver_get", counted.delivered(), rate);
+    sampled(&mut map, "deliver_get", counted.delivered(), rate, history, Counts::delivered);
     map
 }
 
 /// The figures of a channel, or of all.
-pub fn of_channel<const N: usize>(counted: &Counts<N>, rates: &Rates<N>) -> Map<String, Json> {
-    let mut map = of_queue(counted, rates);
+pub fn of_channel<const N: usize>(
+    counted: &Counts<N>,
+    rates: &Rates<N>,
+    history: &[Sample<Counts<N>>],
+) -> Map<String, Json> {
+    let mut map = of_queue(counted, rates, history);
     for (name, kind) in OF_CHANNELS {
-        rated(&mut map, name, counted.get(*kind), rates.get(*kind as usize));
+        sampled(&mut map, name, counted.get(*kind), rates.get(*kind as usize), history, |s| s.get(*kind));
+    }
+    map
+}
+
+/// The figures of all channels, with the disk's work for queues.
+pub fn of_all<const N: usize>(
+    counted: &Counts<N>,
+    rates: &Rates<N>,
+    history: &[Sample<Counts<N>>],
+) -> Map<String, Json> {
+    let mut map = of_channel(counted, rates, history);
+    for (name, kind) in OF_DISKS {
+        sampled(&mut map, name, counted.get(*kind), rates.get(*kind as usize), history, |s| s.get(*kind));
     }
     map
 }
 
 /// The figures of an exchange; none when nothing was ever published to it.
-pub fn of_exchange(counts: &ExchangeCounts) -> Option<Json> {
-    let ([published, routed], rates) = (counts.flow(), counts.rates());
+fn of_exchange(counts: &ExchangeCounts, history: &[Sample<[u64; 2]>]) -> Option<Json> {
+    let ([published, routed], [rate_in, rate_out]) = (counts.flow(), counts.rates());
     if published == 0 {
         return None;
     }
-    let [rate_in, rate_out] = rates.map(f64::from);
     let mut map = Map::new();
-    rated(&mut map, "publish_in", published, rate_in);
-    rated(&mut map, "publish_out", routed, rate_out);
+    sampled(&mut map, "publish_in", published, rate_in, history, |[published, _]| *published);
+    sampled(&mut map, "publish_out", routed, rate_out, history, |[_, routed]| *routed);
     Some(Json::Object(map))
 }
 
 /// Puts the figures of an exchange.
-pub fn put_exchange(counts: &ExchangeCounts, fields: &mut Fields<'_>) {
-    if let Some(figures) = fields.wants("message_stats").then(|| of_exchange(counts)).flatten() {
+pub fn put_exchange(counts: &ExchangeCounts, over: &Over<[u64; 2]>, fields: &mut Fields<'_>) {
+    if let Some(figures) = fields.wants("message_stats").then(|| of_exchange(counts, &over.msg_rates)).flatten() {
         fields.put("message_stats", || figures);
     }
+}
+
+/// Puts numbers of messages: ready ones, unacked ones, both; with how fast they change.
+fn put_lengths<T>(
+    [ready, unacked]: [u64; 2],
+    [ready_rate, unacked_rate]: [f64; 2],
+    history: &[Sample<T>],
+    of: impl Fn(&T) -> [u64; 2],
+    fields: &mut Fields<'_>,
+) {
+    let mut put = |name: &str, value: u64, rate: f64, pick: fn([u64; 2]) -> u64| {
+        fields.put(name, || value);
+        fields.put(&format!("{name}_details"), || details(rate, history, |sample| pick(of(sample))));
+    };
+    put("messages", ready + unacked, ready_rate + unacked_rate, |[ready, unacked]| ready + unacked);
+    put("messages_ready", ready, ready_rate, |[ready, _]| ready);
+    put("messages_unacknowledged", unacked, unacked_rate, |[_, unacked]| unacked);
 }
 
 /// What [`put_queue`] may put. The queue is looked at only when one of them is wanted.
@@ -102,19 +152,14 @@ const QUEUE_FIELDS: [&str; 21] = [
 ];
 
 /// Puts how many messages a queue has, their bytes, what it has counted, and how its consumers keep up.
-pub fn put_queue(queue: &Queue, fields: &mut Fields<'_>) {
+pub fn put_queue(queue: &Queue, over: &Over<QueueSample>, fields: &mut Fields<'_>) {
     if !QUEUE_FIELDS.iter().any(|field| fields.wants(field)) {
         return;
     }
     let Standing { ready, unacked, consumers, ready_bytes, unacked_bytes, cold, held_bytes, numbers, .. } =
         queue.standing();
-    for (name, value) in
-        [("messages", ready + unacked), ("messages_ready", ready), ("messages_unacknowledged", unacked)]
-    {
-        fields.put(name, || value);
-        let details = format!("{name}_details");
-        fields.put(&details, || json!({ "rate": 0.0 }));
-    }
+    let lengths = |sample: &QueueSample| [sample.ready, sample.unacked];
+    put_lengths([ready, unacked], numbers.length_rates, &over.lengths, lengths, fields);
     for (name, value) in [
         ("consumers", consumers),
         ("message_bytes", ready_bytes + unacked_bytes),
@@ -133,35 +178,31 @@ pub fn put_queue(queue: &Queue, fields: &mut Fields<'_>) {
     let capacity = numbers.capacity.unwrap_or(0.0);
     fields.put("consumer_capacity", || capacity);
     fields.put("consumer_utilisation", || capacity);
-    if numbers.rates.per_second.iter().all(|rate| *rate == 0.0) {
+    if numbers.rates.are_zero() {
         fields.put("idle_since", || time(numbers.moved_at));
     }
     if !numbers.counted.is_zero() {
-        fields.put("message_stats", || Json::Object(of_queue(&numbers.counted, &numbers.rates)));
+        let history = part(&over.msg_rates, |sample| sample.counted);
+        fields.put("message_stats", || Json::Object(of_queue(&numbers.counted, &numbers.rates, &history)));
     }
 }
 
 /// Puts how many messages a virtual host has, and what its channels have counted.
-pub fn put_vhost(http: &Http, vhost: &crate::vhost::Vhost, fields: &mut Fields<'_>) {
-    let (ready, unacked) = (vhost.sums.queues.ready(), vhost.sums.queues.unacked());
-    for (name, value) in
-        [("messages", ready + unacked), ("messages_ready", ready), ("messages_unacknowledged", unacked)]
-    {
-        fields.put(name, || value);
-        let details = format!("{name}_details");
-        fields.put(&details, || json!({ "rate": 0.0 }));
-    }
+pub fn put_vhost(http: &Http, vhost: &crate::vhost::Vhost, over: &Over<census::Standing>, fields: &mut Fields<'_>) {
+    let census = &http.shared.census;
+    let of_vhost = census.rates_of(&vhost.name);
+    let lengths = [vhost.sums.queues.ready(), vhost.sums.queues.unacked()];
+    put_lengths(lengths, of_vhost.length_rates, &over.lengths, |sample| [sample.ready, sample.unacked], fields);
     let bytes = ["message_stats", "recv_oct", "send_oct", "recv_oct_details", "send_oct_details"];
     if bytes.iter().any(|field| fields.wants(field)) {
-        let census = &http.shared.census;
         let sums = census.sums(&http.shared, Some(&vhost.name));
-        let rates = census.rates_of(&vhost.name);
-        fields.put("message_stats", || Json::Object(of_channel(&sums.counted, &rates)));
+        let history = part(&over.msg_rates, |sample| sample.counted);
+        fields.put("message_stats", || Json::Object(of_channel(&sums.counted, &of_vhost.rates, &history)));
         fields.put("recv_oct", || sums.received);
         fields.put("send_oct", || sums.sent);
         let [received, sent] = byte_rates(http, &vhost.name);
-        fields.put("recv_oct_details", || json!({ "rate": received }));
-        fields.put("send_oct_details", || json!({ "rate": sent }));
+        fields.put("recv_oct_details", || details(received, &over.data_rates, |sample| sample.received));
+        fields.put("send_oct_details", || details(sent, &over.data_rates, |sample| sample.sent));
     }
 }
 
@@ -169,7 +210,7 @@ pub fn put_vhost(http: &Http, vhost: &crate::vhost::Vhost, fields: &mut Fields<'
 fn byte_rates(http: &Http, vhost: &str) -> [f64; 2] {
     let here = http.shared.registry.all().into_iter().filter(|connection| *connection.vhost == *vhost);
     here.fold([0.0, 0.0], |[received, sent], connection| {
-        let [r, s] = connection.outbox.rates().per_second.map(f64::from);
+        let [r, s] = connection.outbox.rates().all();
         [received + r, sent + s]
     })
 }
@@ -210,6 +251,8 @@ fn date(days: u64) -> (u64, u64, u64) {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -220,7 +263,7 @@ mod tests {
         }
         let mut rates = Rates::default();
         rates.sample(&counted.0, 1.0);
-        let figures = of_queue(&counted, &rates);
+        let figures = of_queue(&counted, &rates, &[]);
         assert_eq!((&figures["deliver_get"], &figures["deliver_get_details"]["rate"]), (&json!(1111), &json!(1111.0)));
     }
 

@@ -41,10 +41,12 @@ use crate::message::memory::MemoryAccount;
 mod keeper;
 mod open;
 mod readers;
+mod reading;
 mod segment_writer;
 
 pub use open::{load_manifest, recover};
 use readers::Readers;
+pub use reading::Reading;
 
 /// Where and how the store keeps things.
 #[derive(Clone, Debug)]
@@ -84,6 +86,7 @@ pub struct Store {
     pub journal: Arc<Journal>,
     /// What queues and exchanges with deduplication have seen.
     pub windows: Windows,
+    pub reading: Reading,
     disk: Arc<dyn Disk>,
     settings: Settings,
     id: u64,

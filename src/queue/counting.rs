@@ -4,20 +4,24 @@
 //! changed, the queue enters itself in the list of those that have [`Moved`], once until the next sample. So sums over all
 //! queues ([`Lengths`]) and rates cost what moves, not what there is.
 
-use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
 use super::engine::{Delivery, Got, Stall};
 use super::local::{Queue, State};
-use crate::stats::{Kind, QUEUE_KINDS, QueueCounted, Rates};
+use crate::stats::rates::{change, rounded};
+use crate::stats::{Counted, Kind, QUEUE_KINDS, QueueCounted, Rates};
 
 /// Messages of many queues. Right as of the last time that those which have moved were asked.
 #[derive(Debug, Default)]
 pub struct Lengths {
     ready: AtomicI64,
     unacked: AtomicI64,
+    /// Messages that the queues have read from the disk, and that were written to it.
+    disk_reads: AtomicU64,
+    disk_writes: AtomicU64,
 }
 
 impl Lengths {
@@ -29,6 +33,21 @@ impl Lengths {
         };
         change(&self.ready, from.0, to.0);
         change(&self.unacked, from.1, to.1);
+    }
+
+    /// Adds messages read from the disk, and written to it.
+    fn add_disk(&self, [reads, writes]: [u64; 2]) {
+        for (sum, n) in [(&self.disk_reads, reads), (&self.disk_writes, writes)] {
+            if n > 0 {
+                sum.fetch_add(n, Relaxed);
+            }
+        }
+    }
+
+    /// Puts messages read from the disk and written to it among what else is counted.
+    pub fn put_disk(&self, counted: &mut Counted) {
+        counted.add(Kind::DiskReads, self.disk_reads.load(Relaxed));
+        counted.add(Kind::DiskWrites, self.disk_writes.load(Relaxed));
     }
 
     pub fn ready(&self) -> u64 {
@@ -46,11 +65,20 @@ pub struct Moved(Mutex<Vec<Weak<Queue>>>);
 
 impl Moved {
     /// Takes a sample of every queue that has moved since the last one or the one before, `seconds` after the last one.
-    /// Those that rest leave the list; their rates are 0 from then on.
-    pub fn sample(&self, seconds: f64, now_ms: u64) {
-        let moved = std::mem::take(&mut *self.0.lock());
-        let mut still: Vec<_> =
-            moved.into_iter().filter(|q| q.upgrade().is_some_and(|q| q.sample(seconds, now_ms))).collect();
+    /// Those that rest leave the list; their rates are 0 from then on. `each` gets those that have moved.
+    pub fn sample(&self, seconds: f64, now_ms: u64, mut each: impl FnMut(&Arc<Queue>)) {
+        let listed = std::mem::take(&mut *self.0.lock());
+        let mut still = Vec::new();
+        for weak in listed {
+            let Some(queue) = weak.upgrade() else { continue };
+            let (moved, look_again) = queue.sample(seconds, now_ms);
+            if moved {
+                each(&queue);
+            }
+            if look_again {
+                still.push(weak);
+            }
+        }
         self.0.lock().append(&mut still);
     }
 
@@ -94,6 +122,11 @@ pub(super) struct Numbers {
     rates: Rates<QUEUE_KINDS>,
     /// Ready and unacked messages as the sums know them.
     told: (u64, u64),
+    /// The same of messages read from the disk, and written to it.
+    told_disk: [u64; 2],
+    /// The same as of the last sample, and how fast they changed before it.
+    lengths: (u64, u64),
+    length_rates: [f32; 2],
     /// It is in the list.
     listed: bool,
     /// When the last sample was that found something moved, in milliseconds since 1970; 0 for never.
@@ -107,10 +140,20 @@ pub(super) struct Numbers {
 pub struct QueueNumbers {
     pub counted: QueueCounted,
     pub rates: Rates<QUEUE_KINDS>,
+    /// How fast ready and unacked messages become more, or less.
+    pub length_rates: [f64; 2],
     /// When it moved last, in milliseconds since 1970.
     pub moved_at: u64,
     /// Share of the time that its consumers keep up, about; none without consumers.
     pub capacity: Option<f64>,
+}
+
+/// A sample of a queue.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QueueSample {
+    pub counted: QueueCounted,
+    pub ready: u64,
+    pub unacked: u64,
 }
 
 /// How a queue stands.
@@ -197,6 +240,9 @@ impl Queue {
         if let Some(numbers) = &mut state.numbers {
             self.spec.lengths.change(numbers.told, lengths);
             numbers.told = lengths;
+            let (reads, writes) = (numbers.counted.get(Kind::DiskReads), numbers.counted.get(Kind::DiskWrites));
+            let [told_reads, told_writes] = std::mem::replace(&mut numbers.told_disk, [reads, writes]);
+            self.spec.lengths.add_disk([reads.wrapping_sub(told_reads), writes.wrapping_sub(told_writes)]);
         }
     }
 
@@ -205,20 +251,29 @@ impl Queue {
         self.tell_lengths(state);
     }
 
-    /// True when it has to be looked at again with the next sample.
-    fn sample(&self, seconds: f64, now_ms: u64) -> bool {
+    /// Whether it has moved, and whether it has to be looked at again with the next sample.
+    fn sample(&self, seconds: f64, now_ms: u64) -> (bool, bool) {
         let mut state = self.state.lock();
         self.tell_lengths(&mut state);
         let (keeps_up, has_consumers) = (state.engine.ready_count() == 0, state.engine.consumer_count() > 0);
         let deleted = state.deleted;
-        let Some(numbers) = &mut state.numbers else { return false };
-        let moved = numbers.rates.sample(&numbers.counted.0, seconds);
+        let Some(numbers) = &mut state.numbers else { return (false, false) };
+        let (before, now) = (std::mem::replace(&mut numbers.lengths, numbers.told), numbers.told);
+        numbers.length_rates = [change(before.0, now.0, seconds), change(before.1, now.1, seconds)];
+        let moved = numbers.rates.sample(&numbers.counted.0, seconds) | (before != now);
         if moved || numbers.moved_at == 0 {
             numbers.moved_at = now_ms;
         }
         numbers.capacity += (if keeps_up { 1.0 } else { 0.0 } - numbers.capacity) * 0.3;
         numbers.listed = !deleted && (moved || (has_consumers && !keeps_up));
-        numbers.listed
+        (moved, numbers.listed)
+    }
+
+    /// As it is now, for a sample.
+    pub fn sample_now(&self) -> QueueSample {
+        let state = self.state.lock();
+        let (ready, unacked) = state.lengths();
+        QueueSample { counted: state.numbers.as_ref().map(|n| n.counted).unwrap_or_default(), ready, unacked }
     }
 
     /// How it stands.
@@ -258,6 +313,7 @@ impl State {
             Some(numbers) => QueueNumbers {
                 counted: numbers.counted,
                 rates: numbers.rates,
+                length_rates: numbers.length_rates.map(rounded),
                 moved_at: numbers.moved_at.max(state.unused_since),
                 capacity: has_consumers.then_some(f64::from(numbers.capacity)),
             },

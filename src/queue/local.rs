@@ -479,7 +479,7 @@ impl Queue {
         }
         let durable = self.is_durable();
         let mut landed = Landed { first: state.engine.next_position(), durable, ..Landed::default() };
-        let (mut survives, mut left_out) = (false, 0);
+        let (mut surviving, mut left_out) = (0, 0);
         wakes.watch(self);
         for (index, incoming) in batch.enumerate() {
             let traits = incoming.traits();
@@ -494,9 +494,9 @@ impl Queue {
                 continue;
             }
             match state.engine.publish(incoming, wakes) {
-                Placed::Waiting => survives |= traits.persistent,
+                Placed::Waiting => surviving += u64::from(traits.persistent),
                 Placed::Delivered => {
-                    survives |= traits.persistent;
+                    surviving += u64::from(traits.persistent);
                     landed.delivered = true;
                 }
                 Placed::Consumed => {
@@ -515,7 +515,8 @@ impl Queue {
             }
             self.note_seen(&state, incoming, &mut landed);
         }
-        if durable && survives {
+        if durable && surviving > 0 {
+            state.count(Kind::DiskWrites, surviving);
             self.mark(&mut state, landed.first);
         }
         let published = state.engine.next_position() - landed.first - left_out;

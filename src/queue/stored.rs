@@ -6,6 +6,7 @@
 //! most one at a time; when it stalls at the horizon, it has the journal write a new one and goes on when that is done.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::engine::Stall;
 use super::local::{Leaving, Queue, State, Wakes};
@@ -18,6 +19,7 @@ use crate::persist::resident::{Flush, Resident};
 use crate::persist::segment::{OneByOne, Place, ReadError, Record, Span, read_span};
 use crate::persist::shelf::{Rewrite, Shelf, Written};
 use crate::persist::state::QueueState;
+use crate::stats::Kind;
 
 /// Bytes of a backlog that stay in memory when the rest of it leaves.
 const KEEP: usize = 512 << 10;
@@ -162,6 +164,7 @@ impl Queue {
         let Some(store) = &self.shared.store else { return Ok((Vec::new(), span.end, from)) };
         let (mut loaded, mut next) = (Vec::new(), from);
         let mut buffer = Vec::new();
+        let begun = Instant::now();
         let offset = read_span(store.disk(), span, READ, &mut buffer, |record| {
             next = next.max(record.position + 1);
             if record.position >= from && !(span.old && record.transient) {
@@ -169,6 +172,7 @@ impl Queue {
             }
             true
         })?;
+        store.reading.note(offset.saturating_sub(span.offset), begun.elapsed());
         Ok((loaded, offset, next))
     }
 
@@ -179,6 +183,7 @@ impl Queue {
         if state.deleted {
             return;
         }
+        state.count(Kind::DiskReads, loaded.len() as u64);
         let State { engine, shelf, .. } = &mut *state;
         let Some(shelf) = shelf else { return };
         if !shelf.has(span) {
@@ -433,6 +438,7 @@ impl Queue {
         let Some(store) = &self.shared.store else { return };
         let mut reader = OneByOne::new(store.disk());
         let (mut bytes, mut later) = (0, Vec::new());
+        let begun = Instant::now();
         for (place, leaves) in places {
             if bytes > MOST_READ {
                 later.extend(leaves.then_some(place.position));
@@ -446,6 +452,7 @@ impl Queue {
                 Err(error) => failed.push((place, leaves, error)),
             }
         }
+        store.reading.note(bytes as u64, begun.elapsed());
         // They leave in the order in which they were asked for.
         later.sort_by_key(|position| std::cmp::Reverse(order.iter().position(|p| p == position)));
         self.take_places(read, later, failed);
@@ -457,6 +464,7 @@ impl Queue {
         if state.deleted {
             return;
         }
+        state.count(Kind::DiskReads, read.len() as u64);
         let State { engine, shelf, .. } = &mut *state;
         for (position, leaves, message) in read {
             if leaves {

@@ -1,11 +1,14 @@
 //! How numbers were over time: fine for the last minutes, coarser the further back.
 //!
-//! A sample goes into each [`Ring`] whose step has passed. Memory is bounded by the rings' lengths.
+//! A sample goes into each [`Ring`] whose step has passed, unless nothing has changed since the last one. Memory is bounded by
+//! the rings' lengths; what rests costs one sample.
 
 use std::collections::VecDeque;
 
 /// Step and reach of each ring in milliseconds: what RabbitMQ keeps of a node.
 const RINGS: [(u64, u64); 4] = [(5_000, 605_000), (60_000, 3_660_000), (600_000, 29_400_000), (1_800_000, 86_400_000)];
+/// Rings of a single object.
+const SHORT: usize = 2;
 
 /// A sample and its time, in milliseconds since 1970.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -34,16 +37,26 @@ impl<T> Default for History<T> {
     }
 }
 
-impl<T: Copy> History<T> {
+impl<T> History<T> {
+    /// Of the last hour only.
+    pub fn short() -> Self {
+        let mut history = Self::default();
+        history.rings.truncate(SHORT);
+        history
+    }
+}
+
+impl<T: Copy + PartialEq> History<T> {
     /// Takes a sample; times must rise.
     pub fn add(&mut self, at: u64, value: T) {
         for ring in &mut self.rings {
             // A timer that rings a little early must not lose every other sample.
             let is_time = |last: &Sample<T>| at.saturating_sub(last.at) + JITTER >= ring.step;
-            if ring.samples.back().is_none_or(is_time) {
+            if ring.samples.back().is_none_or(|last| is_time(last) && last.value != value) {
                 ring.samples.push_back(Sample { at, value });
             }
-            while ring.samples.front().is_some_and(|first| at.saturating_sub(first.at) > ring.reach) {
+            // The first one counts until the second.
+            while ring.samples.get(1).is_some_and(|second| at.saturating_sub(second.at) > ring.reach) {
                 ring.samples.pop_front();
             }
         }
@@ -79,17 +92,16 @@ mod tests {
         /// For the last ten minutes every sample is there: the same as searching a list of all.
         #[test]
         fn recent_samples_are_found_as_in_a_plain_list(
-            gaps in prop::collection::vec(4_000_u64..12_000, 1..200),
+            samples in prop::collection::vec((4_000_u64..12_000, 0..3), 1..200),
             age in 0_u64..600_000,
             step in 1_000_u64..60_000,
         ) {
             let (mut history, mut all, mut now) = (History::default(), Vec::new(), 1_000_000);
-            for (value, gap) in gaps.into_iter().enumerate() {
+            for (gap, value) in samples {
                 now += gap;
                 history.add(now, value);
                 all.push(Sample { at: now, value });
             }
-            all.retain(|sample| now - sample.at <= 605_000);
             let expected: Vec<_> = (0..=age / step)
                 .map(|n| now - n * step)
                 .filter_map(|at| all.iter().rev().find(|s| s.at <= at).map(|s| Sample { at, value: s.value }))
@@ -110,5 +122,10 @@ mod tests {
         let day = history.between(until, 86_400_000, 1_800_000);
         assert!((48..=49).contains(&day.len()), "{}", day.len());
         assert!(history.between(until, 60_000, 0).is_empty());
+        assert_eq!(history.rings.len(), RINGS.len());
+        let mut resting = History::short();
+        (0..100_000).for_each(|n| resting.add(n * 5_000, 7));
+        assert!(resting.rings.iter().all(|ring| ring.samples.len() == 1), "{resting:?}");
+        assert_eq!(resting.between(500_000_000, 600_000, 5_000).len(), 121);
     }
 }

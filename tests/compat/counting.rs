@@ -124,7 +124,7 @@ fn rates_are_those_of_the_last_interval() {
     let found = vhost.queue(&queue).unwrap();
     assert_eq!(found.numbers().rates.get(Kind::Publish as usize), 2.0);
     assert_eq!(shared.census.rates().get(Kind::Confirm as usize), 2.0);
-    assert_eq!(shared.census.rates_of("/").get(Kind::Publish as usize), 2.0);
+    assert_eq!(shared.census.rates_of("/").rates.get(Kind::Publish as usize), 2.0);
     assert_eq!(vhost.default_exchange.rates(), [2.0, 2.0]);
     assert_eq!(vhost.exchange("amq.direct").unwrap().counts.rates(), [0.0, 0.0]);
     shared.census.tick(shared, 5.0);

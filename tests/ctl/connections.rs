@@ -18,6 +18,11 @@ fn a_connection_is_closed_by_the_pid_that_is_listed() {
     assert!(cells[0].starts_with('<') && cells[0].ends_with(".0>") && !cells[0].contains(' '), "{listed}");
     assert_eq!((cells[1], cells[2]), ("guest", "/"));
     assert!(cells[3].starts_with("[{\"") && cells[3].contains("{\"capabilities\",[{\""), "{listed}");
+    let options = lapin::options::QueueDeclareOptions { exclusive: true, ..Default::default() };
+    let declare = channel.queue_declare("own".into(), options, lapin::types::FieldTable::default());
+    broker.runtime.block_on(declare).unwrap();
+    let owner = ctl(&broker, &["list_queues", "-s", "name", "owner_pid"]).good();
+    assert_eq!(owner, format!("own\t{}\n", cells[0]));
     let channels = ctl(&broker, &["list_channels", "-s", "connection", "number"]).good();
     assert_eq!(channels, format!("{}\t1\n", cells[0]));
     let said = ctl(&broker, &["close_connection", cells[0], "go away"]).good();

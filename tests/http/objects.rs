@@ -188,6 +188,32 @@ fn an_alternate_exchange_needs_the_permission_to_write_to_it() {
 }
 
 #[test]
+fn the_overview_shows_everybody_what_is_theirs() {
+    let broker = Broker::start();
+    broker.put("/api/users/ann", r#"{"password":"ann's","tags":"management"}"#).expect(201);
+    broker.put("/api/vhosts/mine", "{}").expect(201);
+    broker.put("/api/permissions/mine/ann", r#"{"configure":".*","write":".*","read":".*"}"#).expect(201);
+    let message = r#"{"properties":{},"routing_key":"q","payload":"x","payload_encoding":"string"}"#;
+    for (vhost, messages) in [("%2F", 3), ("mine", 2)] {
+        broker.put(&format!("/api/queues/{vhost}/q"), "{}").expect(201);
+        for _ in 0..messages {
+            broker.post(&format!("/api/exchanges/{vhost}/amq.default/publish"), message).expect(200);
+        }
+    }
+    let shared = broker.node.as_ref().unwrap().shared();
+    shared.census.tick(shared, 5.0);
+    let path = "/api/overview?lengths_age=60&lengths_incr=5&msg_rates_age=60&msg_rates_incr=5";
+    let whole = broker.json(path);
+    assert_eq!((&whole["queue_totals"]["messages"], &whole["message_stats"]["publish"]), (&json!(5), &json!(5)));
+    assert!(!whole["listeners"].as_array().unwrap().is_empty());
+    let hers = broker.ask(As::User("ann", "ann's"), "GET", path, "").expect(200).json();
+    assert_eq!((&hers["queue_totals"]["messages"], &hers["message_stats"]["publish"]), (&json!(2), &json!(2)));
+    assert_eq!(hers["queue_totals"]["messages_details"]["samples"][0]["sample"], 2);
+    assert_eq!(hers["message_stats"]["publish_details"]["rate"], 0.4);
+    assert_eq!((&hers["object_totals"]["queues"], &hers["listeners"]), (&json!(1), &Json::Null));
+}
+
+#[test]
 fn limits_of_the_node_are_told_in_rabbitmqs_words() {
     let limits = [("vhost_max", "2"), ("cluster_queue_limit", "1"), ("cluster_exchange_limit", "20")];
     let broker = Broker::start_with(&limits);

@@ -6,11 +6,12 @@ use serde_json::{Value as Json, json};
 
 use super::connections;
 use super::consumers::{self, Consumer};
-use crate::connection::counting::Sampled;
+use crate::connection::counting::{Publishing, Sampled};
 use crate::connection::registry::Registered;
 use crate::http::fields::{Columns, Fields};
 use crate::http::listing::{self, Listed};
 use crate::http::route::Outcome;
+use crate::http::samples::Over;
 use crate::http::{Access, Answer, ApiError, Call, Http, Route, Work, figures, pid};
 use crate::stats::Counted;
 
@@ -29,6 +30,7 @@ pub const ROUTES: &[Route] = &[
 /// A channel, as it was when it was looked at.
 pub struct Channel {
     connection: Registered,
+    publishing: Arc<Publishing>,
     number: u16,
     name: String,
     counted: Counted,
@@ -51,6 +53,7 @@ fn channels_of(connection: &Registered) -> Vec<Channel> {
         let publishing = &channel.publishing;
         channels.push(Channel {
             connection: connection.clone(),
+            publishing: Arc::clone(publishing),
             number,
             name: format!("{} ({number})", connection.name),
             counted: channel.counted(),
@@ -71,7 +74,16 @@ fn channels_of(connection: &Registered) -> Vec<Channel> {
 }
 
 /// What is shown of channels.
-struct Channels(Arc<Http>);
+struct Channels {
+    http: Arc<Http>,
+    over: Over<Counted>,
+}
+
+impl Channels {
+    fn of(call: &Call) -> Self {
+        Self { http: Arc::clone(&call.http), over: Over::default() }
+    }
+}
 
 impl Listed for Channels {
     type Item = Channel;
@@ -84,12 +96,12 @@ impl Listed for Channels {
         let connection = &channel.connection;
         fields.put("name", || channel.name.as_str());
         fields.put("number", || channel.number);
-        fields.put("node", || self.0.node_name());
-        fields.put("pid", || pid::of_channel(self.0.node_name(), connection.outbox.connection, channel.number));
+        fields.put("node", || self.http.node_name());
+        fields.put("pid", || pid::of_channel(self.http.node_name(), connection.outbox.connection, channel.number));
         fields.put("user", || &*connection.user);
         fields.put("user_who_performed_action", || &*connection.user);
         fields.put("vhost", || &*connection.vhost);
-        fields.put("connection_details", || Json::Object(connections::details(connection)));
+        fields.put("connection_details", || Json::Object(connections::summary(connection)));
         fields.put("state", || "running");
         fields.put("confirm", || channel.is_confirming);
         fields.put("transactional", || channel.is_transactional);
@@ -101,12 +113,13 @@ impl Listed for Channels {
         fields.put("prefetch_count", || channel.prefetch);
         fields.put("global_prefetch_count", || channel.global_prefetch);
         fields.put("pending_raft_commands", || 0);
-        if channel.sampled.rates.per_second.iter().all(|rate| *rate == 0.0) {
+        if channel.sampled.rates.are_zero() {
             let since = channel.sampled.moved_at.max(connection.about.connected_at);
             fields.put("idle_since", || figures::time(since));
         }
         if !channel.counted.is_zero() {
-            let stats = || Json::Object(figures::of_channel(&channel.counted, &channel.sampled.rates));
+            let stats =
+                || Json::Object(figures::of_channel(&channel.counted, &channel.sampled.rates, &self.over.msg_rates));
             fields.put("message_stats", stats);
         }
     }
@@ -114,12 +127,12 @@ impl Listed for Channels {
 
 fn list(call: &Call) -> Outcome {
     let channels = connections::visible(call)?.iter().flat_map(channels_of).collect();
-    listing::answer(call, Channels(Arc::clone(&call.http)), channels)
+    listing::answer(call, Channels::of(call), channels)
 }
 
 fn of_one(call: &Call) -> Outcome {
     let channels = channels_of(&connections::connection(call)?);
-    listing::answer(call, Channels(Arc::clone(&call.http)), channels)
+    listing::answer(call, Channels::of(call), channels)
 }
 
 fn one(call: &Call) -> Outcome {
@@ -133,7 +146,9 @@ fn one(call: &Call) -> Outcome {
     let channel = channel.ok_or_else(ApiError::not_found)?;
     let columns = Columns::parse(call.query.get("columns"));
     let mut fields = Fields::new(&columns);
-    Channels(Arc::clone(&call.http)).fill(&channel, &mut fields);
+    let (now, album) = (call.broker().clock.now_ms(), &call.http.shared.census.albums.channels);
+    let over = Over::asked(call, |span| album.look(&channel.publishing, now, channel.counted, span));
+    Channels { over, ..Channels::of(call) }.fill(&channel, &mut fields);
     fields.put("consumer_details", || {
         let consumers = consumers::of_connection(&connection);
         let here = consumers.iter().filter(|consumer| consumer.channel == number);

@@ -3,12 +3,13 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use serde_json::{Map, Value as Json, json};
+use serde_json::{Map, Value as Json};
 
 use crate::connection::registry::Registered;
 use crate::http::fields::Fields;
 use crate::http::listing::{self, Listed};
 use crate::http::route::Outcome;
+use crate::http::samples::{Over, details};
 use crate::http::{Access, Answer, ApiError, Call, Http, Route, Work, pid};
 use crate::persist::definitions::table_to_json;
 
@@ -27,7 +28,16 @@ pub const ROUTES: &[Route] = &[
 ];
 
 /// What is shown of connections.
-pub struct Connections(Arc<Http>);
+pub struct Connections {
+    http: Arc<Http>,
+    over: Over<[u64; 2]>,
+}
+
+impl Connections {
+    fn of(call: &Call) -> Self {
+        Self { http: Arc::clone(&call.http), over: Over::default() }
+    }
+}
 
 impl Listed for Connections {
     type Item = Registered;
@@ -43,8 +53,8 @@ impl Listed for Connections {
         fields.put("user", || &*connection.user);
         fields.put("user_who_performed_action", || &*connection.user);
         fields.put("vhost", || &*connection.vhost);
-        fields.put("node", || self.0.node_name());
-        fields.put("pid", || pid::of_connection(self.0.node_name(), connection.outbox.connection));
+        fields.put("node", || self.http.node_name());
+        fields.put("pid", || pid::of_connection(self.http.node_name(), connection.outbox.connection));
         fields.put("type", || "network");
         fields.put("protocol", || "AMQP 0-9-1");
         fields.put("state", || if counts.blocked.get() > 0 { "blocked" } else { "running" });
@@ -60,12 +70,12 @@ impl Listed for Connections {
             connection.outbox.each_channel(|_, _| channels += 1);
             channels
         });
-        let [received, sent] = connection.outbox.rates().per_second.map(f64::from);
+        let [received, sent] = connection.outbox.rates().all();
         fields.put("recv_oct", || counts.received.get());
-        fields.put("recv_oct_details", || json!({ "rate": received }));
+        fields.put("recv_oct_details", || details(received, &self.over.data_rates, |[received, _]| *received));
         fields.put("recv_cnt", || counts.reads.get());
         fields.put("send_oct", || counts.sent.get());
-        fields.put("send_oct_details", || json!({ "rate": sent }));
+        fields.put("send_oct_details", || details(sent, &self.over.data_rates, |[_, sent]| *sent));
         fields.put("send_cnt", || counts.writes.get());
         fields.put("send_pend", || connection.outbox.backlog());
         let secured = about.secured.as_deref();
@@ -101,7 +111,7 @@ fn put_addresses(connection: &Registered, fields: &mut Fields<'_>) {
 }
 
 /// What others show of a connection.
-pub fn details(connection: &Registered) -> Map<String, Json> {
+pub fn summary(connection: &Registered) -> Map<String, Json> {
     let mut details = Map::new();
     details.insert("name".to_owned(), (*connection.name).into());
     if let Some((peer, _)) = ends(connection) {
@@ -134,7 +144,7 @@ pub fn may_see(call: &Call, connection: &Registered) -> bool {
 }
 
 fn list(call: &Call) -> Outcome {
-    listing::answer(call, Connections(Arc::clone(&call.http)), visible(call)?)
+    listing::answer(call, Connections::of(call), visible(call)?)
 }
 
 /// The connection of the path, by its name or its pid.
@@ -152,7 +162,11 @@ pub fn connection(call: &Call) -> Result<Registered, ApiError> {
 }
 
 fn one(call: &Call) -> Outcome {
-    listing::one(call, &Connections(Arc::clone(&call.http)), &connection(call)?)
+    let connection = connection(call)?;
+    let (now, album, outbox) =
+        (call.broker().clock.now_ms(), &call.http.shared.census.albums.connections, &connection.outbox);
+    let over = Over::asked(call, |span| album.look(outbox, now, outbox.counts.bytes(), span));
+    listing::one(call, &Connections { over, ..Connections::of(call) }, &connection)
 }
 
 /// Why, in the words of who asks.

@@ -67,7 +67,7 @@ impl Consumer {
         fields.put("queue", || json!({ "name": &*spec.name, "vhost": &*spec.vhost }));
         fields.put("consumer_tag", || self.tag.as_str());
         fields.put("channel_details", || {
-            let mut details = connections::details(&self.connection);
+            let mut details = connections::summary(&self.connection);
             let name = format!("{} ({})", self.connection.name, self.channel);
             details.insert("connection_name".to_owned(), (*self.connection.name).into());
             details.insert("name".to_owned(), name.into());

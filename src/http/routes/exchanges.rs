@@ -11,6 +11,7 @@ use crate::http::fields::{Columns, Fields};
 use crate::http::figures;
 use crate::http::listing::{self, Listed};
 use crate::http::route::Outcome;
+use crate::http::samples::Over;
 use crate::http::{Access, Answer, ApiError, Call, Route, Work};
 use crate::persist::definitions::table_to_json;
 use crate::persist::record::ExchangeRecord;
@@ -43,7 +44,10 @@ pub enum Shown {
     Named(Arc<Vhost>, Arc<Exchange>),
 }
 
-struct Exchanges;
+#[derive(Default)]
+struct Exchanges {
+    over: Over<[u64; 2]>,
+}
 
 impl Listed for Exchanges {
     type Item = Shown;
@@ -66,7 +70,7 @@ impl Listed for Exchanges {
                 fields.put("auto_delete", || false);
                 fields.put("internal", || false);
                 fields.put("arguments", || json!({}));
-                figures::put_exchange(&vhost.default_exchange, fields);
+                figures::put_exchange(&vhost.default_exchange, &self.over, fields);
                 fields.put("user_who_performed_action", || "rmq-internal");
                 return;
             }
@@ -78,7 +82,7 @@ impl Listed for Exchanges {
         fields.put("auto_delete", || record.auto_delete);
         fields.put("internal", || record.internal);
         fields.put("arguments", || table_to_json(&record.arguments));
-        figures::put_exchange(&exchange.counts, fields);
+        figures::put_exchange(&exchange.counts, &self.over, fields);
         fields.put("user_who_performed_action", || "rmq-internal");
         let in_force = exchange.in_force();
         if let Some(policy) = &in_force.policy {
@@ -99,7 +103,7 @@ fn list(call: &Call) -> Outcome {
         shown.push(Shown::Default(Arc::clone(&vhost)));
         shown.extend(vhost.exchanges_by_name().into_iter().map(|exchange| Shown::Named(Arc::clone(&vhost), exchange)));
     }
-    listing::answer(call, Exchanges, shown)
+    listing::answer(call, Exchanges::default(), shown)
 }
 
 /// The exchange of the path; `None` for the default one.
@@ -122,7 +126,13 @@ fn one(call: &Call) -> Outcome {
     };
     let columns = Columns::parse(call.query.get("columns"));
     let mut fields = Fields::new(&columns);
-    Exchanges.fill(&shown, &mut fields);
+    let counts = match &shown {
+        Shown::Default(vhost) => &vhost.default_exchange,
+        Shown::Named(_, exchange) => &exchange.counts,
+    };
+    let (now, album) = (call.broker().clock.now_ms(), &call.http.shared.census.albums.exchanges);
+    let over = Over::asked(call, |span| album.look(counts, now, counts.flow(), span));
+    Exchanges { over }.fill(&shown, &mut fields);
     // RabbitMQ's are by channel and by queue, which are not counted apart.
     fields.put("incoming", || Json::Array(Vec::new()));
     fields.put("outgoing", || Json::Array(Vec::new()));

@@ -3,12 +3,15 @@
 use serde_json::{Map, Value as Json, json};
 
 use super::overview;
+use crate::connection::uses::{Use, Uses};
 use crate::http::fields::{Columns, Fields};
-use crate::http::figures::rated;
+use crate::http::figures::sampled;
 use crate::http::process::{self, Memory};
 use crate::http::route::Outcome;
-use crate::http::{Access, Answer, ApiError, Call, Http, Route, Work};
-use crate::persist::journal::Latency;
+use crate::http::samples::Over;
+use crate::http::{Access, Answer, ApiError, Call, Route, Work};
+use crate::stats::history::Sample;
+use crate::stats::rates::rounded;
 
 pub const ROUTES: &[Route] = &[
     Route::get("/api/nodes", Access::Monitoring, "All nodes.", Work::Blocking(list)),
@@ -39,16 +42,16 @@ fn check(call: &Call) -> Result<(), ApiError> {
 fn shown(call: &Call) -> Json {
     let columns = Columns::parse(call.query.get("columns"));
     let mut fields = Fields::new(&columns);
-    for (name, value) in whole(&call.http) {
+    for (name, value) in whole(call) {
         fields.put(&name, || value);
     }
     fields.finish()
 }
 
-fn whole(http: &Http) -> Map<String, Json> {
+fn whole(call: &Call) -> Map<String, Json> {
+    let http = &call.http;
     let broker = http.broker();
     let store = broker.store.as_ref();
-    let sockets = http.shared.registry.count();
     let mut node = Map::new();
     let mut put = |name: &str, value: Json| node.insert(name.to_owned(), value);
     put("name", http.node_name().into());
@@ -81,33 +84,46 @@ fn whole(http: &Http) -> Map<String, Json> {
     put("config_files", json!([]));
     put("log_files", json!([]));
     put("metrics_gc_queue_length", json!({}));
-    for (name, value) in [
-        ("mem_used", process::resident_bytes()),
-        ("disk_free", store.and_then(|store| store.space().ok()).map_or(0, |space| space.free)),
-        ("fd_used", process::open_files()),
-        ("sockets_used", sockets as u64),
-        ("proc_used", process::threads()),
-    ] {
-        rated(&mut node, name, value, 0.0);
-    }
-    if let Some(store) = store {
-        put_writes(&store.journal.latency, &mut node);
-    }
-    node.extend(overview::churn(http));
+    let census = &http.shared.census;
+    let over = Over::asked(call, |span| census.use_history(span));
+    put_uses(Uses::now(&http.shared), census.use_rates(), &over.node_stats, &mut node);
+    let over = Over::asked(call, |span| census.history(span));
+    node.extend(overview::churn(http, &over.node_stats));
     node
 }
 
-/// What has been written to the disk. A commit is one write, and its time that of its sync.
-fn put_writes(latency: &Latency, node: &mut Map<String, Json>) {
-    let (classes, seconds) = latency.classes();
-    let (writes, syncs) = (classes.iter().sum::<u64>(), latency.syncs());
-    for (name, value) in [("io_write_count", writes), ("io_write_bytes", latency.bytes.get()), ("io_sync_count", syncs)]
-    {
-        rated(node, name, value, 0.0);
+/// What it uses, with how fast that changes.
+const USED: &[(&str, Use)] = &[
+    ("mem_used", Use::Memory),
+    ("disk_free", Use::DiskFree),
+    ("fd_used", Use::Files),
+    ("sockets_used", Use::Sockets),
+    ("proc_used", Use::Threads),
+    ("io_write_count", Use::Writes),
+    ("io_write_bytes", Use::WrittenBytes),
+    ("io_sync_count", Use::Syncs),
+    ("io_read_count", Use::Reads),
+    ("io_read_bytes", Use::ReadBytes),
+];
+
+/// What takes how long in milliseconds on average. A commit of the journal is one write, and its time that of its sync.
+const TIMES: &[(&str, Use, Use)] = &[
+    ("io_write_avg_time", Use::WriteMicros, Use::Writes),
+    ("io_sync_avg_time", Use::WriteMicros, Use::Writes),
+    ("io_read_avg_time", Use::ReadMicros, Use::Reads),
+];
+
+fn put_uses(uses: Uses, rates: Uses<f32>, history: &[Sample<Uses>], node: &mut Map<String, Json>) {
+    for (name, what) in USED {
+        sampled(node, name, uses.get(*what), rounded(rates.get(*what)), history, |sample| sample.get(*what));
     }
-    let average = if writes > 0 { seconds * 1000.0 / writes as f64 } else { 0.0 };
-    rated(node, "io_sync_avg_time", average, 0.0);
-    rated(node, "io_write_avg_time", average, 0.0);
+    let average = |micros: f64, count: f64| if count > 0.0 { micros / count / 1000.0 } else { 0.0 };
+    for (name, time, count) in TIMES {
+        let whole = average(uses.get(*time) as f64, uses.get(*count) as f64);
+        let lately = average(rates.get(*time).into(), rates.get(*count).into());
+        let of = |sample: &Uses| average(sample.get(*time) as f64, sample.get(*count) as f64).round() as u64;
+        sampled(node, name, whole, lately, history, of);
+    }
 }
 
 fn memory(call: &Call) -> Outcome {

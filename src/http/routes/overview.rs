@@ -1,18 +1,24 @@
 //! The overview: what a node is, has, and does.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value as Json, json};
 
 use super::connections;
 use crate::auth::Mechanism;
 use crate::config::RatesMode;
-use crate::connection::census::Standing;
+use crate::connection::census::{Standing, Sums};
 use crate::exchange::ExchangeType;
 use crate::http::fields::{Columns, Fields};
-use crate::http::figures::{self, rated};
+use crate::http::figures::{self, sampled};
 use crate::http::route::Outcome;
-use crate::http::{Access, Answer, Call, Http, Route, Work};
+use crate::http::samples::{Over, part};
+use crate::http::{Access, Answer, ApiError, Call, Http, Route, Work};
+use crate::stats::album::Span;
 use crate::stats::history::Sample;
-use crate::stats::{Churn, Kind};
+use crate::stats::{Churn, KINDS, Rates};
+use crate::vhost::Vhost;
+use crate::vhost::topology::Topology;
 
 pub const ROUTES: &[Route] =
     &[Route::get("/api/overview", Access::Login, "What the node is, has and does.", Work::Blocking(overview))];
@@ -44,108 +50,131 @@ fn overview(call: &Call) -> Outcome {
     fields.put("is_op_policy_updating_enabled", || true);
     fields.put("statistics_db_event_queue", || 0);
     fields.put("node", || http.node_name());
-    fields.put("churn_rates", || Json::Object(churn(http)));
-    fields.put("listeners", || listeners(http));
-    fields.put("contexts", || contexts(http));
-    let (census, shared) = (&http.shared.census, &http.shared);
-    if fields.wants("queue_totals") {
-        let (ready, unacked) = census.lengths(shared);
-        let [ready_rate, unacked_rate] = census.length_rates();
-        let mut totals = Map::new();
-        rated(&mut totals, "messages", ready + unacked, ready_rate + unacked_rate);
-        rated(&mut totals, "messages_ready", ready, ready_rate);
-        rated(&mut totals, "messages_unacknowledged", unacked, unacked_rate);
-        let history = history(call, "lengths");
-        add_samples(&mut totals, "messages", &history, &|s| s.ready + s.unacked);
-        add_samples(&mut totals, "messages_ready", &history, &|s| s.ready);
-        add_samples(&mut totals, "messages_unacknowledged", &history, &|s| s.unacked);
-        fields.put("queue_totals", || Json::Object(totals));
+    // Who does not watch the node sees what is in their virtual hosts, and not what it listens on.
+    let is_monitor = call.caller.is_monitor();
+    if is_monitor {
+        fields.put("listeners", || listeners(http));
+        fields.put("contexts", || contexts(http));
     }
+    let seen = Seen::of(call)?;
+    let over = Over::asked(call, |span| seen.history(http, span));
+    fields.put("churn_rates", || {
+        let churned = Over::asked(call, |span| http.shared.census.history(span));
+        let history = if churned.msg_rates.is_empty() { churned.node_stats } else { churned.msg_rates };
+        Json::Object(churn(http, &history))
+    });
+    fields.put("queue_totals", || Json::Object(queue_totals(&seen, http, &over)));
     if fields.wants("message_stats") || fields.wants("object_totals") {
-        let sums = census.sums(shared, None);
-        let rates = census.rates();
-        let mut stats = figures::of_channel(&sums.counted, &rates);
-        rated(&mut stats, "disk_reads", 0, 0.0);
-        rated(&mut stats, "disk_writes", 0, 0.0);
-        let history = history(call, "msg_rates");
-        for (name, kind) in SAMPLED {
-            add_samples(&mut stats, name, &history, &|s: &Standing| s.counted.get(*kind));
-        }
-        fields.put("message_stats", || Json::Object(stats));
-        // Who does not watch the node sees their own.
-        let own = match call.caller.is_monitor() {
-            true => None,
-            false => Some(connections::visible(call)?),
-        };
-        let vhosts = if own.is_none() { http.broker().vhosts() } else { call.vhosts()? };
-        let (channels, open, consumers) = own.map_or((sums.channels, sums.connections, sums.consumers), |own| {
-            let (mut channels, mut consumers) = (0, 0);
-            for connection in &own {
-                connection.outbox.each_channel(|_, channel| {
-                    channels += 1;
-                    consumers += channel.consumer_count() as u64;
-                });
-            }
-            (channels, own.len() as u64, consumers)
+        let (sums, rates) = seen.sums(http);
+        fields.put("message_stats", || {
+            let history = part(&over.msg_rates, |standing: &Standing| standing.counted);
+            Json::Object(figures::of_all(&sums.counted, &rates, &history))
         });
-        let count = |of: &dyn Fn(&crate::vhost::topology::Topology) -> usize| -> usize {
-            vhosts.iter().map(|vhost| of(&vhost.topology.read())).sum()
-        };
-        // The default exchange counts, too.
-        let exchanges = count(&|topology| topology.exchanges.len() + 1);
-        fields.put("object_totals", || {
-            json!({
-                "channels": channels, "connections": open, "consumers": consumers,
-                "exchanges": exchanges, "queues": count(&|topology| topology.queues.len()),
-            })
-        });
+        let objects = seen.objects(call, &sums)?;
+        fields.put("object_totals", || objects);
     }
     Answer::json(&fields.finish())
 }
 
-/// What has samples when they are asked for.
-const SAMPLED: &[(&str, Kind)] = &[
-    ("publish", Kind::Publish),
-    ("confirm", Kind::Confirm),
-    ("ack", Kind::Ack),
-    ("deliver", Kind::Deliver),
-    ("deliver_no_ack", Kind::DeliverNoAck),
-    ("get", Kind::Get),
-    ("get_no_ack", Kind::GetNoAck),
-    ("redeliver", Kind::Redeliver),
-    ("return_unroutable", Kind::ReturnUnroutable),
-    ("drop_unroutable", Kind::DropUnroutable),
-];
-
-/// The samples that the query asks for with `<what>_age` and `<what>_incr`, in seconds; newest first.
-fn history(call: &Call, what: &str) -> Vec<Sample<Standing>> {
-    let seconds = |end: &str| call.query.get(&format!("{what}_{end}")).and_then(|text| text.parse::<u64>().ok());
-    let (Some(age), Some(step)) = (seconds("age"), seconds("incr")) else { return Vec::new() };
-    let now = call.broker().clock.now_ms();
-    call.http.shared.census.history(now, age.saturating_mul(1000), step.saturating_mul(1000))
+/// What the caller sees: the whole node, or some virtual hosts.
+enum Seen {
+    All(Vec<Arc<Vhost>>),
+    Some(Vec<Arc<Vhost>>),
 }
 
-/// Adds samples to the details of a figure, with what they come to on average.
-fn add_samples(
-    figures: &mut Map<String, Json>,
-    name: &str,
-    history: &[Sample<Standing>],
-    value: &dyn Fn(&Standing) -> u64,
-) {
-    let (Some(newest), Some(oldest)) = (history.first(), history.last()) else { return };
-    let Some(Json::Object(details)) = figures.get_mut(&format!("{name}_details")) else { return };
-    let values: Vec<u64> = history.iter().map(|sample| value(&sample.value)).collect();
-    let samples: Vec<Json> =
-        history.iter().zip(&values).map(|(s, value)| json!({ "sample": value, "timestamp": s.at })).collect();
-    let seconds = newest.at.saturating_sub(oldest.at) as f64 / 1000.0;
-    let growth = value(&newest.value) as f64 - value(&oldest.value) as f64;
-    details.insert("samples".to_owned(), samples.into());
-    details.insert("avg_rate".to_owned(), (if seconds > 0.0 { growth / seconds } else { 0.0 }).into());
-    details.insert("avg".to_owned(), (values.iter().sum::<u64>() as f64 / values.len() as f64).into());
+impl Seen {
+    fn of(call: &Call) -> Result<Self, ApiError> {
+        Ok(match call.caller.is_monitor() {
+            true => Self::All(call.broker().vhosts()),
+            false => Self::Some(call.vhosts()?),
+        })
+    }
+
+    fn history(&self, http: &Http, span: Span) -> Vec<Sample<Standing>> {
+        let (census, now) = (&http.shared.census, http.broker().clock.now_ms());
+        let vhosts = match self {
+            Self::All(_) => return census.history(span),
+            Self::Some(vhosts) => vhosts,
+        };
+        let mut sum: Vec<Sample<Standing>> = Vec::new();
+        for vhost in vhosts {
+            let of_one = census.albums.vhosts.look(vhost, now, census.standing_of(&http.shared, vhost), span);
+            for (n, sample) in of_one.into_iter().enumerate() {
+                match sum.get_mut(n) {
+                    Some(all) => all.value.add(&sample.value),
+                    None => sum.push(sample),
+                }
+            }
+        }
+        sum
+    }
+
+    /// Ready and unacked messages, and how fast they change.
+    fn lengths(&self, http: &Http) -> ([u64; 2], [f64; 2]) {
+        let census = &http.shared.census;
+        let (ready, unacked) = census.lengths(&http.shared);
+        match self {
+            Self::All(_) => ([ready, unacked], census.length_rates()),
+            Self::Some(vhosts) => vhosts.iter().fold(([0; 2], [0.0; 2]), |([ready, unacked], [r, u]), vhost| {
+                let (queues, [ready_rate, unacked_rate]) =
+                    (&vhost.sums.queues, census.rates_of(&vhost.name).length_rates);
+                ([ready + queues.ready(), unacked + queues.unacked()], [r + ready_rate, u + unacked_rate])
+            }),
+        }
+    }
+
+    fn sums(&self, http: &Http) -> (Sums, Rates<KINDS>) {
+        let (census, shared) = (&http.shared.census, &http.shared);
+        match self {
+            Self::All(_) => (census.sums(shared, None), census.rates()),
+            Self::Some(vhosts) => {
+                let (mut sums, mut rates) = (Sums::default(), Rates::default());
+                for vhost in vhosts {
+                    sums.counted.add_all(&census.sums(shared, Some(&vhost.name)).counted);
+                    rates.add_all(&census.rates_of(&vhost.name).rates);
+                }
+                (sums, rates)
+            }
+        }
+    }
+
+    fn objects(&self, call: &Call, sums: &Sums) -> Result<Json, ApiError> {
+        let (vhosts, channels, connections, consumers) = match self {
+            Self::All(vhosts) => (vhosts, sums.channels, sums.connections, sums.consumers),
+            Self::Some(vhosts) => {
+                let own = connections::visible(call)?;
+                let (mut channels, mut consumers) = (0, 0);
+                for connection in &own {
+                    connection.outbox.each_channel(|_, channel| {
+                        channels += 1;
+                        consumers += channel.consumer_count() as u64;
+                    });
+                }
+                (vhosts, channels, own.len() as u64, consumers)
+            }
+        };
+        let count =
+            |of: &dyn Fn(&Topology) -> usize| -> usize { vhosts.iter().map(|vhost| of(&vhost.topology.read())).sum() };
+        // The default exchange counts, too.
+        let exchanges = count(&|topology| topology.exchanges.len() + 1);
+        Ok(json!({
+            "channels": channels, "connections": connections, "consumers": consumers,
+            "exchanges": exchanges, "queues": count(&|topology| topology.queues.len()),
+        }))
+    }
+}
+
+fn queue_totals(seen: &Seen, http: &Http, over: &Over<Standing>) -> Map<String, Json> {
+    let ([ready, unacked], [ready_rate, unacked_rate]) = seen.lengths(http);
+    let (mut totals, history) = (Map::new(), &over.lengths);
+    sampled(&mut totals, "messages", ready + unacked, ready_rate + unacked_rate, history, |s| s.ready + s.unacked);
+    sampled(&mut totals, "messages_ready", ready, ready_rate, history, |s| s.ready);
+    sampled(&mut totals, "messages_unacknowledged", unacked, unacked_rate, history, |s| s.unacked);
+    totals
 }
 
 /// What has come and gone, with rates.
-pub fn churn(http: &Http) -> Map<String, Json> {
+pub fn churn(http: &Http, history: &[Sample<Standing>]) -> Map<String, Json> {
     let (counts, rates) = (&http.broker().churn, http.shared.census.churn_rates());
     let mut churn = Map::new();
     for (name, what) in [
@@ -157,7 +186,8 @@ pub fn churn(http: &Http) -> Map<String, Json> {
         ("queue_created", Churn::QueueCreated),
         ("queue_deleted", Churn::QueueDeleted),
     ] {
-        rated(&mut churn, name, counts.get(what), rates.get(what as usize));
+        let of = |standing: &Standing| standing.churn.get(what as usize).copied().unwrap_or_default();
+        sampled(&mut churn, name, counts.get(what), rates.get(what as usize), history, of);
     }
     churn
 }

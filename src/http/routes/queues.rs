@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value as Json, json};
 
-use super::{bindings, consumers};
+use super::{bindings, connections, consumers};
 use crate::auth::Access as Permission;
 use crate::config::QueueType;
 use crate::http::body;
@@ -12,11 +12,13 @@ use crate::http::fields::{Columns, Fields};
 use crate::http::figures;
 use crate::http::listing::{self, Listed};
 use crate::http::route::Outcome;
-use crate::http::{Access, Answer, ApiError, Call, Route, Work};
+use crate::http::samples::Over;
+use crate::http::{Access, Answer, ApiError, Call, Http, Route, Work, pid};
 use crate::persist::definitions::table_to_json;
 use crate::persist::record::QueueRecord;
 use crate::queue::Queue;
 use crate::queue::arguments::type_of;
+use crate::queue::counting::QueueSample;
 use crate::vhost::command::DeleteQueue;
 use crate::vhost::names::queue_text;
 use crate::vhost::{Command, Vhost};
@@ -53,12 +55,13 @@ pub type Item = (Arc<Vhost>, Arc<Queue>);
 
 /// What is shown of queues.
 pub struct Queues {
-    node: String,
+    http: Arc<Http>,
+    over: Over<QueueSample>,
 }
 
 impl Queues {
     pub fn of(call: &Call) -> Self {
-        Self { node: call.http.node_name().to_owned() }
+        Self { http: Arc::clone(&call.http), over: Over::default() }
     }
 }
 
@@ -77,15 +80,18 @@ impl Listed for Queues {
         fields.put("durable", || spec.durable);
         fields.put("auto_delete", || spec.auto_delete);
         fields.put("exclusive", || spec.exclusive_owner.is_some());
+        if let Some(owner) = spec.exclusive_owner {
+            fields.put("owner_pid_details", || owner_details(&self.http, owner));
+        }
         fields.put("arguments", || table_to_json(&spec.arguments));
-        fields.put("node", || self.node.as_str());
+        fields.put("node", || self.http.node_name());
         fields.put("state", || if queue.damage().is_some() { "crashed" } else { "running" });
         if type_of(&spec.arguments) == QueueType::Quorum {
-            fields.put("leader", || self.node.as_str());
-            fields.put("members", || json!([self.node]));
-            fields.put("online", || json!([self.node]));
+            fields.put("leader", || self.http.node_name());
+            fields.put("members", || json!([self.http.node_name()]));
+            fields.put("online", || json!([self.http.node_name()]));
         }
-        figures::put_queue(queue, fields);
+        figures::put_queue(queue, &self.over, fields);
         if fields.wants("policy") || fields.wants("operator_policy") || fields.wants("effective_policy_definition") {
             let policy = vhost.effective_policy(queue);
             fields.put("policy", || policy.policy.as_deref().map_or(Json::Null, Json::from));
@@ -93,6 +99,16 @@ impl Listed for Queues {
             fields.put("effective_policy_definition", || policy.definition);
         }
     }
+}
+
+/// The connection that an exclusive queue belongs to.
+fn owner_details(http: &Http, owner: u64) -> Json {
+    let owner = http.shared.registry.get(owner);
+    owner.map_or(Json::Null, |owner| {
+        let mut details = connections::summary(&owner);
+        details.insert("pid".to_owned(), pid::of_connection(http.node_name(), owner.outbox.connection).into());
+        Json::Object(details)
+    })
 }
 
 fn list(call: &Call) -> Outcome {
@@ -129,7 +145,9 @@ fn one(call: &Call) -> Outcome {
     let item = queue(call)?;
     let columns = Columns::parse(call.query.get("columns"));
     let mut fields = Fields::new(&columns);
-    Queues::of(call).fill(&item, &mut fields);
+    let (now, album) = (call.broker().clock.now_ms(), &call.http.shared.census.albums.queues);
+    let over = Over::asked(call, |span| album.look(&item.1, now, item.1.sample_now(), span));
+    Queues { over, ..Queues::of(call) }.fill(&item, &mut fields);
     let consumers = consumers::of_queue(&call.http, &item.1);
     let tag = |only: &str| {
         let only = consumers.iter().find(|consumer| consumer[only] == true);

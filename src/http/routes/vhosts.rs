@@ -7,10 +7,12 @@ use serde_json::{Value as Json, json};
 use super::permissions;
 use crate::auth::Permissions;
 use crate::config::QueueType;
+use crate::connection::census::Standing;
 use crate::http::fields::Fields;
 use crate::http::figures;
 use crate::http::listing::{self, Listed};
 use crate::http::route::Outcome;
+use crate::http::samples::Over;
 use crate::http::{Access, Answer, ApiError, Call, Http, Route, Work};
 use crate::persist::record::{PermissionRecord, VhostRecord};
 use crate::vhost::{Command, Vhost};
@@ -54,11 +56,12 @@ const FIELDS: [&str; 8] = [
 /// What is shown of virtual hosts.
 pub struct Vhosts {
     http: Arc<Http>,
+    over: Over<Standing>,
 }
 
 impl Vhosts {
     pub fn of(call: &Call) -> Self {
-        Self { http: Arc::clone(&call.http) }
+        Self { http: Arc::clone(&call.http), over: Over::default() }
     }
 }
 
@@ -81,7 +84,7 @@ impl Listed for Vhosts {
             || json!({ "description": record.description, "tags": record.tags, "default_queue_type": default_type() }),
         );
         fields.put("tracing", || vhost.is_traced());
-        figures::put_vhost(&self.http, vhost, fields);
+        figures::put_vhost(&self.http, vhost, &self.over, fields);
         fields.put("cluster_state", || json!({ self.http.node_name(): "running" }));
     }
 }
@@ -93,7 +96,10 @@ fn list(call: &Call) -> Outcome {
 }
 
 fn one(call: &Call) -> Outcome {
-    listing::one(call, &Vhosts::of(call), &call.vhost()?)
+    let (vhost, shared) = (call.vhost()?, &call.http.shared);
+    let (now, album) = (call.broker().clock.now_ms(), &shared.census.albums.vhosts);
+    let over = Over::asked(call, |span| album.look(&vhost, now, shared.census.standing_of(shared, &vhost), span));
+    listing::one(call, &Vhosts { over, ..Vhosts::of(call) }, &vhost)
 }
 
 fn put(call: &Call) -> Outcome {

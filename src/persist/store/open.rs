@@ -70,6 +70,7 @@ impl Store {
         threads.push(writer.spawn().map_err(StoreError::Thread)?);
         let store = Arc::new(Self {
             journal,
+            reading: Reading::default(),
             windows: Windows::open(Arc::clone(&disk), settings.dir.join("seen"), windows),
             disk,
             disk_limit: AtomicU64::new(settings.disk_limit),
