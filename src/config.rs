@@ -32,7 +32,9 @@ use draft::Draft;
 pub use effective::{Changes, Effective};
 pub use error::{ConfigError, ConfigErrors, Origin, Problem};
 pub use example::example;
-pub use logging::{Log, LogFormat, LogLevel, Rotation, RotationTime, Syslog, SyslogProtocol, SyslogTransport};
+pub use logging::{
+    Log, LogExchange, LogFormat, LogLevel, Rotation, RotationTime, Syslog, SyslogProtocol, SyslogTransport,
+};
 pub use logins::{Auth, AuthBackend, AuthCache, AuthHttp, Backend, CertLogin, CertName, HttpMethod, OAuth2, SanType};
 pub use network::{ListenAddress, Listener, Tcp};
 pub use parse::Setting;

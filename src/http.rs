@@ -31,6 +31,8 @@ pub mod socket;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use tokio::sync::watch;
+
 pub use access::{Access, Caller};
 pub use answer::Answer;
 pub use call::Call;
@@ -48,6 +50,8 @@ pub struct Http {
     pub started: SystemTime,
     /// The data directory's own, which outlives the node's name.
     pub permanent_id: String,
+    /// True once the node stops: nobody is kept waiting then.
+    pub stopping: watch::Receiver<bool>,
 }
 
 /// What the node has done by the HTTP API, which stands below it.
@@ -112,6 +116,12 @@ impl Http {
 
     pub fn node_name(&self) -> &str {
         self.shared.broker.node_name()
+    }
+
+    /// Returns when the node stops.
+    pub async fn stops(&self) {
+        // Nobody left who could tell is the same.
+        let _ = self.stopping.clone().wait_for(|stop| *stop).await;
     }
 
     pub fn permanent_id(&self) -> &str {

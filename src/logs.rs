@@ -3,16 +3,19 @@
 //! Events of `tracing` come to a [`layer`] that asks the [`levels`] whether they are wanted, and makes an [`entry`] of them.
 //! Entries go through a bounded queue to one thread, the [`writer`], which alone touches files and sockets: whoever logs never
 //! waits, and when the thread cannot keep up, entries are dropped, counted, and the log says how many. The last lines stay in
-//! memory, in a [`ring`]. [`audit`] is what goes to the audit log, whose lines go to a thread of their own: [`audit_file`].
+//! memory, in a [`ring`]; for the log exchange they wait in a [`feed`]. What is lost anywhere is counted in [`losses`]. [`audit`] is what goes to the audit log, whose lines go to a thread of their own: [`audit_file`].
 //!
 //! Targets are categories: `leveret::connection` is RabbitMQ's category `connection`, `leveret` the default one.
 
 pub mod audit;
 mod audit_file;
 mod entry;
+pub mod feed;
 mod file;
 mod layer;
 pub mod levels;
+mod lookup;
+pub mod losses;
 mod ring;
 mod syslog;
 mod time;
@@ -25,16 +28,19 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::sync::watch;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::{Config, Log, LogLevel};
 use audit_file::{Closing, Waiting};
+use feed::Feed;
 use file::LogFile;
 use layer::Collector;
 use levels::{Category, Levels};
+use losses::{Losses, Output};
 use ring::Ring;
-use writer::{Order, Writer};
+use writer::{Lines, Order, Writer};
 
 /// Entries that wait for the writer; with the longest text they take 16 MiB.
 const WAITING: usize = 2048;
@@ -60,14 +66,22 @@ pub enum LogError {
 pub struct Logs {
     levels: Arc<Levels>,
     ring: Arc<Mutex<Ring>>,
+    /// The number of the next line, for those who wait for it.
+    news: watch::Receiver<u64>,
     orders: SyncSender<Order>,
     audit: Option<Closing>,
+    feed: Option<Arc<Feed>>,
     files: Vec<PathBuf>,
 }
 
 /// The log, where the process has one.
 pub fn handle() -> Option<&'static Logs> {
     HANDLE.get()
+}
+
+/// How many entries were lost; none are where there is no log.
+pub fn lost(output: Output) -> u64 {
+    HANDLE.get().map_or(0, |logs| logs.levels.losses.get(output))
 }
 
 /// Starts to log as the configuration says.
@@ -100,16 +114,20 @@ fn set_up(log: &Log) -> Result<(Logs, Collector), LogError> {
     let levels = Arc::new(Levels::new(log));
     let ring = Arc::<Mutex<Ring>>::default();
     let (orders, inbox): (_, Receiver<Order>) = sync_channel(WAITING);
-    let writer = Writer::new(log, file, Arc::clone(&levels), Arc::clone(&ring));
+    let losses = Arc::clone(&levels.losses);
+    let feed = log.exchange.on.then(|| Arc::new(Feed::new(log.exchange.format, Arc::clone(&losses))));
+    let (tell, news) = watch::channel(0);
+    let writer =
+        Writer::new(log, file, feed.clone(), Arc::clone(&levels), Lines { ring: Arc::clone(&ring), news: tell });
     spawn("log", move || writer.run(&inbox))?;
-    let audit = audit.map(|file| write_audit(file, orders.clone())).transpose()?;
+    let audit = audit.map(|file| write_audit(file, orders.clone(), losses)).transpose()?;
     let collector = Collector::new(Arc::clone(&levels), orders.clone(), audit.clone());
-    Ok((Logs { levels, ring, orders, audit: audit.map(Closing), files }, collector))
+    Ok((Logs { levels, ring, news, orders, audit: audit.map(Closing), feed, files }, collector))
 }
 
 /// Starts the thread that writes the audit log.
-fn write_audit(file: LogFile, log: SyncSender<Order>) -> Result<Arc<Waiting>, LogError> {
-    let waiting = Arc::new(Waiting::new(log));
+fn write_audit(file: LogFile, log: SyncSender<Order>, losses: Arc<Losses>) -> Result<Arc<Waiting>, LogError> {
+    let waiting = Arc::new(Waiting::new(log, losses));
     let of_thread = Arc::clone(&waiting);
     spawn("audit", move || of_thread.run(file))?;
     Ok(waiting)
@@ -123,6 +141,11 @@ impl Logs {
     /// The files that are written.
     pub fn files(&self) -> &[PathBuf] {
         &self.files
+    }
+
+    /// The lines for the log exchange, where that is on.
+    pub fn feed(&self) -> Option<&Arc<Feed>> {
+        self.feed.as_ref()
     }
 
     /// Changes the level of a category, or of all when there is none.
@@ -150,6 +173,12 @@ impl Logs {
     /// The lines from a number on, and the number to ask for next: for following the log. 0 is the oldest line there is.
     pub fn since(&self, number: u64) -> (u64, Vec<Arc<str>>) {
         self.ring.lock().since(number)
+    }
+
+    /// Returns when there are lines from that number on.
+    pub async fn wait_for(&self, number: u64) {
+        // The writer tells as long as there is a log.
+        let _ = self.news.clone().wait_for(|next| *next > number).await;
     }
 
     /// Begins new log files. Blocks until that is done.

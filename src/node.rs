@@ -29,6 +29,7 @@ use crate::http::metrics::Site;
 use crate::http::router::Api;
 use crate::http::socket::LocalSocket;
 use crate::http::{Control as _, Http, ListenerInfo, Phase, server};
+use crate::logs::{self, Logs};
 use crate::message::memory::MemoryAccount;
 use crate::notify::Manager;
 use crate::persist::disk::{Disk, RealDisk};
@@ -104,6 +105,9 @@ impl Node {
         let opened = open_store(&config, &data_dir, &disk, memory)?;
         let broker = Broker::start(config, catalog, memory, Some(opened))?;
         let broker = load_definitions(broker).await?;
+        if let Some(feed) = logs::handle().and_then(Logs::feed) {
+            broker.publish_log(feed).map_err(StartError::Thread)?;
+        }
         let clock = Arc::new(AtomicU32::new(0));
         let shared = Arc::new(Shared {
             broker,
@@ -181,7 +185,13 @@ impl Node {
     fn serve_http(&mut self, tcp: &Tcp, stopping: &watch::Receiver<bool>) -> Result<(), NodeError> {
         let (shared, control) = (Arc::clone(&self.shared), Arc::clone(&self.service));
         let permanent_id = self.data_dir.identity().id.clone();
-        let http = Arc::new(Http { shared, node: control, started: SystemTime::now(), permanent_id });
+        let http = Arc::new(Http {
+            shared,
+            node: control,
+            started: SystemTime::now(),
+            permanent_id,
+            stopping: stopping.clone(),
+        });
         self.serve_metrics(&http, tcp, stopping)?;
         let api = Arc::new(Api::new(http));
         let local = LocalSocket::bind(self.data_dir.path());

@@ -19,6 +19,7 @@ pub struct Log {
     pub file_format: LogFormat,
     pub rotation: Rotation,
     pub syslog: Syslog,
+    pub exchange: LogExchange,
     /// Changes of metadata and logins, each a line of JSON: a name in `dir`, or a path; none writes none.
     pub audit: Option<PathBuf>,
     /// Of categories without a level of their own.
@@ -73,6 +74,14 @@ pub struct Syslog {
     pub identity: String,
     /// Its number in the protocol.
     pub facility: u8,
+}
+
+/// Lines published to the exchange `amq.rabbitmq.log` of the default virtual host.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LogExchange {
+    pub on: bool,
+    pub level: Option<LogLevel>,
+    pub format: LogFormat,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -142,6 +151,7 @@ impl Default for Log {
             file_format: LogFormat::Plain,
             rotation: Rotation { size: 0, time: None, count: 10 },
             syslog: Syslog::default(),
+            exchange: LogExchange::default(),
             audit: None,
             default_level: LogLevel::Info,
             connection_level: None,

@@ -118,6 +118,11 @@ impl Session {
         Ok(NodeState { name: name.unwrap_or_default().to_owned(), runs })
     }
 
+    /// How long a request may take.
+    pub fn timeout(&self) -> Option<Duration> {
+        timeout(&self.given)
+    }
+
     /// The node's name.
     pub fn node(&self) -> &str {
         self.node.as_ref().map_or("", |node| &node.name)

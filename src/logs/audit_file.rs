@@ -14,6 +14,7 @@ use parking_lot::{Condvar, Mutex};
 use super::LogError;
 use super::entry::Entry;
 use super::file::LogFile;
+use super::losses::{Losses, Output};
 use super::writer::Order;
 use crate::config::LogLevel;
 
@@ -46,11 +47,12 @@ pub struct Waiting {
     changed: Condvar,
     /// Where it is told that lines are lost.
     log: SyncSender<Order>,
+    losses: Arc<Losses>,
 }
 
 impl Waiting {
-    pub fn new(log: SyncSender<Order>) -> Self {
-        Self { queue: Mutex::default(), changed: Condvar::new(), log }
+    pub fn new(log: SyncSender<Order>, losses: Arc<Losses>) -> Self {
+        Self { queue: Mutex::default(), changed: Condvar::new(), log, losses }
     }
 
     /// Leaves a line for the file.
@@ -60,6 +62,7 @@ impl Waiting {
         let is_full = queue.bytes + cost > MOST_BYTES;
         if is_full || queue.lost > 0 {
             queue.lost += 1;
+            self.losses.add(Output::Audit, 1);
             if queue.lost == 1 {
                 self.tell("the audit log's file takes no lines, and no more can wait: audit entries are being lost");
             }
@@ -112,7 +115,9 @@ impl Waiting {
             }
             file.flush();
             let before = missing;
-            missing += lost + file.take_lost();
+            let unwritten = file.take_lost();
+            self.losses.add(Output::Audit, unwritten);
+            missing += lost + unwritten;
             if missing == 0 {
                 continue;
             }

@@ -20,6 +20,8 @@ pub struct Entry {
     /// What lines show as category.
     pub category: String,
     pub is_audit: bool,
+    /// Not for the log exchange: publishing to it has said it.
+    pub is_apart: bool,
     pub text: String,
     pub fields: Vec<(&'static str, Value)>,
 }
@@ -28,7 +30,7 @@ impl Entry {
     /// Something that happens now.
     pub fn now(level: LogLevel, text: String) -> Self {
         let at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_micros() as u64);
-        Self { at, level, category: "default".to_owned(), is_audit: false, text, fields: Vec::new() }
+        Self { at, level, category: "default".to_owned(), is_audit: false, is_apart: false, text, fields: Vec::new() }
     }
 
     /// A line for people: time, level, category, text, as RabbitMQ writes them, which has a process where the category is.
@@ -86,6 +88,7 @@ mod tests {
             level: LogLevel::Warning,
             category: "channel".to_owned(),
             is_audit: false,
+            is_apart: false,
             text: "no queue 'a\nb\"'".to_owned(),
             fields: vec![("code", 404.into())],
         };

@@ -13,6 +13,7 @@ use tracing_subscriber::layer::Context;
 
 use super::audit_file::Waiting;
 use super::entry::{Entry, cut};
+use super::feed;
 use super::levels::{Levels, Target, of_tracing};
 use super::writer::Order;
 
@@ -49,6 +50,7 @@ impl<S: Subscriber> Layer<S> for Collector {
         let mut entry = Entry {
             category: category.to_owned(),
             is_audit: target == Target::Audit,
+            is_apart: feed::is_apart(),
             ..Entry::now(of_tracing(*metadata.level()), String::new())
         };
         event.record(&mut Fields(&mut entry));

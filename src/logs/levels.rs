@@ -1,10 +1,12 @@
 //! Which events are wanted: a level for each category, which can be changed at any time.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 
 use tracing::Level;
 use tracing::level_filters::LevelFilter;
 
+use super::losses::{Losses, Output};
 use crate::config::{Log, LogLevel};
 
 /// A category that has a level of its own.
@@ -40,6 +42,7 @@ pub enum Sink {
     Console,
     File,
     Syslog,
+    Exchange,
 }
 
 /// What a target of `tracing` is.
@@ -70,10 +73,11 @@ impl<'a> Target<'a> {
 #[derive(Debug, Default)]
 pub struct Levels {
     categories: [AtomicU8; 4],
-    sinks: [AtomicU8; 3],
+    sinks: [AtomicU8; 4],
     audit: bool,
     /// Entries that found no room since they were told of last.
     dropped: AtomicU64,
+    pub losses: Arc<Losses>,
 }
 
 impl Levels {
@@ -89,7 +93,7 @@ impl Levels {
         let categories = [None, log.connection_level, log.channel_level, log.queue_level].map(of);
         self.categories.iter().zip(categories).for_each(|(level, new)| level.store(new, Relaxed));
         let least = |level: Option<LogLevel>| level.unwrap_or(LogLevel::Debug) as u8;
-        let sinks = [log.console_level, log.file_level, log.syslog.level].map(least);
+        let sinks = [log.console_level, log.file_level, log.syslog.level, log.exchange.level].map(least);
         self.sinks.iter().zip(sinks).for_each(|(level, new)| level.store(new, Relaxed));
     }
 
@@ -122,6 +126,7 @@ impl Levels {
     /// Counts an entry that found no room.
     pub fn dropped(&self) {
         self.dropped.fetch_add(1, Relaxed);
+        self.losses.add(Output::All, 1);
     }
 
     pub fn take_dropped(&self) -> u64 {

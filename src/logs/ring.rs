@@ -32,10 +32,15 @@ impl Ring {
         self.lines.iter().skip(self.lines.len().saturating_sub(most)).cloned().collect()
     }
 
+    /// The number of the line that comes next.
+    pub fn next(&self) -> u64 {
+        self.first + self.lines.len() as u64
+    }
+
     /// The lines from a number on, and the number that comes next.
     pub fn since(&self, number: u64) -> (u64, Vec<Arc<str>>) {
         let skip = usize::try_from(number.saturating_sub(self.first)).unwrap_or(usize::MAX);
-        (self.first + self.lines.len() as u64, self.lines.iter().skip(skip).cloned().collect())
+        (self.next(), self.lines.iter().skip(skip).cloned().collect())
     }
 }
 

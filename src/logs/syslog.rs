@@ -1,10 +1,11 @@
 //! Lines sent to a syslog server, by UDP or TCP.
 
 use std::io::{self, Write};
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs, UdpSocket};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::time::Duration;
 
 use super::entry::Entry;
+use super::lookup::Lookup;
 use super::time::stamp;
 use crate::config::{LogFormat, LogLevel, Syslog, SyslogProtocol, SyslogTransport};
 
@@ -21,6 +22,7 @@ enum Link {
 /// The way to the server.
 pub struct SyslogSink {
     config: Syslog,
+    lookup: Lookup,
     link: Option<Link>,
     /// When it is tried again, in seconds since 1970.
     retry: u64,
@@ -28,7 +30,8 @@ pub struct SyslogSink {
 
 impl SyslogSink {
     pub fn new(config: Syslog) -> Self {
-        Self { config, link: None, retry: 0 }
+        let lookup = Lookup::new(&config.host, config.port);
+        Self { config, lookup, link: None, retry: 0 }
     }
 
     /// Sends an entry; `now` is in seconds since 1970. False when it could not.
@@ -46,16 +49,16 @@ impl SyslogSink {
         sent.is_ok()
     }
 
-    fn connect(&self) -> io::Result<Link> {
-        let mut addresses = (&*self.config.host, self.config.port).to_socket_addrs()?;
-        let address = addresses.next().ok_or(io::ErrorKind::AddrNotAvailable)?;
-        if self.config.transport == SyslogTransport::Udp {
-            let any: SocketAddr = if address.is_ipv6() { ([0; 8], 0).into() } else { ([0; 4], 0).into() };
-            return Ok(Link::Udp(UdpSocket::bind(any)?, address));
+    /// Connects to the first of the server's addresses that takes it.
+    fn connect(&mut self) -> io::Result<Link> {
+        let mut failure = io::ErrorKind::AddrNotAvailable.into();
+        for address in self.lookup.find(TIMEOUT)? {
+            match link(address, self.config.transport) {
+                Ok(link) => return Ok(link),
+                Err(error) => failure = error,
+            }
         }
-        let stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
-        stream.set_write_timeout(Some(TIMEOUT))?;
-        Ok(Link::Tcp(stream))
+        Err(failure)
     }
 
     fn deliver(&mut self, frame: &str) -> io::Result<()> {
@@ -66,6 +69,16 @@ impl SyslogSink {
             Some(Link::Tcp(stream)) => stream.write_all(format!("{} {frame}", frame.len()).as_bytes()),
         }
     }
+}
+
+fn link(address: SocketAddr, transport: SyslogTransport) -> io::Result<Link> {
+    if transport == SyslogTransport::Udp {
+        let any: SocketAddr = if address.is_ipv6() { ([0; 8], 0).into() } else { ([0; 4], 0).into() };
+        return Ok(Link::Udp(UdpSocket::bind(any)?, address));
+    }
+    let stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
+    stream.set_write_timeout(Some(TIMEOUT))?;
+    Ok(Link::Tcp(stream))
 }
 
 /// One line in the protocol's form.
@@ -117,6 +130,7 @@ mod tests {
             level: LogLevel::Error,
             category: "queue".to_owned(),
             is_audit: false,
+            is_apart: false,
             text: "text".to_owned(),
             fields: Vec::new(),
         }

@@ -5,11 +5,14 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender};
 
 use parking_lot::Mutex;
+use tokio::sync::watch;
 
 use super::LogError;
 use super::entry::Entry;
+use super::feed::{Feed, Line};
 use super::file::LogFile;
 use super::levels::{Levels, Sink};
+use super::losses::Output;
 use super::ring::Ring;
 use super::syslog::SyslogSink;
 use crate::config::{Log, LogFormat, LogLevel};
@@ -22,6 +25,20 @@ pub enum Order {
     Flush(SyncSender<Result<(), LogError>>),
 }
 
+/// The last lines, and who waits for the next.
+pub struct Lines {
+    pub ring: Arc<Mutex<Ring>>,
+    pub news: watch::Sender<u64>,
+}
+
+impl Lines {
+    /// Wakes those who wait, once for all lines of a batch.
+    fn tell(&self) {
+        let next = self.ring.lock().next();
+        self.news.send_if_modified(|told| std::mem::replace(told, next) != next);
+    }
+}
+
 /// All sinks.
 pub struct Writer {
     console: Option<Box<dyn Write + Send>>,
@@ -29,14 +46,16 @@ pub struct Writer {
     file: Option<LogFile>,
     file_format: LogFormat,
     syslog: Option<SyslogSink>,
+    /// Lines for the log exchange.
+    feed: Option<Arc<Feed>>,
     levels: Arc<Levels>,
-    ring: Arc<Mutex<Ring>>,
+    lines: Lines,
     /// Lines that the syslog server did not take.
     unsent: u64,
 }
 
 impl Writer {
-    pub fn new(log: &Log, file: Option<LogFile>, levels: Arc<Levels>, ring: Arc<Mutex<Ring>>) -> Self {
+    pub fn new(log: &Log, file: Option<LogFile>, feed: Option<Arc<Feed>>, levels: Arc<Levels>, lines: Lines) -> Self {
         let console: Box<dyn Write + Send> =
             if log.console_stderr { Box::new(std::io::stderr()) } else { Box::new(std::io::stdout()) };
         Self {
@@ -45,8 +64,9 @@ impl Writer {
             file,
             file_format: log.file_format,
             syslog: log.syslog.on.then(|| SyslogSink::new(log.syslog.clone())),
+            feed,
             levels,
-            ring,
+            lines,
             unsent: 0,
         }
     }
@@ -60,6 +80,7 @@ impl Writer {
             }
             self.tell_of_drops();
             self.flush();
+            self.lines.tell();
         }
     }
 
@@ -91,7 +112,11 @@ impl Writer {
         if let Some(syslog) = self.syslog.as_mut().filter(|_| self.levels.reaches(Sink::Syslog, entry.level)) {
             self.unsent += u64::from(!syslog.send(entry, now));
         }
-        self.ring.lock().push(&plain);
+        let reaches = || !entry.is_apart && self.levels.reaches(Sink::Exchange, entry.level);
+        if let Some(feed) = self.feed.as_ref().filter(|_| reaches()) {
+            feed.push(Line { at: entry.at, level: entry.level, text: form(feed.format) });
+        }
+        self.lines.ring.lock().push(&plain);
     }
 
     /// Says how many lines are missing, once there is room for lines again.
@@ -101,12 +126,16 @@ impl Writer {
             self.tell(format!("{dropped} log entries were dropped: they came faster than they could be written"));
         }
         let unwritten = self.file.as_mut().map_or(0, LogFile::take_lost);
-        let lost = unwritten + std::mem::take(&mut self.unsent);
+        let unsent = std::mem::take(&mut self.unsent);
+        let losses = Arc::clone(&self.levels.losses);
+        losses.add(Output::File, unwritten);
+        losses.add(Output::Syslog, unsent);
+        let lost = unwritten + unsent;
         if lost > 0 {
             // Where it cannot be written, it is lost as well: the count begins anew.
             self.tell(format!("{lost} log entries could not be written to a file or sent to the syslog server"));
-            self.unsent = 0;
-            let _ = self.file.as_mut().map(LogFile::take_lost);
+            losses.add(Output::Syslog, std::mem::take(&mut self.unsent));
+            losses.add(Output::File, self.file.as_mut().map_or(0, LogFile::take_lost));
         }
     }
 

@@ -8,7 +8,7 @@ use super::command::{Applied, Command};
 use super::events::told;
 use super::throttles::Of;
 use super::topology::{Exchange, Keeps, Vhost};
-use super::{Policy, bindings, declare, events, limits, parameters, policies};
+use super::{Policy, bindings, declare, events, limits, log_exchange, parameters, policies};
 use crate::auth::{PatternError, Permissions, Rules};
 use crate::exchange::{Matching, Settings};
 use crate::frames::{Refusal, Table};
@@ -29,7 +29,9 @@ const PREDECLARED: [(&str, Matching, bool); 6] = [
 pub(super) fn predeclared(broker: &Broker, vhost: &str) -> impl Iterator<Item = (Settings, ExchangeRecord)> {
     let has_events = broker.events.as_ref().is_some_and(|events| events.vhost == vhost);
     let for_events = has_events.then_some((events::EXCHANGE, Matching::Topic, true));
-    PREDECLARED.into_iter().chain(for_events).map(move |(name, matching, internal)| {
+    let has_log = broker.config.log.exchange.on && broker.config.defaults.vhost == vhost;
+    let for_log = has_log.then_some((log_exchange::EXCHANGE, Matching::Topic, true));
+    PREDECLARED.into_iter().chain(for_events).chain(for_log).map(move |(name, matching, internal)| {
         let settings = Settings::from(matching);
         let kind = settings.kind.name().to_owned();
         let record = ExchangeRecord { name: name.to_owned(), kind, internal, ..default_exchange(vhost) };
@@ -176,10 +178,11 @@ fn predeclare(broker: &Broker, vhost: &Vhost, settings: Settings, record: Exchan
     vhost.topology.write().exchanges.insert(name, exchange);
 }
 
-/// The exchange for events. It stays as long as bindings of it are stored, also while events are switched off.
-pub(super) fn add_event_exchange(broker: &Broker, vhost: &Vhost) {
+/// An exchange of the broker's own: for events or the log. It stays as long as bindings of it are stored, also while what is
+/// published to it is switched off.
+pub(super) fn add_own_exchange(broker: &Broker, vhost: &Vhost, name: &str) {
     let settings = Settings::from(Matching::Topic);
-    let (name, kind) = (events::EXCHANGE.to_owned(), settings.kind.name().to_owned());
+    let (name, kind) = (name.to_owned(), settings.kind.name().to_owned());
     predeclare(broker, vhost, settings, ExchangeRecord { name, kind, internal: true, ..default_exchange(&vhost.name) });
 }
 

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use super::apply::{add_event_exchange, persist, settled, vhost_of};
+use super::apply::{add_own_exchange, persist, settled, vhost_of};
 use super::broker::Broker;
 use super::command::Applied;
 use super::declare::check_exclusive_access;
 use super::events::{self, told};
+use super::log_exchange;
 use super::names::{exchange_text, queue_text};
 use super::topology::{Destination, Exchange, Vhost};
 use crate::exchange::{BindingRef, Bindings, Matching};
@@ -132,8 +133,9 @@ pub(super) fn restore(broker: &Broker, record: &BindingRecord) -> Result<(), (St
         record.destination, record.source, record.key, record.vhost
     );
     let vhost = vhost_of(broker, &record.vhost).map_err(|e| (what.clone(), e.text))?;
-    if record.source == events::EXCHANGE && vhost.exchange(events::EXCHANGE).is_none() {
-        add_event_exchange(broker, &vhost);
+    let is_own = [events::EXCHANGE, log_exchange::EXCHANGE].contains(&record.source.as_str());
+    if is_own && vhost.exchange(&record.source).is_none() {
+        add_own_exchange(broker, &vhost, &record.source);
     }
     let (source, destination) = ends(&vhost, record).map_err(|e| (what, e.text))?;
     vhost.topology.write().bind(&source, &destination, record);

@@ -11,6 +11,7 @@ use super::changes::Report;
 use super::channels::ChannelCounts;
 use super::command::{Applied, Command};
 use super::events::{self, Events};
+use super::log_exchange::LogExchange;
 use super::parameters::GlobalParameters;
 use super::post::{LetterCounts, Post};
 use super::reload::Live;
@@ -109,6 +110,8 @@ pub struct Broker {
     on_removed: OnceLock<OnRemoved>,
     /// Where events are published.
     pub(super) events: Option<Arc<Events>>,
+    /// Where the log is published.
+    pub(super) log_exchange: LogExchange,
     /// One change of metadata at a time.
     pub(super) changing: Mutex<()>,
     next_id: AtomicU64,
@@ -169,6 +172,7 @@ impl Broker {
             exclusive: DashMap::new(),
             on_removed: OnceLock::new(),
             events,
+            log_exchange: LogExchange::default(),
             changing: Mutex::new(()),
             next_id: AtomicU64::new(1),
             totals: Totals::default(),
@@ -390,6 +394,7 @@ impl Broker {
         if let Some(events) = &self.events {
             events.close();
         }
+        self.log_exchange.close();
         if let Some(store) = &self.store {
             store.close();
         }

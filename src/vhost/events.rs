@@ -17,14 +17,9 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 
 use super::broker::Broker;
-use super::post::{Forwarded, put};
+use super::own::{Own, OwnBatch};
 use crate::config;
-use crate::exchange::RouteInput;
-use crate::frames::{Properties, write};
 pub use crate::message::event::{EXCHANGE, Event};
-use crate::message::{Message, Traits};
-use crate::queue::Wakes;
-use crate::queue::entries::Entries;
 
 /// Whose doing it was, where it was nobody's.
 pub const INTERNAL: &str = "rmq-internal";
@@ -170,27 +165,13 @@ impl Events {
     fn publish(&self, broker: &Broker, events: Vec<(u64, Event)>) {
         let Some(vhost) = broker.vhost(&self.vhost) else { return };
         let Some(exchange) = vhost.exchange(EXCHANGE) else { return };
-        let (mut entries, mut wakes) = (Entries::default(), Wakes::default());
+        let mut batch = OwnBatch::default();
         for (at, event) in events {
-            let bytes = event.properties(at);
-            let properties = Properties::parse(&bytes).unwrap_or_default();
-            let now = broker.clock.now_ms();
-            let routed = vhost
-                .route(Some(&exchange), &RouteInput { keys: &[event.key.as_bytes()], properties: &properties, now });
-            if routed.queues.is_empty() {
-                continue;
-            }
-            let mut route = Vec::new();
-            write::short(&mut route, EXCHANGE.as_bytes());
-            write::short(&mut route, event.key.as_bytes());
-            let message = Message::from_parts(&route, &bytes, Vec::new(), Traits::plain(now, true), broker.memory);
-            let forwarded = Forwarded { message, targets: routed.queues, waiting: None, followers: routed.followers };
-            put(forwarded, &mut Vec::new(), &mut entries, &mut wakes);
+            let properties = event.properties(at);
+            let message = Own { key: event.key.as_bytes(), properties: &properties, is_persistent: true };
+            batch.publish(broker, &vhost, &exchange, &message, Vec::new);
         }
-        if let Some(store) = &broker.store {
-            entries.append(&store.journal, None, &mut wakes);
-        }
-        wakes.run();
+        batch.finish(broker);
     }
 }
 

@@ -7,14 +7,10 @@
 use std::sync::atomic::Ordering;
 
 use super::broker::Broker;
-use super::post::{Forwarded, put};
+use super::own::{Own, OwnBatch};
 use super::topology::Vhost;
-use crate::exchange::RouteInput;
-use crate::frames::{Properties, write};
+use crate::message::MessageView;
 use crate::message::trace::{EXCHANGE, Event, Origin, entry};
-use crate::message::{Message, MessageView, Traits};
-use crate::queue::Wakes;
-use crate::queue::entries::Entries;
 use crate::queue::watched::Owner;
 
 impl Vhost {
@@ -32,23 +28,9 @@ impl Vhost {
         let node = broker.node_name();
         let origin = Origin { node, vhost: &self.name, connection: &owner.connection, channel, user: &owner.user };
         let (Some(exchange), Some(entry)) = (self.exchange(EXCHANGE), entry(message, event, &origin)) else { return };
-        let properties = Properties::parse(&entry.properties).unwrap_or_default();
-        let now = broker.clock.now_ms();
-        let routed = self.route(Some(&exchange), &RouteInput { keys: &[&entry.key], properties: &properties, now });
-        if routed.queues.is_empty() {
-            return;
-        }
-        let mut route = Vec::new();
-        write::short(&mut route, EXCHANGE.as_bytes());
-        write::short(&mut route, &entry.key);
-        let (body, traits) = (message.body.to_vec(), Traits::plain(now, false));
-        let told = Message::from_parts(&route, &entry.properties, body, traits, broker.memory);
-        let forwarded = Forwarded { message: told, targets: routed.queues, waiting: None, followers: routed.followers };
-        let (mut entries, mut wakes) = (Entries::default(), Wakes::default());
-        put(forwarded, &mut Vec::new(), &mut entries, &mut wakes);
-        if let Some(store) = &broker.store {
-            entries.append(&store.journal, None, &mut wakes);
-        }
-        wakes.run();
+        let told = Own { key: &entry.key, properties: &entry.properties, is_persistent: false };
+        let mut batch = OwnBatch::default();
+        batch.publish(broker, self, &exchange, &told, || message.body.to_vec());
+        batch.finish(broker);
     }
 }

@@ -71,3 +71,31 @@ fn rotation_begins_a_new_file() {
     assert!(old.contains("before the rotation") && !old.contains("after the rotation"), "{old}");
     assert!(new.contains("after the rotation") && !new.contains("before the rotation"), "{new}");
 }
+
+#[test]
+fn the_log_is_followed_without_asking_again_and_again() {
+    let (broker, _) = start();
+    let follow = |since: u64, wait: u64| broker.json(&format!("/api/leveret/log/follow?since={since}&wait={wait}"));
+    logs::handle().unwrap().flush();
+    let since = follow(u64::MAX, 0)["next"].as_u64().unwrap();
+    let wanted = "said to whoever follows";
+    let found = std::thread::scope(|scope| {
+        let following = scope.spawn(|| {
+            // Other tests of the process log, too.
+            let mut next = since;
+            loop {
+                let said = follow(next, 30_000);
+                next = said["next"].as_u64().unwrap();
+                let lines = said["lines"].as_array().unwrap();
+                assert!(!lines.is_empty(), "it is answered when there is something to say");
+                if lines.iter().any(|line| line.as_str().unwrap().ends_with(wanted)) {
+                    return lines.len();
+                }
+            }
+        });
+        tracing::warn!(target: "leveret::queue", "{wanted}");
+        following.join().unwrap()
+    });
+    assert!(found > 0);
+    broker.get("/api/leveret/log/follow?wait=soon").expect_error(400, "wait must be a whole number");
+}

@@ -73,15 +73,18 @@ pub const LOGGING: &[Key] = &[
     key("log.file.formatter", "plaintext", "The form of a line: plaintext or json.", |draft, _, text| {
         format(text).map(|format| draft.config.log.file_format = format)
     }),
-    without_effect(key("log.exchange", "false", "No effect: there is no log exchange.", |_, _, text| {
-        value::boolean(text).map(drop)
+    key(
+        "log.exchange",
+        "false",
+        "Publish the log's lines to the topic exchange amq.rabbitmq.log of the default vhost, by level.",
+        |draft, _, text| value::boolean(text).map(|on| draft.config.log.exchange.on = on),
+    ),
+    live(optional("log.exchange.level", "", "info", "Publish nothing below this level.", |draft, _, text| {
+        value::level(text).map(|level| draft.config.log.exchange.level = Some(level))
     })),
-    without_effect(optional("log.exchange.level", "", "info", "No effect: see log.exchange.", |_, _, text| {
-        value::level(text).map(drop)
-    })),
-    without_effect(key("log.exchange.formatter", "plaintext", "No effect: see log.exchange.", |_, _, text| {
-        format(text).map(drop)
-    })),
+    key("log.exchange.formatter", "plaintext", "The form of a line: plaintext or json.", |draft, _, text| {
+        format(text).map(|format| draft.config.log.exchange.format = format)
+    }),
     optional(
         "log.audit",
         "",

@@ -15,8 +15,8 @@ use crate::ctl::session::Session;
 const NUMBER: &[Opt] = &[Opt::number("number", "<number>", "how many lines [50]").short('N')];
 /// Longest piece of the log that is shown at once.
 const MOST: u64 = 64 << 20;
-/// How often a log that is followed is looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// How long one request waits for lines: less than the node lets it.
+const WAIT: Duration = Duration::from_secs(20);
 const LEVELS: &[&str] = &["debug", "info", "notice", "warning", "error", "critical", "none"];
 
 pub const COMMANDS: &[Command] = &[
@@ -56,27 +56,30 @@ fn log_tail_stream(session: &mut Session) -> Result<(), Failure> {
     let duration = session.given.option("duration").and_then(|seconds| seconds.parse().ok()).map(Duration::from_secs);
     let node = session.node().to_owned();
     let began = Instant::now();
-    let (mut next, _) = since(session, u64::MAX)?;
+    let (next, _) = lines_of(&session.get(&format!("/api/leveret/log/tail?since={}", u64::MAX))?);
+    let mut next = next.unwrap_or_default();
     session.banner(format!("Streaming logs from node {node} ..."))?;
     session.out.flush()?;
-    while duration.is_none_or(|duration| began.elapsed() < duration) {
-        let (after, lines) = since(session, next)?;
-        next = after;
-        if lines.is_empty() {
-            std::thread::sleep(LOOK_EVERY);
-            continue;
+    // An answer that is waited for has to come within --timeout.
+    let longest = session.timeout().map_or(WAIT, |timeout| WAIT.min(timeout / 2));
+    loop {
+        let left = duration.map_or(longest, |duration| duration.saturating_sub(began.elapsed()).min(longest));
+        if left.is_zero() {
+            return Ok(());
         }
+        let path = format!("/api/leveret/log/follow?since={next}&wait={}", left.as_millis());
+        let (after, lines) = lines_of(&session.get(&path)?);
+        // A node that was started again counts anew.
+        next = after.unwrap_or(next);
         lines.iter().try_for_each(|line| session.out.line(plain(line)))?;
         session.out.flush()?;
     }
-    Ok(())
 }
 
-/// The lines from a number on, and the number to ask for next.
-fn since(session: &mut Session, number: u64) -> Result<(u64, Vec<Json>), Failure> {
-    let said = session.get(&format!("/api/leveret/log/tail?since={number}"))?;
+/// The number to ask for next, and lines.
+fn lines_of(said: &Json) -> (Option<u64>, Vec<Json>) {
     let lines = said.get("lines").and_then(Json::as_array).cloned().unwrap_or_default();
-    Ok((said.get("next").and_then(Json::as_u64).unwrap_or(number), lines))
+    (said.get("next").and_then(Json::as_u64), lines)
 }
 
 fn log_location(session: &mut Session) -> Result<(), Failure> {

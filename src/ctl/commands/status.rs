@@ -55,6 +55,7 @@ fn status(session: &mut Session) -> Result<(), Failure> {
             "product_name": overview.get("product_name"), "product_version": overview.get("product_version"),
             "rabbitmq_version": overview.get("rabbitmq_version"), "erlang_version": overview.get("erlang_version"),
             "data_directory": own.get("data_dir"), "config_files": own.get("config_files"), "log_files": own.get("log_files"),
+            "log_entries_lost": own.get("log_entries_lost"),
             "active_plugins": super::plugins::names(), "alarms": alarms, "listeners": listeners,
             "disk_free": stats.get("disk_free"), "disk_free_limit": stats.get("disk_free_limit"),
             "file_descriptors": { "total_used": stats.get("fd_used"), "total_limit": stats.get("fd_total"),
@@ -82,6 +83,10 @@ fn status(session: &mut Session) -> Result<(), Failure> {
     section(session, "Data directory", &[format!("Node data directory: {}", word(&own, "data_dir"))])?;
     section(session, "Config files", &or_none(starred(own.get("config_files"))))?;
     section(session, "Log file(s)", &or_none(starred(own.get("log_files"))))?;
+    let lost = lost_entries(&own);
+    if !lost.is_empty() {
+        section(session, "Log entries lost", &lost)?;
+    }
     section(session, "Alarms", &or_none(alarms))?;
     let lines = [
         format!("Total memory used: {}", unit.write(number(&stats, "mem_used"))),
@@ -106,6 +111,13 @@ fn status(session: &mut Session) -> Result<(), Failure> {
     section(session, "Totals", &lines)?;
     let lines: Vec<String> = listeners.iter().map(listener_line).collect();
     section(session, "Listeners", &lines)
+}
+
+/// Where entries of the log were lost, and how many.
+fn lost_entries(own: &Json) -> Vec<String> {
+    let lost = own.get("log_entries_lost").and_then(Json::as_object).into_iter().flatten();
+    let lost = lost.filter(|(_, count)| count.as_u64() != Some(0));
+    lost.map(|(output, count)| format!(" * {output}: {count}")).collect()
 }
 
 fn server_version(session: &mut Session) -> Result<(), Failure> {

@@ -7,6 +7,8 @@ use crate::connection::census::Sums;
 use crate::connection::timeouts::Timeouts;
 use crate::http::Http;
 use crate::http::process;
+use crate::logs;
+use crate::logs::losses::Output;
 use crate::persist::journal::LATENCY_BOUNDS;
 use crate::stats::{Churn, Counted, Kind as Event, SIZE_BOUNDS};
 
@@ -233,6 +235,9 @@ pub fn own(http: &Http, scrape: &mut Scrape) {
     }
     let help = "Messages that an exchange had no queue for";
     scrape.family("leveret_exchange_messages_unroutable_total", Counter, help, &unroutable);
+    let lost = Output::ALL.map(|output| (labels(&[("output", output.name())]), logs::lost(output) as f64));
+    let help = "Entries of the log that were lost, by where they would have gone";
+    scrape.family("leveret_log_entries_lost_total", Counter, help, &lost);
     let help = "Deliveries that have used more than three quarters of the time for their ack";
     scrape.family("leveret_deliveries_near_timeout", Gauge, help, &[(String::new(), near_timeout(http) as f64)]);
 }

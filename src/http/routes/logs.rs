@@ -1,9 +1,11 @@
 //! The node's log: its last lines, its levels, new files. These routes are not RabbitMQ's.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use crate::config::LogLevel;
-use crate::http::route::Outcome;
+use crate::http::route::{Later, Outcome};
 use crate::http::{Access, Answer, ApiError, Call, Route, Work};
 use crate::logs::levels::Category;
 use crate::logs::{self, LogError, Logs};
@@ -15,6 +17,12 @@ pub const ROUTES: &[Route] = &[
         "The last lines of the log; with since=N those from line N on, as JSON.",
         Work::Blocking(tail),
     ),
+    Route::get(
+        "/api/leveret/log/follow",
+        ADMIN,
+        "The lines from number since on; waited for up to wait milliseconds if there are none yet.",
+        Work::Awaiting(follow),
+    ),
     Route::put("/api/leveret/log/level", ADMIN, "The level of the log, or of a category.", Work::Blocking(set_level)),
     Route::post("/api/leveret/log/rotate", ADMIN, "New log files are begun.", Work::Blocking(rotate)),
 ];
@@ -22,6 +30,8 @@ pub const ROUTES: &[Route] = &[
 const ADMIN: Access = Access::Administrator;
 /// Lines that are shown when it is not said how many.
 const LINES: usize = 50;
+/// Longest time that lines are waited for; who wants to follow longer asks again.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 /// A broker inside another program has no log of its own.
 fn log() -> Result<&'static Logs, ApiError> {
@@ -40,17 +50,12 @@ impl From<LogError> for ApiError {
 fn tail(call: &Call) -> Outcome {
     let wrong = |text: &str| ApiError::bad_request(format!("lines must be a whole number, but is '{text}'"));
     let lines = call.query.get("lines").map_or(Ok(LINES), |text| text.parse().map_err(|_| wrong(text)))?;
-    let since = |text: &str| {
-        text.parse::<u64>().map_err(|_| ApiError::bad_request(format!("since must be a whole number, but is '{text}'")))
-    };
-    let since = call.query.get("since").map(since).transpose()?;
+    let since = number(call, "since")?;
     let log = log()?;
     // What led to this request is among them.
     log.flush();
     if let Some(number) = since {
-        let (next, lines) = log.since(number);
-        let lines: Vec<&str> = lines.iter().map(|line| &**line).collect();
-        return Answer::json(&json!({ "next": next, "lines": lines }));
+        return lines_since(log, number);
     }
     let mut text = String::new();
     for line in log.tail(lines) {
@@ -58,6 +63,32 @@ fn tail(call: &Call) -> Outcome {
         text.push('\n');
     }
     Ok(Answer::text(text))
+}
+
+/// A number of the query.
+fn number(call: &Call, name: &str) -> Result<Option<u64>, ApiError> {
+    let wrong = |text: &str| ApiError::bad_request(format!("{name} must be a whole number, but is '{text}'"));
+    call.query.get(name).map(|text| text.parse().map_err(|_| wrong(text))).transpose()
+}
+
+fn lines_since(log: &Logs, number: u64) -> Outcome {
+    let (next, lines) = log.since(number);
+    let lines: Vec<&str> = lines.iter().map(|line| &**line).collect();
+    Answer::json(&json!({ "next": next, "lines": lines }))
+}
+
+fn follow(call: Call) -> Later {
+    Box::pin(async move {
+        let since = number(&call, "since")?.unwrap_or_default();
+        let wait = Duration::from_millis(number(&call, "wait")?.unwrap_or_default()).min(LONGEST_WAIT);
+        let log = log()?;
+        tokio::select! {
+            () = log.wait_for(since) => {}
+            () = call.http.stops() => {}
+            () = tokio::time::sleep(wait) => {}
+        }
+        lines_since(log, since)
+    })
 }
 
 fn set_level(call: &Call) -> Outcome {

@@ -9,6 +9,7 @@ use crate::definitions;
 use crate::http::access::Peer;
 use crate::http::route::{Later, Outcome};
 use crate::http::{Access, Answer, ApiError, Call, Phase, Route, Work};
+use crate::logs::losses::Output;
 use crate::logs::{self, Logs};
 use crate::persist::Store;
 use crate::vhost::command::Command;
@@ -47,6 +48,8 @@ fn status(call: &Call) -> Outcome {
     let console = broker.config.log.console.then(|| "<stdout>".into());
     let files = logs::handle().into_iter().flat_map(Logs::files).map(|file| file.to_string_lossy());
     let log_files: Vec<_> = console.into_iter().chain(files).collect();
+    let lost = Output::ALL.map(|output| (output.name().to_owned(), logs::lost(output).into()));
+    let lost: Map<String, Json> = lost.into_iter().collect();
     let config_files: Vec<_> = broker.config.sources.files.iter().map(|file| file.to_string_lossy()).collect();
     let data_dir = std::path::absolute(&broker.config.data_dir).unwrap_or_else(|_| broker.config.data_dir.clone());
     Answer::json(&json!({
@@ -59,6 +62,7 @@ fn status(call: &Call) -> Outcome {
         "data_dir": data_dir.to_string_lossy(),
         "config_files": config_files,
         "log_files": log_files,
+        "log_entries_lost": lost,
     }))
 }
 
