@@ -18,6 +18,7 @@ mod compat {
     pub mod harness;
 }
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -28,6 +29,12 @@ const SOURCE: &str = "timing.source";
 const EXCHANGE: &str = "timing.delayed";
 /// Messages that are published before their confirms are waited for.
 const AT_ONCE: u64 = 10_000;
+/// The same of messages whose time begins when the broker takes them in.
+const FEW: usize = 500;
+/// Milliseconds within which a batch is published of whose messages it is known when their time began.
+const QUICK: i64 = 5;
+/// What the body of a message begins with that says how long it took to publish a batch.
+const TOOK: &str = "took";
 
 fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("a time after 1970");
@@ -42,6 +49,16 @@ fn scatter(n: u64) -> u64 {
     (z ^ (z >> 31)) >> 32
 }
 
+/// Waits until `until` messages are confirmed.
+fn confirmed(channel: &Channel, acked: &mut u64, until: u64) {
+    while *acked < until {
+        match channel.next("a confirm") {
+            Incoming::Ack { tag, .. } => *acked = tag.max(*acked),
+            other => panic!("{other:?} instead of a confirm"),
+        }
+    }
+}
+
 fn publish_all(channel: &Channel, count: u64, mut message: impl FnMut(u64) -> Vec<u8>) {
     channel.call(confirm_select());
     let start = Instant::now();
@@ -51,12 +68,7 @@ fn publish_all(channel: &Channel, count: u64, mut message: impl FnMut(u64) -> Ve
         let bytes: Vec<u8> = (sent..end).flat_map(&mut message).collect();
         channel.send_bytes(&bytes);
         sent = end;
-        while acked < sent {
-            match channel.next("a confirm") {
-                Incoming::Ack { tag, .. } => acked = acked.max(tag),
-                other => panic!("{other:?} instead of a confirm"),
-            }
-        }
+        confirmed(channel, &mut acked, sent);
     }
     let seconds = start.elapsed().as_secs_f64();
     println!("{count} published and confirmed in {seconds:.1} s, {:.0} per second", count as f64 / seconds);
@@ -66,17 +78,44 @@ fn body(due: u64) -> String {
     format!("{due:013} {}", "x".repeat(86))
 }
 
+/// The broker counts an expiration from when it takes the message in, between when it was made and when it was confirmed.
+/// So messages go out in small batches, and where that took long, [`watch`] is told, by a message that starts with [`TOOK`].
 fn fill_ttl(channel: &Channel, count: u64, first: u64, last: u64) {
     channel.declare(queue_declare(QUEUE).durable());
     let source = queue_declare(SOURCE).durable().arg("x-dead-letter-exchange", "");
     channel.declare(source.arg("x-dead-letter-routing-key", QUEUE));
+    channel.call(confirm_select());
+    let start = Instant::now();
+    let (mut published, mut acked, mut longest) = (0, 0, 0);
+    let mut publish = |bytes: &[u8], messages: u64| {
+        channel.send_bytes(bytes);
+        published += messages;
+        confirmed(channel, &mut acked, published);
+    };
     let begin = now_ms();
-    publish_all(channel, count, |n| {
-        let due = begin + first * 1000 + scatter(n) % ((last - first) * 1000);
-        let after = due.saturating_sub(now_ms());
-        let props = props().persistent().expiration(&after.to_string());
-        channel.message_bytes(&basic_publish("", SOURCE), &props, body(due).as_bytes())
-    });
+    for from in (0..count).step_by(FEW) {
+        let made = now_ms();
+        let batch = from..(from + FEW as u64).min(count);
+        let messages = batch.end - batch.start;
+        let mut bytes = Vec::new();
+        for n in batch {
+            let due = begin + first * 1000 + scatter(n) % ((last - first) * 1000);
+            // Nothing expires before it is published.
+            let due = due.max(made);
+            let props = props().persistent().expiration(&(due - made).to_string());
+            let body = format!("{} {from}", body(due));
+            bytes.extend(channel.message_bytes(&basic_publish("", SOURCE), &props, body.as_bytes()));
+        }
+        publish(&bytes, messages);
+        let took = now_ms() - made;
+        longest = longest.max(took);
+        if took > 1 {
+            let body = format!("{TOOK} {from} {took}");
+            publish(&channel.message_bytes(&basic_publish("", QUEUE), &props(), body.as_bytes()), 1);
+        }
+    }
+    let seconds = start.elapsed().as_secs_f64();
+    println!("{count} published and confirmed in {seconds:.1} s, {FEW} of them in {longest} ms at most");
 }
 
 fn fill_delay(channel: &Channel, count: u64, soon: u64, begin: u64) {
@@ -94,19 +133,12 @@ fn fill_delay(channel: &Channel, count: u64, soon: u64, begin: u64) {
     println!("the first are due in {} s", begin.saturating_sub(now_ms()) / 1000);
 }
 
-fn watch(channel: &Channel, count: usize) {
-    channel.declare(queue_declare(QUEUE).durable());
-    channel.consume(basic_consume(QUEUE, "").no_ack());
-    let mut late = Vec::with_capacity(count);
-    while late.len() < count {
-        let message = channel.expect_deliver();
-        let due: i64 = message.text().get(..13).and_then(|text| text.parse().ok()).expect("a time in the body");
-        late.push(i64::try_from(now_ms()).expect("a date") - due);
-    }
+/// How late messages are, in order.
+fn print_late(what: &str, mut late: Vec<i64>) {
     late.sort_unstable();
     let part = |share: f64| late[((late.len() - 1) as f64 * share) as usize];
     println!(
-        "{count} messages, late by ms: least {}, median {}, p90 {}, p99 {}, p99.9 {}, most {}",
+        "{what}: least {}, median {}, p90 {}, p99 {}, p99.9 {}, most {}",
         part(0.0),
         part(0.5),
         part(0.9),
@@ -114,6 +146,35 @@ fn watch(channel: &Channel, count: usize) {
         part(0.999),
         part(1.0)
     );
+}
+
+fn watch(channel: &Channel, count: usize) {
+    channel.declare(queue_declare(QUEUE).durable());
+    channel.consume(basic_consume(QUEUE, "").no_ack());
+    // Of each message: how late it was, and its batch, if it has one.
+    let mut late: Vec<(i64, Option<u64>)> = Vec::with_capacity(count);
+    let mut took: HashMap<u64, i64> = HashMap::new();
+    while late.len() < count {
+        let message = channel.expect_deliver();
+        let now = i64::try_from(now_ms()).expect("a date");
+        let mut words = message.text().split(' ');
+        match words.next() {
+            Some(TOOK) => {
+                let batch = words.next().and_then(|text| text.parse().ok()).expect("a batch");
+                took.insert(batch, words.next().and_then(|text| text.parse().ok()).expect("a time"));
+            }
+            due => {
+                let due: i64 = due.and_then(|text| text.parse().ok()).expect("a time in the body");
+                late.push((now - due, words.nth(1).and_then(|text| text.parse().ok())));
+            }
+        }
+    }
+    print_late(&format!("{count} messages, late by ms"), late.iter().map(|(late, _)| *late).collect());
+    if !took.is_empty() {
+        let is_quick = |batch: &Option<u64>| batch.and_then(|batch| took.get(&batch)).is_none_or(|took| *took <= QUICK);
+        let quick: Vec<_> = late.iter().filter(|(_, batch)| is_quick(batch)).map(|(late, _)| *late).collect();
+        print_late(&format!("the {} of them that were published within {QUICK} ms", quick.len()), quick);
+    }
 }
 
 fn main() {
