@@ -8,6 +8,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::num::NonZeroU64;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -95,6 +96,9 @@ pub trait DiskFile: Send + Sync {
     /// As the system says.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
 
+    /// These bytes are read soon: a disk that can do several things at a time may begin. Does not wait for it.
+    fn will_read(&self, _offset: u64, _length: u64) {}
+
     /// Writes all bytes at an offset. After an error any part of them may have been written.
     ///
     /// # Errors
@@ -181,6 +185,11 @@ impl DiskFile for RealFile {
             }
         }
         Ok(done)
+    }
+
+    fn will_read(&self, offset: u64, length: u64) {
+        // A system that does not take the advice reads as well without it.
+        let _ = rustix::fs::fadvise(&self.0, offset, NonZeroU64::new(length), rustix::fs::Advice::WillNeed);
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {

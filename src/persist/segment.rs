@@ -342,13 +342,24 @@ pub struct Place {
 /// Reads records one by one. Those of one segment that are asked for one after the other are read from one open file.
 pub struct OneByOne<'d> {
     disk: &'d dyn Disk,
-    file: Option<(SegmentId, Box<dyn DiskFile>)>,
+    file: OpenFile,
     buffer: Vec<u8>,
 }
+
+/// A segment's file, while one is open.
+type OpenFile = Option<(SegmentId, Box<dyn DiskFile>)>;
 
 impl<'d> OneByOne<'d> {
     pub fn new(disk: &'d dyn Disk) -> Self {
         Self { disk, file: None, buffer: Vec::new() }
+    }
+
+    /// Has the disk begin with a record that is read soon.
+    pub fn announce(&mut self, place: &Place) {
+        // What is wrong with the file is said to whoever reads it.
+        if let Ok(file) = go_to(self.disk, &mut self.file, place) {
+            file.will_read(place.offset, READ_AT_ONCE as u64);
+        }
     }
 
     /// Reads one record.
@@ -360,21 +371,14 @@ impl<'d> OneByOne<'d> {
         let damaged =
             |offset, what: &str| ReadError::Damaged { path: place.path.clone(), offset, what: what.to_owned() };
         let Self { disk, file, buffer } = self;
-        let (_, file) = match file.take().filter(|(id, _)| *id == place.id) {
-            Some(same) => file.insert(same),
-            None => {
-                let opened = open(*disk, &place.path)?;
-                check_file(&*opened, &place.path, place.id)?;
-                file.insert((place.id, opened))
-            }
-        };
+        let file = go_to(*disk, file, place)?;
         let rest = usize::try_from(place.end.saturating_sub(place.offset)).unwrap_or(usize::MAX);
-        fill(&**file, buffer, place.offset, rest.min(READ_AT_ONCE)).map_err(io)?;
+        fill(file, buffer, place.offset, rest.min(READ_AT_ONCE)).map_err(io)?;
         if let Read::Needs(bytes) = read_record(buffer) {
             if bytes > rest {
                 return Err(damaged(place.offset, "a record is cut off"));
             }
-            fill(&**file, buffer, place.offset, bytes).map_err(io)?;
+            fill(file, buffer, place.offset, bytes).map_err(io)?;
         }
         match read_record(buffer) {
             Read::Record(record) if record.position == place.position => Ok(record),
@@ -383,6 +387,19 @@ impl<'d> OneByOne<'d> {
             Read::Needs(_) => Err(damaged(place.offset + buffer.len() as u64, "the file is too short")),
         }
     }
+}
+
+/// The file of a place, opened when it is not the one that is open.
+fn go_to<'f>(disk: &dyn Disk, file: &'f mut OpenFile, place: &Place) -> Result<&'f dyn DiskFile, ReadError> {
+    let (_, file) = match file.take().filter(|(id, _)| *id == place.id) {
+        Some(same) => file.insert(same),
+        None => {
+            let opened = open(disk, &place.path)?;
+            check_file(&*opened, &place.path, place.id)?;
+            file.insert((place.id, opened))
+        }
+    };
+    Ok(&**file)
 }
 
 fn open(disk: &dyn Disk, path: &Path) -> Result<Box<dyn DiskFile>, ReadError> {

@@ -437,8 +437,12 @@ impl Queue {
         let (mut read, mut failed) = (Vec::with_capacity(places.len()), Vec::new());
         let Some(store) = &self.shared.store else { return };
         let mut reader = OneByOne::new(store.disk());
+        let (begun, count) = (Instant::now(), places.len());
+        if store.reading.is_slow() {
+            // A disk does many things at a time.
+            places.iter().for_each(|(place, _)| reader.announce(place));
+        }
         let (mut bytes, mut later) = (0, Vec::new());
-        let begun = Instant::now();
         for (place, leaves) in places {
             if bytes > MOST_READ {
                 later.extend(leaves.then_some(place.position));
@@ -452,7 +456,7 @@ impl Queue {
                 Err(error) => failed.push((place, leaves, error)),
             }
         }
-        store.reading.note(bytes as u64, begun.elapsed());
+        store.reading.note_one_by_one(count, bytes as u64, begun.elapsed());
         // They leave in the order in which they were asked for.
         later.sort_by_key(|position| std::cmp::Reverse(order.iter().position(|p| p == position)));
         self.take_places(read, later, failed);

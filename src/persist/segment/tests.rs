@@ -71,10 +71,14 @@ fn one_record_is_read_from_its_place_and_from_no_other() {
         assert_eq!((record.parts.body, record.traits), (*body, traits(n)));
     }
     for wrong in [place(1, offsets[0]), place(0, offsets[0] + 1), place(2, span.end), place(0, u64::MAX)] {
+        reader.announce(&wrong);
         assert!(matches!(reader.read(&wrong), Err(ReadError::Damaged { .. })), "{wrong:?}");
     }
     let other = Place { id: SegmentId { queue: 9, ..ID }, ..place(0, offsets[0]) };
+    reader.announce(&other);
     assert!(reader.read(&other).is_err());
+    (0..3).for_each(|n| reader.announce(&place(n, offsets[n])));
+    assert_eq!(reader.read(&place(0, offsets[0])).unwrap().parts.body, b"one", "announced, it is read as otherwise");
     let cut = Place { end: span.end - 1, ..place(2, offsets[2]) };
     assert!(reader.read(&cut).is_err());
 }
