@@ -58,6 +58,10 @@ fn carry_out(asked: Asked, words: &[String]) -> u8 {
             print!("{}", help::of_command(tool, command));
             0
         }
+        Asked::Version(tool) => {
+            println!("{}", tool.version());
+            0
+        }
         Asked::Nothing(tool) => {
             eprint!("{}", help::of_tool(tool));
             code::USAGE

@@ -8,6 +8,7 @@
 //!   [`logs`]: the log. [`backends`]: services outside that say who may come in.
 //!   [`dedup`]: which messages were published before. [`stats`]: counters and rates.
 //!   [`rate`]: how much per second. [`notify`]: what the service manager hears. [`visible`]: names as terminals show them.
+//!   [`plugins`]: RabbitMQ's, and which of them are here.
 //! - [`exchange`]: the matching of messages to bindings. [`persist`]: what outlives the process. [`queue`]: the queue
 //!   engine and what runs it; it stands on [`persist`].
 //! - [`vhost`]: names to exchanges and queues; the one place where metadata changes.
@@ -40,6 +41,7 @@ pub mod node;
 pub mod notify;
 pub mod perf;
 pub mod persist;
+pub mod plugins;
 pub mod queue;
 pub mod rate;
 pub mod stats;

@@ -18,7 +18,7 @@ mod lookup;
 pub mod losses;
 mod ring;
 mod syslog;
-mod time;
+pub mod time;
 mod writer;
 
 use std::io;

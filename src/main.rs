@@ -54,6 +54,8 @@ enum Command {
     },
     /// Write the manual page to the standard output.
     Man,
+    /// Say which version this is, as --version does.
+    Version,
 }
 
 fn main() -> ExitCode {
@@ -69,6 +71,7 @@ fn main() -> ExitCode {
         Some(Command::Store(options)) => store_tool::run(&options),
         Some(Command::Completion { shell }) => show(&completion::script(shell, &Word::of_program(&Cli::command()))),
         Some(Command::Man) => show(&manual::page(&Word::of_program(&Cli::command()))),
+        Some(Command::Version) => show(&Cli::command().render_version()),
         Some(Command::Serve(serve)) => run(&serve),
         None => run(&cli.serve),
     }

@@ -60,6 +60,8 @@ pub enum Asked {
     Help(Tool, Option<&'static Command>),
     /// There is no such command.
     Unknown(Tool, String),
+    /// The version.
+    Version(Tool),
     /// There is no command at all.
     Nothing(Tool),
     /// The command cannot be called like this.
@@ -71,7 +73,12 @@ pub fn parse(tool: Tool, words: &[String]) -> Asked {
     let tool = named_tool(words).unwrap_or(tool);
     let Some(at) = command_position(words) else {
         let help = words.iter().any(|word| word == "--help" || word == "-?" || word == "-h");
-        return if help { Asked::Help(tool, None) } else { Asked::Nothing(tool) };
+        let version = words.iter().any(|word| word == "--version" || word == "-V");
+        return match (help, version) {
+            (true, _) => Asked::Help(tool, None),
+            (false, true) => Asked::Version(tool),
+            (false, false) => Asked::Nothing(tool),
+        };
     };
     let name = words.get(at).cloned().unwrap_or_default();
     let Some(command) = table::find(tool, &name) else { return Asked::Unknown(tool, name) };
@@ -121,6 +128,9 @@ fn command_position(words: &[String]) -> Option<usize> {
         match written_option(word) {
             None => return (!word.is_empty()).then_some(at),
             Some((name, None)) => {
+                // Of several letters behind one dash, the last one may take a value.
+                let last = name.char_indices().last().map_or(0, |(at, _)| at);
+                let name = if name.starts_with('-') { name } else { name.get(last..).unwrap_or(name) };
                 let takes_next = GENERAL.iter().any(|o| is_called(o, name) && o.takes != Takes::Nothing);
                 at += if takes_next { 2 } else { 1 };
             }
@@ -151,12 +161,29 @@ fn is_called(option: &Opt, name: &str) -> bool {
     }
 }
 
+/// The letters of several short options behind one dash, each as a word of its own: all are known, and none but the last takes
+/// a value.
+fn letters(command: &Command, word: &str) -> Option<Vec<String>> {
+    let letters: Vec<char> = word.strip_prefix('-')?.chars().collect();
+    let (last, first) = letters.split_last()?;
+    let known = |letter: char| command.options.iter().chain(GENERAL).find(|option| option.short == Some(letter));
+    let is_switch = |letter: &char| known(*letter).is_some_and(|option| option.takes == Takes::Nothing);
+    let are_options = !first.is_empty() && first.iter().all(is_switch) && known(*last).is_some();
+    are_options.then(|| letters.iter().map(|letter| format!("-{letter}")).collect())
+}
+
 /// The options by name with their values, and the arguments.
 type Sorted = (Vec<(&'static str, String)>, Vec<String>);
 
 fn sort(command: &Command, words: &[String]) -> Result<Sorted, Failure> {
     let (mut options, mut arguments) = (Vec::new(), Vec::new());
     let mut invalid = Vec::new();
+    let end = words.iter().position(|word| word == "--").unwrap_or(words.len());
+    let apart = |(at, word): (usize, &String)| match letters(command, word).filter(|_| at < end) {
+        Some(letters) => letters,
+        None => vec![word.clone()],
+    };
+    let words: Vec<String> = words.iter().enumerate().flat_map(apart).collect();
     let mut words = words.iter();
     while let Some(word) = words.next() {
         if word == "--" {

@@ -102,6 +102,14 @@ impl Target {
         self
     }
 
+    /// Where exactly it is.
+    pub fn place(&self) -> String {
+        match self {
+            Self::Socket(path) => std::path::absolute(path).unwrap_or_else(|_| path.clone()).display().to_string(),
+            Self::Tcp { .. } => self.name(),
+        }
+    }
+
     /// For messages.
     pub fn name(&self) -> String {
         match self {

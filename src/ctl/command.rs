@@ -3,6 +3,7 @@
 use super::exit::Failure;
 use super::listing::Column;
 use super::session::Session;
+use crate::connection::login::COMPATIBLE_VERSION;
 
 /// The programs by whose names this one answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +29,14 @@ impl Tool {
             Self::Queues => "rabbitmq-queues",
             Self::Plugins => "rabbitmq-plugins",
             Self::Upgrade => "rabbitmq-upgrade",
+        }
+    }
+
+    /// Scripts that call a tool of RabbitMQ take the answer for RabbitMQ's version.
+    pub fn version(self) -> &'static str {
+        match self {
+            Self::Leveret => env!("CARGO_PKG_VERSION"),
+            _ => COMPATIBLE_VERSION,
         }
     }
 

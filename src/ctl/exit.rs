@@ -63,6 +63,11 @@ impl Failure {
         Self { code: code::USAGE, text: format!("Error: {}", text.into()), frame: Frame::Arguments }
     }
 
+    /// What is named is not there. There is one code for that, whatever it is; only users have one of their own.
+    pub fn missing(text: impl Into<String>) -> Self {
+        Self::error(code::DATA, text)
+    }
+
     pub fn no_such_user(name: &str) -> Self {
         Self::error(code::NO_USER, format!("User \"{name}\" does not exist"))
     }

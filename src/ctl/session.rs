@@ -1,6 +1,6 @@
 //! What a command works with: its arguments, the node, and the output.
 
-use std::io::BufReader;
+use std::io::{BufReader, ErrorKind};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -164,7 +164,9 @@ impl Session {
         headers: &[(&str, &str)],
         body: Bytes,
     ) -> Result<Reply, Failure> {
-        self.client.send(method, path, headers, body).map_err(|error| no_answer(error, self.client.target()))
+        self.client
+            .send(method, path, headers, body)
+            .map_err(|error| no_answer(error, &self.given, self.client.target()))
     }
 
     /// What there is at a path.
@@ -209,7 +211,7 @@ impl Session {
     /// The body of a good answer.
     pub fn accept(&self, reply: Reply) -> Result<Json, Failure> {
         if (200..300).contains(&reply.status) {
-            return reply.json().map_err(|error| no_answer(error, self.client.target()));
+            return reply.json().map_err(|error| no_answer(error, &self.given, self.client.target()));
         }
         let status = reply.status;
         Err(refusal(status, &reply.bytes().unwrap_or_default()))
@@ -344,22 +346,53 @@ fn default_data_dir() -> PathBuf {
     if is_by_default && of_service.exists() { of_service } else { here }
 }
 
-fn no_answer(error: ClientError, target: &Target) -> Failure {
+fn no_answer(error: ClientError, given: &Parsed, target: &Target) -> Failure {
     match error {
         ClientError::TimedOut(_) => Failure::error(code::TEMPORARY, format!("Error: operation timed out: {error}")),
-        ClientError::Unreachable(error) => Failure::bare(
-            code::UNAVAILABLE,
-            format!(
-                "Error: unable to perform an operation: no node answers at {}: {error}\n\n\
-                 * Does the node run? `leveret` or its service starts it.\n \
-                 * A node with another data directory is reached with --data-dir, one on another machine with --url.\n \
-                 * Only the user that the node runs as, and root, may use its socket.",
-                target.name()
-            )
-            .replace("\n\n*", "\n\n *"),
-        ),
+        ClientError::Unreachable(error) => {
+            let (place, origin) = (target.place(), origin(given));
+            let advice = advice(&error, target).map(|line| format!(" * {line}\n")).collect::<String>();
+            let text = format!(
+                "Error: unable to perform an operation: no node answers at {place}: {error}\n\n{origin}\n\n{}",
+                advice.trim_end()
+            );
+            Failure::bare(code::UNAVAILABLE, text)
+        }
         ClientError::Broken(text) => Failure::error(code::UNAVAILABLE, format!("{}: {text}", target.name())),
     }
+}
+
+/// Why this place was looked at.
+fn origin(given: &Parsed) -> &'static str {
+    let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    match (given.has("data-dir"), given.has("url")) {
+        (true, _) => "That is where --data-dir says.",
+        (false, true) => "That is where --url says.",
+        (false, false) if is_set("LEVERET_URL") => "That is where LEVERET_URL says.",
+        (false, false) if is_set("LEVERET_DATA_DIR") => "That is where LEVERET_DATA_DIR says.",
+        (false, false) => {
+            "That is the default: the data directory of the configuration that the environment names, or ./data, or \
+             /var/lib/leveret where no node was started in that."
+        }
+    }
+}
+
+/// What to do about it.
+fn advice(error: &std::io::Error, target: &Target) -> impl Iterator<Item = &'static str> {
+    let is_socket = matches!(target, Target::Socket(_));
+    let why = match error.kind() {
+        ErrorKind::PermissionDenied => "Only the user that the node runs as, and root, may use its socket: try sudo.",
+        ErrorKind::NotFound if is_socket => {
+            "No node runs with this data directory: start it (`leveret`, or its service)."
+        }
+        ErrorKind::ConnectionRefused if is_socket => {
+            "A node was here and has ended without saying so: start it again, its log says why it ended."
+        }
+        _ => "Does the node run? `leveret` or its service starts it, its log says why it does not.",
+    };
+    let elsewhere =
+        "A node with another data directory is reached with --data-dir DIR, one on another machine with --url URL.";
+    [why, elsewhere].into_iter()
 }
 
 /// What a refusal of the HTTP API says to an operator.

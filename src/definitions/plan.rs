@@ -10,6 +10,7 @@ use super::read::{Definitions, comparable};
 use crate::auth::password;
 use crate::persist::Record;
 use crate::persist::record::{GlobalParameterRecord, VhostRecord};
+use crate::queue::Queue;
 use crate::vhost::command::DeleteQueue;
 use crate::vhost::{Applied, Broker, Command, Effect, Objection};
 
@@ -46,6 +47,8 @@ pub struct Difference {
     pub fields: Vec<FieldChange>,
     /// Of a conflict, and of what is invalid.
     pub reason: Option<String>,
+    /// Messages that go with it: those of a queue, or of all queues of a virtual host.
+    pub messages: u64,
 }
 
 /// How a broker becomes what a file says.
@@ -81,7 +84,7 @@ impl Plan {
         }
         let extra = extra(&current, &wanted, &sections);
         for record in extra {
-            plan.add_extra(record);
+            plan.add_extra(broker, record);
         }
         plan
     }
@@ -122,16 +125,17 @@ impl Plan {
         if reason.is_none() {
             self.push(record, command);
         }
-        self.differences.push(Difference { action, record: record.clone(), fields, reason });
+        self.differences.push(Difference { action, record: record.clone(), fields, reason, messages: 0 });
     }
 
-    fn add_extra(&mut self, record: &Record) {
+    fn add_extra(&mut self, broker: &Broker, record: &Record) {
         let action = if self.mode.prune { Action::Delete } else { Action::Extra };
         if self.mode.prune {
             self.push(record, out_of_being(record));
         }
+        let messages = if self.mode.prune { messages_of(broker, record) } else { 0 };
         let record = record.clone();
-        self.differences.push(Difference { action, record, fields: Vec::new(), reason: None });
+        self.differences.push(Difference { action, record, fields: Vec::new(), reason: None, messages });
     }
 
     fn push(&mut self, record: &Record, command: Command) {
@@ -183,6 +187,29 @@ impl Plan {
             };
             Problems(objections.into_iter().map(problem).collect())
         })
+    }
+}
+
+/// Messages that are lost with a queue or a virtual host.
+fn messages_of(broker: &Broker, record: &Record) -> u64 {
+    let of_queue = |queue: &Queue| {
+        let counts = queue.counts();
+        (counts.ready + counts.unacked) as u64
+    };
+    match record {
+        Record::Queue(q) => {
+            broker.vhost(&q.vhost).and_then(|vhost| vhost.queue(&q.name)).map_or(0, |queue| of_queue(&queue))
+        }
+        Record::Vhost(v) => {
+            let Some(vhost) = broker.vhost(&v.name) else { return 0 };
+            let queues: Vec<_> = vhost.topology.read().queues.values().cloned().collect();
+            queues.iter().map(|queue| of_queue(queue)).sum()
+        }
+        Record::Exchange(e) => {
+            let exchange = broker.vhost(&e.vhost).and_then(|vhost| vhost.exchange(&e.name));
+            exchange.and_then(|exchange| exchange.delays.clone()).map_or(0, |delays| of_queue(&delays))
+        }
+        _ => 0,
     }
 }
 

@@ -13,6 +13,7 @@ use crate::persist::record::{
     BindingRecord, ExchangeRecord, GlobalParameterRecord, ParameterRecord, PermissionRecord, QueueRecord,
     TopicPermissionRecord, VhostLimitsRecord, VhostRecord,
 };
+use crate::plugins::absent_component;
 use crate::queue::arguments::QUEUE_TYPE;
 use crate::vhost::policies;
 
@@ -127,6 +128,7 @@ impl<'a> Reader<'a> {
                 continue;
             };
             self.found.sections.insert(section);
+            self.found.warnings.extend((section == "parameters").then(|| without_effect(items)).into_iter().flatten());
             for (index, item) in items.iter().enumerate() {
                 self.read_item(section, known, index, item, &mut seen);
             }
@@ -336,6 +338,16 @@ fn either_text(item: &mut Item<'_>, field: &str, metadata: &Map<String, Json>) -
         (None, Some(Json::String(text))) => Some(Some(text.clone())),
         (None, Some(other)) => item.wrong(&format!("metadata.{field}"), expected("a string", other)),
     }
+}
+
+/// Of parameters that nothing here acts on, each component once.
+fn without_effect(parameters: &[Json]) -> Vec<String> {
+    let components: BTreeSet<&str> = parameters.iter().filter_map(|p| p.get("component")?.as_str()).collect();
+    let warning = |component: &str| {
+        let what = absent_component(component)?;
+        Some(format!("parameters of component '{component}' are kept and have no effect: this broker has no {what}"))
+    };
+    components.into_iter().filter_map(warning).collect()
 }
 
 fn permission(item: &mut Item<'_>) -> Option<Record> {

@@ -27,6 +27,8 @@ pub struct Summary {
     pub conflict: usize,
     pub invalid: usize,
     pub extra: usize,
+    /// Messages that go with what is deleted.
+    pub messages: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -41,6 +43,14 @@ pub struct Line {
     pub fields: Vec<FieldChange>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Those that go with it.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub messages: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 impl Report {
@@ -54,6 +64,7 @@ impl Report {
             conflict: plan.count(Action::Conflict),
             invalid: plan.count(Action::Invalid),
             extra: plan.count(Action::Extra),
+            messages: plan.differences.iter().map(|difference| difference.messages).sum(),
         };
         let differences: Vec<Line> = plan.differences.into_iter().map(Line::of).collect();
         let mut text: String = differences.iter().map(Line::text).collect();
@@ -69,9 +80,18 @@ impl Report {
 
 impl Line {
     fn of(difference: Difference) -> Self {
-        let Difference { action, record, fields, reason } = difference;
+        let Difference { action, record, fields, reason, messages } = difference;
         let vhost = record.vhost().map(str::to_owned);
-        Self { action, kind: kind(&record), item: item(&record), vhost, name: name(&record).to_owned(), fields, reason }
+        Self {
+            action,
+            kind: kind(&record),
+            item: item(&record),
+            vhost,
+            name: name(&record).to_owned(),
+            fields,
+            reason,
+            messages,
+        }
     }
 
     fn text(&self) -> String {
@@ -89,6 +109,11 @@ impl Line {
         }
         if let Some(reason) = &self.reason {
             line.push_str(&format!(": {}", reason.replace('\n', " ")));
+        }
+        match self.messages {
+            0 => {}
+            1 => line.push_str(": 1 message goes with it"),
+            many => line.push_str(&format!(": {many} messages go with it")),
         }
         let mut line = visible(&line);
         line.push('\n');

@@ -254,9 +254,12 @@ impl Store {
         self.disk_limit.load(Ordering::Relaxed)
     }
 
-    /// Changes that limit.
+    /// Changes that limit. It counts when this returns.
     pub fn set_disk_limit(&self, bytes: u64) {
         self.disk_limit.store(bytes, Ordering::Relaxed);
+        if let Ok(space) = self.space() {
+            self.judge_disk(space);
+        }
         self.bell.ring();
     }
 

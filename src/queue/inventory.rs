@@ -115,6 +115,52 @@ impl Queue {
         }
     }
 
+    /// Whether messages leave in another order than that of their positions.
+    pub fn has_priorities(&self) -> bool {
+        self.state.lock().engine.has_priorities()
+    }
+
+    /// A page of what waits in a queue with priorities, in the order of delivery: `from` and [`Peeked::next`] are how many
+    /// messages stand before it.
+    ///
+    /// # Errors
+    /// As [`Queue::peek`].
+    pub fn peek_in_order(&self, page: Page) -> Result<Peeked, PeekError> {
+        let page = Page { most: page.most.clamp(1, MOST), ..page };
+        let behind = usize::try_from(page.from).unwrap_or(usize::MAX);
+        let (mut waiting, places) = {
+            let state = self.state.lock();
+            if state.deleted {
+                return Ok(Peeked::default());
+            }
+            if let Some(damage) = &state.unusual.damage {
+                return Err(PeekError::Damaged(Arc::clone(damage)));
+            }
+            let waiting = state.engine.ranked(behind, page.most + 1);
+            let cold = waiting.iter().take(page.most).filter(|one| one.message.is_none());
+            let place = |one: &Waiting| Some((state.shelf.as_ref()?.place(one.position)?, one.redelivered));
+            let places: Vec<_> = cold.filter_map(place).collect();
+            (waiting, places)
+        };
+        let has_more = waiting.len() > page.most;
+        waiting.truncate(page.most);
+        let (mut read, mut found, mut bytes) = (Vec::new(), Vec::with_capacity(waiting.len()), 0);
+        self.read_places(places, page, &mut read)?;
+        for Waiting { position, message, redelivered } in waiting {
+            let held = message.map(|message| Listed { position, message, redelivered });
+            let listed = held.or_else(|| read.iter().find(|listed| listed.position == position).cloned());
+            bytes += listed.as_ref().map_or(0, |listed| listed.message.charged_bytes());
+            if listed.is_none() || (bytes > page.bytes && !found.is_empty()) {
+                // The next page begins here. What is not in memory and could not be read was taken meanwhile.
+                let next = page.from.saturating_add((found.len() as u64).max(1));
+                return Ok(Peeked { messages: found, next: Some(next) });
+            }
+            found.extend(listed);
+        }
+        let next = has_more.then(|| page.from.saturating_add(found.len() as u64));
+        Ok(Peeked { messages: found, next })
+    }
+
     /// The message at a position, if it waits.
     ///
     /// # Errors

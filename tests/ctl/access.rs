@@ -61,7 +61,7 @@ fn permissions_are_set_and_listed() {
     assert_eq!(listed, "Listing permissions for vhost \"v1\" ...\nuser\tconfigure\twrite\tread\nu1\t^a\t.*\t\n");
     let listed = ctl(&broker, &["list_user_permissions", "u1"]).good();
     assert_eq!(listed, "Listing permissions for user \"u1\" ...\nvhost\tconfigure\twrite\tread\nv1\t^a\t.*\t\n");
-    let text = ctl(&broker, &["set_permissions", "-p", "nov", "u1", "", "", ""]).failed(69);
+    let text = ctl(&broker, &["set_permissions", "-p", "nov", "u1", "", "", ""]).failed(65);
     assert_eq!(text, "Error:\nVirtual host nov does not exist\n");
     let text = ctl(&broker, &["set_permissions", "-p", "v1", "nou", "", "", ""]).failed(67);
     assert_eq!(text, "Error:\nUser \"nou\" does not exist\n");

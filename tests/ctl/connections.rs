@@ -35,7 +35,7 @@ fn a_connection_is_closed_by_the_pid_that_is_listed() {
     assert!(broker.runtime.block_on(closed).is_err());
     // One that has gone is no error, and what is no connection is one.
     ctl(&broker, &["close_connection", cells[0], "again"]).good();
-    assert_eq!(ctl(&broker, &["close_connection", "bad", "reason"]).code, 69);
+    assert_eq!(ctl(&broker, &["close_connection", "bad", "reason"]).code, 65);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Looking into queues and delayed exchanges, moving, removing and cancelling, as a tired operator does it.
 
 use super::broker::Broker;
-use super::harness::ctl;
+use super::harness::{Done, ctl, tool};
 
 fn put(broker: &Broker, path: &str, body: &str) {
     assert!(broker.put(path, body).status < 300, "{path}");
@@ -31,6 +31,10 @@ fn broker() -> Broker {
 
 fn quiet(broker: &Broker, words: &[&str]) -> String {
     ctl(broker, &[words, &["-q"]].concat()).good()
+}
+
+fn peek(broker: &Broker, words: &[&str]) -> Done {
+    tool(broker, "rabbitmq-queues", &[&["peek", "-q"], words].concat())
 }
 
 /// The queues and how many messages are in them.
@@ -100,8 +104,61 @@ fn a_delayed_message_is_seen_and_cancelled() {
     assert!(rows[0]["message_id"] == "d1" && (3500..=3600).contains(&due_in), "{rows}");
     let text = ctl(&broker, &["cancel_delayed", "later", "d2"]).failed(65);
     assert_eq!(text, "Error:\nexchange 'later' holds no message 'd2' back\n");
+    assert!(rows[0]["due"].as_u64().unwrap() > 1_700_000_000_000, "milliseconds for programs: {rows}");
+    let table = quiet(&broker, &["list_delayed", "later", "-s"]);
+    let cells: Vec<_> = table.trim_end().split('\t').collect();
+    assert!(cells[0] == "d1" && cells[1].ends_with('Z') && cells[1].len() == "2026-01-01 00:00:00Z".len(), "{table}");
+    assert!((cells[2] == "1h 0m" || cells[2].starts_with("59m")) && cells[5].ends_with('s'), "{table}");
     assert_eq!(quiet(&broker, &["cancel_delayed", "later", "d1"]), "Cancelled 1 messages\n");
     assert_eq!(quiet(&broker, &["list_delayed", "later", "-s"]), "");
+}
+
+#[test]
+fn a_queue_with_priorities_is_shown_in_the_order_of_delivery() {
+    let broker = broker();
+    put(&broker, "/api/queues/%2F/urgent", r#"{"durable":true,"arguments":{"x-max-priority":9}}"#);
+    for (id, priority) in [("low", 1), ("high", 7), ("none", 0), ("high too", 7)] {
+        let properties = format!(r#"{{"message_id":"{id}","priority":{priority}}}"#);
+        publish(&broker, "amq.default", "urgent", &properties);
+    }
+    let seen = quiet(&broker, &["peek_messages", "urgent", "--formatter", "json"]);
+    let rows: serde_json::Value = serde_json::from_str(&seen).unwrap();
+    let ids: Vec<_> = rows.as_array().unwrap().iter().map(|row| row["properties"]["message_id"].clone()).collect();
+    assert_eq!(ids, ["high", "high too", "low", "none"]);
+    let nth = |place: &str| peek(&broker, &["urgent", place]).good();
+    assert!(nth("1").contains("\"high\"") && nth("2").contains("\"high too\"") && nth("4").contains("\"none\""));
+    peek(&broker, &["urgent", "5"]).failed(65);
+}
+
+#[test]
+fn a_place_in_a_queue_counts_what_waits() {
+    let broker = broker();
+    quiet(&broker, &["purge_messages", "dead", "--message-id", "m1"]);
+    assert!(peek(&broker, &["dead", "1"]).good().contains("\"m2\""));
+    assert!(peek(&broker, &["dead", "2"]).good().contains("\"m3\""));
+    peek(&broker, &["dead", "3"]).failed(65);
+}
+
+#[test]
+fn a_plan_says_how_many_messages_go_and_an_import_repeats_its_warnings() {
+    let broker = broker();
+    let file = broker.socket().with_file_name("definitions.json");
+    let path = file.display().to_string();
+    let kept = r#"{"name":"work","vhost":"/","durable":true,"auto_delete":false,"arguments":{},"colour":"red"}"#;
+    std::fs::write(&file, format!(r#"{{"vhosts":[{{"name":"/"}}],"queues":[{kept}]}}"#)).unwrap();
+    let plan = quiet(&broker, &["definitions", "plan", "--prune", &path]);
+    assert!(plan.contains("- queue 'dead' in vhost '/': 3 messages go with it\n"), "{plan}");
+    assert_eq!(quiet(&broker, &["list_queues", "-s", "name", "messages"]).lines().count(), 2, "nothing is gone");
+
+    let warning = "warning: queues: unknown field 'colour' (1 items)\n";
+    let said = quiet(&broker, &["import_definitions", &path]);
+    assert_eq!(said, format!("{warning}Successfully imported definitions.\n"));
+    let json = quiet(&broker, &["import_definitions", &path, "--formatter", "json"]);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(
+        (&json["result"], &json["warnings"][0]),
+        (&"ok".into(), &"queues: unknown field 'colour' (1 items)".into())
+    );
 }
 
 #[test]
@@ -124,7 +181,15 @@ fn limits_are_set_all_or_none() {
 fn the_status_says_what_an_operator_looks_for() {
     let broker = broker();
     let text = quiet(&broker, &["status"]);
-    for line in ["RabbitMQ version: ", "Node data directory: ", "Memory high watermark: ", "Free disk space: "] {
+    let product = format!("Product: Leveret {}", env!("CARGO_PKG_VERSION"));
+    for line in [
+        &*product,
+        "RabbitMQ version: 3.13.7",
+        "Is running?: true",
+        "Node data directory: ",
+        "Memory high watermark: ",
+        "Free disk space: ",
+    ] {
         assert!(text.lines().any(|found| found.starts_with(line)), "{line}: {text}");
     }
     let json = quiet(&broker, &["status", "--formatter", "json"]);

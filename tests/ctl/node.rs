@@ -39,6 +39,11 @@ fn stop_app_shuts_the_listeners_and_start_app_opens_them() {
     );
     assert_eq!(tool(&broker, "rabbitmq-diagnostics", &["check_running"]).code, 69);
     tool(&broker, "rabbitmq-diagnostics", &["ping"]).good();
+    let text = ctl(&broker, &["status"]).good();
+    assert!(text.contains("Is running?: false: the app is stopped, start_app starts it\n"), "{text}");
+    let json: serde_json::Value =
+        serde_json::from_str(&ctl(&broker, &["status", "--formatter", "json"]).good()).unwrap();
+    assert_eq!(json["is_running"], false);
     assert_eq!(ctl(&broker, &["start_app"]).good(), format!("Starting node {node} ...\n"));
     assert!(serves(address));
     ctl(&broker, &["start_app"]).good();
@@ -124,7 +129,13 @@ fn watermarks_are_shares_or_amounts() {
     assert_eq!(ctl(&broker, &["set_vm_memory_high_watermark", "abc"]).code, 65);
     assert_eq!(ctl(&broker, &["set_vm_memory_high_watermark", "1.5"]).code, 65);
     ctl(&broker, &["set_disk_free_limit", "100MB"]).good();
-    assert_eq!(state(&broker).store.as_ref().unwrap().disk_limit(), 100_000_000);
+    let store = state(&broker).store.as_ref().unwrap();
+    assert_eq!(store.disk_limit(), 100_000_000);
+    // More than there is: the command returns when publishers wait.
+    for (limit, is_over) in [("900TB", true), ("1MB", false)] {
+        ctl(&broker, &["set_disk_free_limit", limit]).good();
+        assert_eq!(store.disk_alarm(), is_over, "{limit}");
+    }
     assert_eq!(ctl(&broker, &["set_disk_free_limit", "lots"]).code, 69);
 }
 

@@ -32,7 +32,7 @@ fn policies_are_set_and_listed() {
     }
     assert_eq!(ctl(&broker, &["set_policy", "p", "(", definition]).code, 69);
     assert_eq!(ctl(&broker, &["clear_policy", "pol"]).good(), "Clearing policy \"pol\" on vhost \"/\" ...\n");
-    assert_eq!(ctl(&broker, &["clear_policy", "pol"]).failed(69), "Error:\nParameter does not exist\n");
+    assert_eq!(ctl(&broker, &["clear_policy", "pol"]).failed(65), "Error:\nParameter does not exist\n");
     quiet(&broker, &["set_operator_policy", "opol", "^q", definition]);
     assert_eq!(quiet(&broker, &["list_operator_policies"]), format!("{header}/\topol\t^q\tqueues\t{definition}\t0\n"));
     quiet(&broker, &["clear_operator_policy", "opol"]);
@@ -45,7 +45,7 @@ fn global_parameters_are_set_and_listed() {
     quiet(&broker, &["set_global_parameter", "gp", "{\"a\":1}"]);
     assert!(quiet(&broker, &["list_global_parameters"]).lines().any(|line| line == "gp\t{\"a\":1}"));
     quiet(&broker, &["clear_global_parameter", "gp"]);
-    assert_eq!(ctl(&broker, &["clear_global_parameter", "gp"]).failed(69), "Error:\nParameter does not exist\n");
+    assert_eq!(ctl(&broker, &["clear_global_parameter", "gp"]).failed(65), "Error:\nParameter does not exist\n");
     assert_eq!(ctl(&broker, &["set_global_parameter", "gp", "{a"]).code, 69);
     assert_eq!(quiet(&broker, &["list_parameters"]), "");
     quiet(&broker, &["set_cluster_name", "flock"]);
@@ -66,11 +66,11 @@ fn queues_are_listed_purged_and_deleted() {
     assert_eq!(quiet(&broker, &["list_queues", "--offline"]), "");
     assert_eq!(ctl(&broker, &["list_queues", "-p", "nov"]).failed(65), "Virtual host 'nov' does not exist\n");
     assert_eq!(ctl(&broker, &["purge_queue", "q1"]).good(), "Purging queue 'q1' in vhost '/' ...\n");
-    assert_eq!(ctl(&broker, &["purge_queue", "nope"]).failed(69), "Error:\nnot_found\n");
+    assert_eq!(ctl(&broker, &["purge_queue", "nope"]).failed(65), "Error:\nnot_found\n");
     let said = ctl(&broker, &["delete_queue", "q1", "--if-empty"]).good();
     let expected = "Deleting queue 'q1' on vhost '/' if queue is empty ...\nQueue was successfully deleted with 0 ready messages\n";
     assert_eq!(said, expected);
-    assert_eq!(ctl(&broker, &["delete_queue", "q1"]).failed(64), "Error:\nQueue not found\n");
+    assert_eq!(ctl(&broker, &["delete_queue", "q1"]).failed(65), "Error:\nQueue not found\n");
     quiet(&broker, &["list_unresponsive_queues"]);
     let text = tool(&broker, "rabbitmq-queues", &["quorum_status", "q 2"]).failed(69);
     assert_eq!(text, "Error:\nCannot get quorum status of a classic queue\n");

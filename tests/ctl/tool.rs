@@ -17,7 +17,11 @@ fn the_program_is_the_tool_that_it_is_called_as() {
     assert!(help.contains("   add_user ") && !help.contains("   drain "));
     let help = alone("leveret", &["help"]).good();
     assert!(help.contains("   add_user ") && help.contains("   drain ") && help.contains("   explain_route "));
-    assert_eq!(alone("rabbitmqctl", &["version"]).good(), format!("{}\n", env!("CARGO_PKG_VERSION")));
+    for words in [&["version"][..], &["--version"], &["version", "-qs"]] {
+        // Scripts take it for RabbitMQ's.
+        assert_eq!(alone("rabbitmqctl", words).good(), "3.13.7\n", "{words:?}");
+        assert_eq!(alone("leveret", words).good(), format!("{}\n", env!("CARGO_PKG_VERSION")), "{words:?}");
+    }
 }
 
 #[test]
@@ -42,7 +46,16 @@ fn without_a_node_the_code_is_69() {
     let nowhere = tempfile::tempdir().unwrap();
     let text = run("rabbitmqctl", Some(nowhere.path()), &["list_queues"], "").failed(69);
     assert!(text.starts_with("Error: unable to perform an operation"), "{text}");
-    assert!(text.contains(&nowhere.path().display().to_string()) && text.contains("--data-dir"), "{text}");
+    let socket = nowhere.path().join("leveret.sock");
+    assert!(text.contains(&format!("no node answers at {}: No such file", socket.display())), "{text}");
+    assert!(
+        text.contains("That is where --data-dir says.") && text.contains("start it (`leveret`, or its service)"),
+        "{text}"
+    );
+    // What a node leaves that was killed.
+    drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
+    let text = run("rabbitmqctl", Some(nowhere.path()), &["list_queues"], "").failed(69);
+    assert!(text.contains("has ended without saying so"), "{text}");
 }
 
 #[test]
@@ -77,7 +90,16 @@ fn what_are_plugins_elsewhere_is_there() {
     assert_eq!(plugins(&["is_enabled", "rabbitmq_management"]).good(), "Plugin rabbitmq_management is enabled\n");
     assert!(plugins(&["is_enabled", "rabbitmq_mqtt"]).failed(69).contains("Plugin rabbitmq_mqtt is not enabled"));
     assert!(plugins(&["list", "-E", "-m", "-q"]).good().lines().any(|name| name == "rabbitmq_prometheus"));
-    plugins(&["enable", "rabbitmq_management", "rabbitmq_delayed_message_exchange"]).good();
+    plugins(&["enable", "rabbitmq_management", "rabbitmq_auth_backend_http"]).good();
+    // All that tell of them tell the same.
+    let broker = Broker::start();
+    let listed = plugins(&["list", "-E", "-m", "-q"]).good();
+    let listed: Vec<_> = listed.lines().collect();
+    assert_eq!(ctl(&broker, &["list_plugins"]).good().lines().collect::<Vec<_>>(), listed);
+    let status: serde_json::Value =
+        serde_json::from_str(&ctl(&broker, &["status", "--formatter", "json"]).good()).unwrap();
+    assert_eq!(status["active_plugins"], serde_json::json!(listed));
+    assert_eq!(broker.json("/api/nodes")[0]["enabled_plugins"], serde_json::json!(listed));
     assert_eq!(plugins(&["enable", "rabbitmq_nope"]).failed(70), "Error:\n{:plugins_not_found, [:rabbitmq_nope]}\n");
 }
 

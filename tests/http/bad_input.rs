@@ -151,7 +151,7 @@ fn what_is_nested_too_deep_or_has_too_long_keys_is_refused() {
     broker.put("/api/queues/%2F/q", &long).expect_error(400, "has more than 255 bytes");
     // What is let through comes back.
     broker.put("/api/queues/%2F/q", &format!(r#"{{"arguments":{}}}"#, nested(60))).expect(201);
-    broker.put("/api/parameters/shovel/%2F/s", &format!(r#"{{"value":{}}}"#, nested(60))).expect(201);
+    broker.put("/api/global-parameters/s", &format!(r#"{{"value":{}}}"#, nested(60))).expect(201);
     let file = broker.get("/api/definitions").expect(200).text();
     broker.restart();
     broker.post("/api/definitions", &file).expect(204);

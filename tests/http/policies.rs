@@ -31,12 +31,18 @@ fn a_policy_comes_into_force_and_goes() {
 }
 
 #[test]
-fn parameters_are_kept_as_they_came() {
+fn parameters_without_effect_are_refused_unless_they_come_with_definitions() {
     let broker = Broker::start();
     let value = json!({ "src-uri": "amqp://", "list": [1, 2.5, null] });
-    let body = json!({ "value": value, "component": "shovel", "vhost": "/", "name": "s" }).to_string();
-    broker.put("/api/parameters/shovel/%2F/s", &body).expect(201);
-    broker.put("/api/parameters/shovel/%2F/s", &body).expect(204);
+    let parameter = json!({ "value": value, "component": "shovel", "vhost": "/", "name": "s" });
+    let body = parameter.to_string();
+    let refused = broker.put("/api/parameters/shovel/%2F/s", &body);
+    refused.expect_error(400, "component shovel not found: this broker has no shovels");
+    let file = json!({ "parameters": [parameter] }).to_string();
+    let planned = broker.post("/api/leveret/definitions/plan", &file).expect(200).json();
+    let warning = "parameters of component 'shovel' are kept and have no effect: this broker has no shovels";
+    assert_eq!(planned["warnings"], json!([warning]));
+    broker.post("/api/definitions", &file).expect(204);
     let expected = json!({ "component": "shovel", "vhost": "/", "name": "s", "value": value });
     assert_eq!(broker.json("/api/parameters/shovel/%2F/s"), expected);
     assert_eq!(broker.json("/api/parameters/shovel"), json!([expected]));
@@ -48,6 +54,9 @@ fn parameters_are_kept_as_they_came() {
     assert_eq!(broker.json("/api/global-parameters/g"), json!({ "name": "g", "value": { "a": 1 } }));
     broker.delete("/api/global-parameters/g").expect(204);
     broker.get("/api/global-parameters/g").expect(404);
+    let names: Vec<_> =
+        broker.json("/api/global-parameters").as_array().unwrap().iter().map(|p| p["name"].clone()).collect();
+    assert!(!names.contains(&json!("imported_definition_hash_value")), "{names:?}");
 }
 
 #[test]

@@ -42,6 +42,26 @@ fn options_have_several_spellings() {
 }
 
 #[test]
+fn short_options_may_stand_together() {
+    for line in [&["-qs", "list_queues"][..], &["list_queues", "-sq"], &["-sqt", "5", "list_queues", "name"]] {
+        let parsed = good(line);
+        assert!(parsed.command.name == "list_queues" && parsed.has("quiet") && parsed.has("silent"), "{line:?}");
+    }
+    assert_eq!(good(&["-sqt", "5", "list_queues"]).option("timeout"), Some("5"));
+    assert_eq!(wrong(&["list_queues", "-qz"]).0, 64);
+    assert_eq!(wrong(&["list_queues", "-tq"]).0, 64, "only the last one may take a value");
+    assert_eq!(good(&["delete_queue", "--", "-qs"]).arguments, ["-qs"]);
+}
+
+#[test]
+fn the_version_needs_no_command() {
+    let asked = |tool, word: &str| parse(tool, &words(&[word]));
+    assert!(matches!(asked(Tool::Ctl, "--version"), Asked::Version(Tool::Ctl)));
+    assert!(matches!(asked(Tool::Leveret, "-V"), Asked::Version(Tool::Leveret)));
+    assert_eq!((Tool::Ctl.version(), Tool::Leveret.version()), ("3.13.7", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
 fn what_follows_two_dashes_are_arguments() {
     assert_eq!(good(&["delete_queue", "--", "--if-empty"]).arguments, ["--if-empty"]);
     assert_eq!(good(&["export_definitions", "-"]).arguments, ["-"]);

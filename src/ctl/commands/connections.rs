@@ -40,7 +40,7 @@ fn close_one(session: &mut Session) -> Result<(), Failure> {
         Some(name) if close(session, name, &reason)? => Ok(()),
         // The pid is that of a connection, and it has gone: that is what was wanted.
         _ if is_pid(&which) => Ok(()),
-        _ => Err(Failure::refused(format!("invalid_pid_syntax: there is no connection '{which}'"))),
+        _ => Err(Failure::missing(format!("invalid_pid_syntax: there is no connection '{which}'"))),
     }
 }
 

@@ -7,11 +7,13 @@ use std::path::Path;
 
 use hyper::Method;
 use hyper::body::Bytes;
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
 use crate::ctl::command::{Command, Opt};
 use crate::ctl::exit::{Failure, code};
-use crate::ctl::session::{Session, path};
+use crate::ctl::format::Form;
+use crate::ctl::session::{Session, encoded, path};
+use crate::visible::visible;
 
 /// Largest file of definitions.
 const LARGEST: u64 = 256 << 20;
@@ -75,10 +77,31 @@ fn import(session: &mut Session) -> Result<(), Failure> {
             return session.say("Nothing differs: nothing was done.");
         }
     }
-    let route =
-        session.given.option("vhost").map_or_else(|| path(&["definitions"]), |vhost| path(&["definitions", vhost]));
-    ask(session, &route, document)?;
-    session.say("Successfully imported definitions.")
+    let warnings = send(session, document)?;
+    let done = "Successfully imported definitions.";
+    if session.out.form == Form::Json && !session.out.silent {
+        let answer = json!({ "result": "ok", "message": done, "warnings": warnings });
+        return session.out.line(answer.to_string());
+    }
+    warnings.iter().try_for_each(|warning| session.out.line(format!("warning: {warning}")))?;
+    session.say(done)
+}
+
+/// Imports, and says what the node has to remark. A broker that only has RabbitMQ's route remarks nothing.
+fn send(session: &mut Session, document: Bytes) -> Result<Vec<String>, Failure> {
+    let vhost = session.given.option("vhost").map(str::to_owned);
+    let query = vhost.as_deref().map_or_else(String::new, |vhost| format!("?vhost={}", encoded(vhost)));
+    let route = format!("{}{query}", path(&["leveret", "definitions", "apply"]));
+    let reply = session.send_with(Method::POST, &route, &[], document.clone())?;
+    if reply.status == 404 {
+        let _ = reply.bytes();
+        let of_vhost = |vhost: &String| path(&["definitions", vhost]);
+        let route = vhost.as_ref().map_or_else(|| path(&["definitions"]), of_vhost);
+        return ask(session, &route, document).map(|_| Vec::new());
+    }
+    let answer = session.accept(reply)?;
+    let warnings = answer.get("warnings").and_then(Json::as_array).map_or(&[][..], Vec::as_slice);
+    Ok(warnings.iter().filter_map(Json::as_str).map(visible).collect())
 }
 
 fn plan_or_apply(session: &mut Session) -> Result<(), Failure> {

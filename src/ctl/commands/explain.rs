@@ -4,7 +4,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::status::plain;
 use crate::ctl::command::{Command, Opt};
-use crate::ctl::exit::{Failure, code};
+use crate::ctl::exit::Failure;
 use crate::ctl::output::cannot_write;
 use crate::ctl::session::{Session, encoded, path};
 use crate::ctl::term::{Kind, Term};
@@ -81,7 +81,7 @@ fn explain_policy(session: &mut Session) -> Result<(), Failure> {
 }
 
 fn missing(what: &str, name: &str, vhost: &str) -> Failure {
-    Failure::error(code::DATA, format!("there is no {what} '{name}' in vhost '{vhost}'"))
+    Failure::missing(format!("there is no {what} '{name}' in vhost '{vhost}'"))
 }
 
 fn list<'a>(answer: &'a Json, field: &str) -> &'a [Json] {

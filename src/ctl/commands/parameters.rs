@@ -75,5 +75,5 @@ fn list_global_parameters(session: &mut Session) -> Result<(), Failure> {
 }
 
 pub fn gone(was_there: bool) -> Result<(), Failure> {
-    if was_there { Ok(()) } else { Err(Failure::refused("Parameter does not exist")) }
+    if was_there { Ok(()) } else { Err(Failure::missing("Parameter does not exist")) }
 }

@@ -113,7 +113,7 @@ fn need_user(session: &mut Session, name: &str) -> Result<(), Failure> {
 
 fn need_both(session: &mut Session, user: &str, vhost: &str) -> Result<(), Failure> {
     // RabbitMQ's words and code for a vhost that is missing differ from those of lists.
-    let missing = |_| Failure::refused(format!("Virtual host {vhost} does not exist"));
+    let missing = |_| Failure::missing(format!("Virtual host {vhost} does not exist"));
     session
         .need_vhost(vhost)
         .map_err(|failure| if failure == Failure::no_such_vhost(vhost) { missing(()) } else { failure })?;

@@ -6,54 +6,13 @@ use super::EVERYWHERE;
 use crate::ctl::command::{Command, Needs, Opt, Tool};
 use crate::ctl::exit::{Failure, code};
 use crate::ctl::session::Session;
+use crate::plugins::{ABSENT, BUILT_IN};
 
 const PLUGINS: &[Tool] = &[Tool::Plugins];
 const WHERE: &[Opt] = &[
     Opt::switch("offline", "asks no node"),
     Opt::switch("online", "asks the node"),
     Opt::switch("all", "all plugins"),
-];
-
-/// What RabbitMQ has as plugins and this broker in itself.
-const BUILT_IN: &[&str] = &[
-    "rabbitmq_auth_mechanism_ssl",
-    "rabbitmq_consistent_hash_exchange",
-    "rabbitmq_delayed_message_exchange",
-    "rabbitmq_event_exchange",
-    "rabbitmq_management",
-    "rabbitmq_management_agent",
-    "rabbitmq_message_deduplication",
-    "rabbitmq_prometheus",
-    "rabbitmq_random_exchange",
-    "rabbitmq_recent_history_exchange",
-    "rabbitmq_web_dispatch",
-];
-
-/// RabbitMQ's plugins that there is nothing of here.
-const ABSENT: &[&str] = &[
-    "rabbitmq_amqp1_0",
-    "rabbitmq_auth_backend_cache",
-    "rabbitmq_auth_backend_ldap",
-    "rabbitmq_federation",
-    "rabbitmq_federation_management",
-    "rabbitmq_jms_topic_exchange",
-    "rabbitmq_mqtt",
-    "rabbitmq_peer_discovery_aws",
-    "rabbitmq_peer_discovery_common",
-    "rabbitmq_peer_discovery_consul",
-    "rabbitmq_peer_discovery_etcd",
-    "rabbitmq_peer_discovery_k8s",
-    "rabbitmq_sharding",
-    "rabbitmq_shovel",
-    "rabbitmq_shovel_management",
-    "rabbitmq_stomp",
-    "rabbitmq_stream",
-    "rabbitmq_stream_management",
-    "rabbitmq_top",
-    "rabbitmq_tracing",
-    "rabbitmq_trust_store",
-    "rabbitmq_web_mqtt",
-    "rabbitmq_web_stomp",
 ];
 
 pub const COMMANDS: &[Command] = &[
@@ -95,11 +54,6 @@ pub const COMMANDS: &[Command] = &[
         .of(EVERYWHERE)
         .needs(Needs::NoNode),
 ];
-
-/// What is part of the program.
-pub fn names() -> &'static [&'static str] {
-    BUILT_IN
-}
 
 fn list(session: &mut Session) -> Result<(), Failure> {
     let pattern = session.argument(0);

@@ -6,12 +6,13 @@ use hyper::Method;
 use serde_json::{Value as Json, json};
 
 use crate::ctl::command::{Command, Opt, Tool};
-use crate::ctl::exit::{Failure, code};
+use crate::ctl::exit::Failure;
 use crate::ctl::format::Form;
 use crate::ctl::listing::Column;
 use crate::ctl::output::cannot_write;
-use crate::ctl::session::{Session, encoded, path};
+use crate::ctl::session::{Object, Session, encoded, path};
 use crate::ctl::term::{Kind, Term};
+use crate::logs::time::stamp;
 
 /// Messages that are asked for at a time, and that one request changes.
 const PAGE: u64 = 100;
@@ -89,7 +90,7 @@ fn delete_queue(session: &mut Session) -> Result<(), Failure> {
     };
     session.banner(format!("Deleting queue '{name}' on vhost '{vhost}'{condition} ..."))?;
     let route = path(&["queues", &vhost, &name]);
-    let not_found = || Failure::error(code::USAGE, "Queue not found");
+    let not_found = || Failure::missing("Queue not found");
     let queue = session.find(&format!("{route}?columns=messages_ready"))?.ok_or_else(not_found)?;
     let ready = queue.get("messages_ready").and_then(Json::as_u64).unwrap_or(0);
     if !session.delete(&format!("{route}?if-empty={if_empty}&if-unused={if_unused}"))? {
@@ -104,7 +105,7 @@ fn purge_queue(session: &mut Session) -> Result<(), Failure> {
     if session.delete(&path(&["queues", &vhost, &name, "contents"]))? {
         Ok(())
     } else {
-        Err(Failure::refused("not_found"))
+        Err(Failure::missing("not_found"))
     }
 }
 
@@ -132,7 +133,7 @@ const DELAYED: &[Column] = &[
 fn need(session: &mut Session, kind: &str, vhost: &str, name: &str) -> Result<(), Failure> {
     session.need_vhost(vhost)?;
     let what = kind.trim_end_matches('s');
-    let missing = || Failure::error(code::DATA, format!("no {what} '{name}' in vhost '{vhost}'"));
+    let missing = || Failure::missing(format!("no {what} '{name}' in vhost '{vhost}'"));
     session.find(&format!("{}?columns=name", path(&[kind, vhost, name])))?.map(|_| ()).ok_or_else(missing)
 }
 
@@ -150,12 +151,16 @@ fn peek_messages(session: &mut Session) -> Result<(), Failure> {
 fn show(session: &mut Session, route: &str, columns: &[&Column], from: u64, limit: u64) -> Result<(), Failure> {
     let filter = filter(session)?;
     let (mut from, mut left, mut shown) = (Some(from), limit.min(MOST_SHOWN), Vec::new());
+    let for_people = !session.out.form.is_for_programs();
     while let Some(at) = from.filter(|_| left > 0) {
         let page = session.get(&format!("{route}?from={at}&count={}{filter}", PAGE.min(left)))?;
         let messages = page.get("messages").and_then(Json::as_array).map_or(&[][..], Vec::as_slice);
         for mut message in messages.iter().filter_map(Json::as_object).cloned() {
             if let Some(due) = message.get("due").and_then(Json::as_u64) {
                 message.insert("due_in".to_owned(), seconds_until(due).into());
+            }
+            if for_people {
+                times_for_people(&mut message);
             }
             shown.push(columns.iter().map(|column| column.term(&message)).collect::<Vec<Term>>());
             left = left.saturating_sub(1);
@@ -174,17 +179,30 @@ fn peek(session: &mut Session) -> Result<(), Failure> {
     let wrong = |_| Failure::bad_argument("Bad argument: the position is a number from 1 on");
     let at = position.parse::<u64>().map_err(wrong)?.saturating_sub(1);
     need(session, "queues", &vhost, &name)?;
-    let page = session.get(&format!("{}?from={at}&count=1", path(&["queues", &vhost, &name, "messages"])))?;
-    let message = page.get("messages").and_then(|messages| messages.get(0)).and_then(Json::as_object);
-    let message = message.ok_or_else(|| Failure::refused("Target queue does not have a message at that position"))?;
+    let message = nth(session, &path(&["queues", &vhost, &name, "messages"]), at)?;
+    let message = message.ok_or_else(|| Failure::missing("Target queue does not have a message at that position"))?;
     if session.out.as_json(|| Json::Object(message.clone()))? {
         return Ok(());
     }
     let mut rows = session.out.rows(vec!["keys", "values"]);
-    for (name, value) in message {
+    for (name, value) in &message {
         rows.row(&[Term::text(name), Term::read(value, Kind::Json)]).map_err(cannot_write)?;
     }
     rows.finish().map_err(cannot_write)
+}
+
+/// The message that so many are delivered before.
+fn nth(session: &mut Session, route: &str, at: u64) -> Result<Option<Object>, Failure> {
+    let (mut from, mut left) = (Some(0), at);
+    while let Some(start) = from.filter(|_| left > 0) {
+        let page = session.get(&format!("{route}?from={start}&count={}&truncate=0", left.min(PAGE)))?;
+        let count = page.get("messages").and_then(Json::as_array).map_or(0, Vec::len);
+        left = left.saturating_sub(count as u64);
+        from = page.get("next").and_then(Json::as_u64);
+    }
+    let Some(start) = from else { return Ok(None) };
+    let page = session.get(&format!("{route}?from={start}&count=1"))?;
+    Ok(page.get("messages").and_then(|messages| messages.get(0)).and_then(Json::as_object).cloned())
 }
 
 fn purge_messages(session: &mut Session) -> Result<(), Failure> {
@@ -259,6 +277,32 @@ fn list_delayed(session: &mut Session) -> Result<(), Failure> {
     show(session, &path(&["exchanges", &vhost, &name, "delayed"]), &columns, 0, limit)
 }
 
+/// Times as people read them, instead of milliseconds since 1970 and seconds.
+fn times_for_people(message: &mut Object) {
+    for name in ["due", "expires"] {
+        if let Some(at) = message.get(name).and_then(Json::as_u64) {
+            let time = stamp(at.saturating_mul(1000));
+            message.insert(name.to_owned(), format!("{}Z", time.get(..19).unwrap_or(&time)).into());
+        }
+    }
+    for name in ["due_in", "age"] {
+        if let Some(seconds) = message.get(name).and_then(Json::as_f64) {
+            message.insert(name.to_owned(), span(seconds as u64).into());
+        }
+    }
+}
+
+/// A number of seconds in its two largest units: `1d 2h`, `5m 0s`, `12s`.
+fn span(seconds: u64) -> String {
+    let (days, hours, minutes, rest) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{rest}s"),
+        (0, 0, _) => format!("{minutes}m {rest}s"),
+        (0, _, _) => format!("{hours}h {minutes}m"),
+        _ => format!("{days}d {hours}h"),
+    }
+}
+
 /// Whole seconds until a time in milliseconds since 1970.
 fn seconds_until(due: u64) -> u64 {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_millis());
@@ -272,7 +316,7 @@ fn cancel_delayed(session: &mut Session) -> Result<(), Failure> {
     let route = format!("{}?message_id={}", path(&["exchanges", &vhost, &name, "delayed"]), encoded(&id));
     let answer = session.ask(Method::DELETE, &route, None)?;
     match answer.get("deleted").and_then(Json::as_u64) {
-        None | Some(0) => Err(Failure::error(code::DATA, format!("exchange '{name}' holds no message '{id}' back"))),
+        None | Some(0) => Err(Failure::missing(format!("exchange '{name}' holds no message '{id}' back"))),
         Some(cancelled) => session.say(format!("Cancelled {cancelled} messages")),
     }
 }
@@ -319,7 +363,13 @@ fn seconds(text: &str) -> Result<u64, Failure> {
 
 #[cfg(test)]
 mod tests {
-    use super::seconds;
+    use super::{seconds, span};
+
+    #[test]
+    fn spans_are_short() {
+        let spans = [0, 59, 60, 3599, 3600, 7260, 86_399, 86_400, 1_000_000].map(span);
+        assert_eq!(spans, ["0s", "59s", "1m 0s", "59m 59s", "1h 0m", "2h 1m", "23h 59m", "1d 0h", "11d 13h"]);
+    }
 
     #[test]
     fn times_have_units() {

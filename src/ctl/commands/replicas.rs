@@ -62,7 +62,7 @@ fn quorum_status(session: &mut Session) -> Result<(), Failure> {
     let (queue, vhost, node) = (session.argument(0), session.vhost(), session.node().to_owned());
     session.banner(format!("Status of quorum queue {queue} on node {node} ..."))?;
     let found = session.find(&format!("{}?columns=type", path(&["queues", &vhost, &queue])))?;
-    let found = found.ok_or_else(|| Failure::refused("not_found"))?;
+    let found = found.ok_or_else(|| Failure::missing("not_found"))?;
     if found.get("type").and_then(Json::as_str) != Some("quorum") {
         return Err(Failure::refused("Cannot get quorum status of a classic queue"));
     }

@@ -13,7 +13,8 @@ const UNIT: &[Opt] = &[Opt::text("unit", "<unit>", "bytes, kb, mb, gb, kib, mib 
 pub const COMMANDS: &[Command] = &[
     Command::new("status", "The node: versions, files, alarms, memory, listeners", status)
         .options(UNIT)
-        .of(CTL_AND_DIAGNOSTICS),
+        .of(CTL_AND_DIAGNOSTICS)
+        .needs(Needs::Node),
     Command::new("server_version", "The version whose behaviour the node has", server_version)
         .of(DIAGNOSTICS)
         .needs(Needs::Node),
@@ -38,6 +39,7 @@ fn status(session: &mut Session) -> Result<(), Failure> {
     let node = session.node().to_owned();
     session.banner(format!("Status of node {node} ..."))?;
     let unit = Unit::of(session)?;
+    let runs = session.runs();
     let stats = node_stats(session)?;
     let overview = session.get("/api/overview")?;
     let own = session.find("/api/leveret/node/status")?.unwrap_or_default();
@@ -52,11 +54,12 @@ fn status(session: &mut Session) -> Result<(), Failure> {
     let done = session.out.as_json(|| {
         json!({
             "os": std::env::consts::OS, "pid": own.get("pid"), "uptime": seconds, "is_under_maintenance": drained,
-            "product_name": overview.get("product_name"), "product_version": overview.get("product_version"),
+            "is_running": runs,
+            "product_name": overview.get("product_name"), "product_version": overview.get("leveret_version"),
             "rabbitmq_version": overview.get("rabbitmq_version"), "erlang_version": overview.get("erlang_version"),
             "data_directory": own.get("data_dir"), "config_files": own.get("config_files"), "log_files": own.get("log_files"),
             "log_entries_lost": own.get("log_entries_lost"),
-            "active_plugins": super::plugins::names(), "alarms": alarms, "listeners": listeners,
+            "active_plugins": stats.get("enabled_plugins"), "alarms": alarms, "listeners": listeners,
             "disk_free": stats.get("disk_free"), "disk_free_limit": stats.get("disk_free_limit"),
             "file_descriptors": { "total_used": stats.get("fd_used"), "total_limit": stats.get("fd_total"),
                 "sockets_used": stats.get("sockets_used"), "sockets_limit": stats.get("sockets_total") },
@@ -72,13 +75,14 @@ fn status(session: &mut Session) -> Result<(), Failure> {
         format!("OS PID: {}", word(&own, "pid")),
         format!("OS: {}", std::env::consts::OS),
         format!("Uptime (seconds): {seconds}"),
+        format!("Is running?: {}", if runs { "true" } else { "false: the app is stopped, start_app starts it" }),
         format!("Is under maintenance?: {drained}"),
-        format!("RabbitMQ version: {}", word(&overview, "rabbitmq_version")),
-        format!("Product: {} {}", word(&overview, "product_name"), word(&overview, "product_version")),
+        format!("RabbitMQ version: {} (what it answers as)", word(&overview, "rabbitmq_version")),
+        format!("Product: {} {}", word(&overview, "product_name"), word(&overview, "leveret_version")),
         format!("Node name: {node}"),
     ];
     section(session, "Runtime", &lines)?;
-    let plugins: Vec<String> = super::plugins::names().iter().map(|name| format!(" * {name}")).collect();
+    let plugins = starred(stats.get("enabled_plugins"));
     section(session, "Plugins", &[vec!["Enabled plugins:".to_owned(), String::new()], plugins].concat())?;
     section(session, "Data directory", &[format!("Node data directory: {}", word(&own, "data_dir"))])?;
     section(session, "Config files", &or_none(starred(own.get("config_files"))))?;

@@ -12,7 +12,13 @@ pub const COMMANDS: &[Command] = &[
         .options(&[Opt::switch("list-commands", "names of commands only")])
         .of(EVERYWHERE)
         .needs(Needs::NoNode),
-    Command::new("version", "The version of this tool", version).of(EVERYWHERE).needs(Needs::NoNode),
+    Command::new(
+        "version",
+        "The version of this tool: Leveret's; by one of RabbitMQ's names, the RabbitMQ version that it answers as",
+        version,
+    )
+    .of(EVERYWHERE)
+    .needs(Needs::NoNode),
     Command::new("autocomplete", "Commands that begin with a text", autocomplete)
         .takes_between(0, 1, "[prefix]")
         .of(EVERYWHERE)
@@ -35,7 +41,8 @@ fn show_help(session: &mut Session) -> Result<(), Failure> {
 }
 
 fn version(session: &mut Session) -> Result<(), Failure> {
-    session.out.line(env!("CARGO_PKG_VERSION"))
+    let version = session.given.tool.version();
+    session.out.line(version)
 }
 
 fn autocomplete(session: &mut Session) -> Result<(), Failure> {

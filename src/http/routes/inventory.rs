@@ -78,6 +78,11 @@ fn unreadable(error: PeekError) -> ApiError {
 
 /// The messages from `from` on that the filter takes, up to `count`; fewer when many had to be looked at.
 fn find(call: &Call, queue: &Queue, filter: &Filter) -> Result<Found, ApiError> {
+    find_by(call, queue, filter, false)
+}
+
+/// The same in the order of delivery where `in_order`: `from` and `next` count the messages before it then.
+fn find_by(call: &Call, queue: &Queue, filter: &Filter, in_order: bool) -> Result<Found, ApiError> {
     let count = number(call, "count")?.unwrap_or(USUAL);
     if count == 0 || count > MOST {
         return Err(ApiError::bad_request(format!("'count' should be from 1 to {MOST}, but is {count}")));
@@ -87,11 +92,12 @@ fn find(call: &Call, queue: &Queue, filter: &Filter) -> Result<Found, ApiError> 
     let mut next = Some(number(call, "from")?.unwrap_or(0));
     for _ in 0..MOST_PAGES {
         let Some(from) = next else { break };
-        let page = queue.peek(Page { from, most: MOST, bytes: MOST_BYTES }).map_err(unreadable)?;
+        let page = Page { from, most: MOST, bytes: MOST_BYTES };
+        let page = if in_order { queue.peek_in_order(page) } else { queue.peek(page) }.map_err(unreadable)?;
         next = page.next;
-        for listed in page.messages {
+        for (rank, listed) in (from..).zip(page.messages) {
             if messages.len() == count || bytes > MOST_BYTES {
-                return Ok(Found { messages, next: Some(listed.position) });
+                return Ok(Found { messages, next: Some(if in_order { rank } else { listed.position }) });
             }
             if filter.takes(&listed, now) {
                 bytes += listed.message.view().body.len() + listed.message.view().properties.len();
@@ -106,7 +112,8 @@ fn show(call: &Call, queue: &Queue) -> Outcome {
     let filter = Filter::parse(&call.query)?;
     let truncate = number(call, "truncate")?.unwrap_or(USUAL_TRUNCATE);
     let shown = Shown::new(call.query.get("encoding").unwrap_or("auto"), Some(truncate))?;
-    let found = find(call, queue, &filter)?;
+    // A queue with priorities is shown as consumers will see it.
+    let found = find_by(call, queue, &filter, queue.has_priorities())?;
     let now = call.broker().clock.now_ms();
     let delays = queue.spec.delays_for.is_some();
     let message = |listed: &Listed| {

@@ -9,7 +9,8 @@ use crate::http::figures::sampled;
 use crate::http::process::{self, Memory};
 use crate::http::route::Outcome;
 use crate::http::samples::Over;
-use crate::http::{Access, Answer, ApiError, Call, Route, Work};
+use crate::http::{Access, Answer, ApiError, Call, Phase, Route, Work};
+use crate::plugins::BUILT_IN;
 use crate::stats::history::Sample;
 use crate::stats::rates::rounded;
 
@@ -56,8 +57,8 @@ fn whole(call: &Call) -> Map<String, Json> {
     let mut put = |name: &str, value: Json| node.insert(name.to_owned(), value);
     put("name", http.node_name().into());
     put("type", "disc".into());
-    put("running", true.into());
-    put("being_drained", false.into());
+    put("running", (http.node.phase() != Phase::Stopped).into());
+    put("being_drained", (http.node.phase() == Phase::Drained).into());
     put("os_pid", std::process::id().to_string().into());
     put("uptime", u64::try_from(http.started.elapsed().unwrap_or_default().as_millis()).unwrap_or(u64::MAX).into());
     put("mem_limit", broker.memory.limit().into());
@@ -79,7 +80,7 @@ fn whole(call: &Call) -> Map<String, Json> {
     put("applications", json!([{ "name": "rabbit", "description": name, "version": version }]));
     put("partitions", json!([]));
     put("cluster_links", json!([]));
-    put("enabled_plugins", json!(["rabbitmq_management", "rabbitmq_management_agent", "rabbitmq_prometheus"]));
+    put("enabled_plugins", json!(BUILT_IN));
     put("db_dir", broker.config.data_dir.display().to_string().into());
     put("config_files", json!([]));
     put("log_files", json!([]));

@@ -3,10 +3,12 @@
 use serde_json::{Value as Json, json};
 
 use super::policies::as_parameter;
+use crate::definitions::LOADED;
 use crate::http::body::missing;
 use crate::http::route::Outcome;
 use crate::http::{Access, Answer, ApiError, Call, Route, Work};
 use crate::persist::record::{GlobalParameterRecord, ParameterRecord};
+use crate::plugins::absent_component;
 use crate::vhost::{Command, Vhost, throttles};
 
 pub const ROUTES: &[Route] = &[
@@ -36,10 +38,6 @@ pub const ROUTES: &[Route] = &[
         Work::Blocking(delete_global),
     ),
 ];
-
-/// What parameters are for in RabbitMQ and its plugins. Others may come with definitions, and are kept.
-const COMPONENTS: [&str; 6] =
-    ["federation", "federation-upstream", "federation-upstream-set", "shovel", "sharding", "operator_policy"];
 
 /// A value is stored as the text that came.
 fn value(text: &str) -> Json {
@@ -93,12 +91,22 @@ fn put(call: &Call) -> Outcome {
     let vhost = call.vhost()?.name.to_string();
     let (component, name) = (call.path("component").to_owned(), call.path("name").to_owned());
     let value = text(call)?;
-    if !COMPONENTS.contains(&component.as_str()) {
-        return Err(ApiError::bad_request(format!("Validation failed\n\ncomponent {component} not found\n")));
-    }
+    check_component(&component)?;
     let is_new = found(call).is_err();
     let applied = call.apply(Command::SetParameter(ParameterRecord { vhost, component, name, value }))?;
     Ok(Answer::put(is_new).after(&applied))
+}
+
+/// As in RabbitMQ without its plugins, there is nobody who would act on a parameter. What came with definitions is kept, shown
+/// and exported.
+fn check_component(component: &str) -> Result<(), ApiError> {
+    // Its command says how it is set.
+    if component == "operator_policy" {
+        return Ok(());
+    }
+    let what = absent_component(component).map(|what| format!(": this broker has no {what}"));
+    let text = format!("Validation failed\n\ncomponent {component} not found{}\n", what.unwrap_or_default());
+    Err(ApiError::bad_request(text))
 }
 
 fn delete(call: &Call) -> Outcome {
@@ -114,11 +122,13 @@ fn shown_global(parameter: &GlobalParameterRecord) -> Json {
 }
 
 fn list_global(call: &Call) -> Outcome {
-    Answer::json(&call.broker().global_parameters().iter().map(shown_global).collect::<Vec<_>>())
+    let all = call.broker().global_parameters();
+    Answer::json(&all.iter().filter(|parameter| parameter.name != LOADED).map(shown_global).collect::<Vec<_>>())
 }
 
 fn found_global(call: &Call) -> Result<GlobalParameterRecord, ApiError> {
-    call.broker().global_parameter(call.path("name")).ok_or_else(ApiError::not_found)
+    let named = call.path("name");
+    call.broker().global_parameter(named).filter(|_| named != LOADED).ok_or_else(ApiError::not_found)
 }
 
 fn one_global(call: &Call) -> Outcome {

@@ -91,27 +91,7 @@ impl Keeper {
         if !self.has_ballast && space.free > limit + 2 * BALLAST && store.trouble().is_none() {
             self.has_ballast = store.make_ballast().is_ok();
         }
-        let (low, trouble) = (space.free < limit, store.trouble().is_some());
-        if low || trouble {
-            self.set_alarm(store, true, space);
-        } else if store.disk_alarm.load(Ordering::Relaxed) {
-            self.set_alarm(store, false, space);
-        }
-    }
-
-    fn set_alarm(&self, store: &Store, on: bool, space: Space) {
-        if store.disk_alarm.swap(on, Ordering::Relaxed) == on {
-            return;
-        }
-        let (free, limit) = (space.free / 1_000_000, store.disk_limit() / 1_000_000);
-        if on {
-            tracing::warn!(
-                target: "leveret",
-                "{free} MB are free on the disk, the limit is {limit} MB: publishers wait until there is room"
-            );
-        } else {
-            tracing::info!(target: "leveret", "{free} MB are free on the disk again: publishers go on");
-        }
+        store.judge_disk(space);
     }
 
     /// Makes room for what has to be written before anything can be removed.
@@ -125,6 +105,23 @@ impl Keeper {
 }
 
 impl Store {
+    /// Sets or clears the alarm of the disk.
+    pub(super) fn judge_disk(&self, space: Space) {
+        let on = space.free < self.disk_limit() || self.trouble().is_some();
+        if self.disk_alarm.swap(on, Ordering::Relaxed) == on {
+            return;
+        }
+        let (free, limit) = (space.free / 1_000_000, self.disk_limit() / 1_000_000);
+        if on {
+            tracing::warn!(
+                target: "leveret",
+                "{free} MB are free on the disk, the limit is {limit} MB: publishers wait until there is room"
+            );
+        } else {
+            tracing::info!(target: "leveret", "{free} MB are free on the disk again: publishers go on");
+        }
+    }
+
     fn ballast(&self) -> PathBuf {
         self.settings.dir.join("ballast")
     }

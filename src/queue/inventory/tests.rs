@@ -83,6 +83,14 @@ struct House {
 
 impl House {
     fn new() -> Self {
+        Self::with(&Arc::new(Settings::default()))
+    }
+
+    fn with_priorities(highest: u8) -> Self {
+        Self::with(&Arc::new(Settings { max_priority: Some(highest), ..Settings::default() }))
+    }
+
+    fn with(settings_of_queue: &Arc<Settings>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let settings = StoreSettings {
             dir: dir.path().join("store"),
@@ -99,7 +107,7 @@ impl House {
         let store = Store::open(Arc::new(RealDisk), settings, 1, memory).unwrap().store;
         let spec = QueueSpec { durable: true, store_id: QUEUE, ..QueueSpec::default() };
         let shared = Shared::alone(Some(Arc::clone(&store)));
-        let queue = Queue::new(1, spec, &Arc::new(Settings::default()), shared, None);
+        let queue = Queue::new(1, spec, settings_of_queue, shared, None);
         let (waiting, unacked, lifted) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         Self { _dir: dir, store, queue, published: 0, waiting, unacked, lifted }
     }
@@ -109,19 +117,33 @@ impl House {
         self.published += count;
         let bodies: Vec<_> = numbers.map(|n| [&n.to_be_bytes()[..], &vec![n as u8; size]].concat()).collect();
         let traits = Traits::plain(1, persistent);
-        let message = |body: &Vec<u8>| Message::from_parts(&[0, 0], &[0, 0], body.clone(), traits, self.store.memory());
-        let mut run: Vec<_> = bodies.iter().map(|body| Incoming::Held(message(body))).collect();
+        let first = self.send(bodies.iter().map(|body| (body.clone(), traits)));
+        self.waiting.extend((first..).zip(bodies));
+    }
+
+    /// One message of each priority, in this order.
+    fn publish_with(&self, priorities: &[u8]) {
+        let traits = |priority: &u8| Traits { priority: *priority, ..Traits::plain(1, true) };
+        self.send(priorities.iter().map(|priority| (vec![*priority; 300], traits(priority))));
+    }
+
+    /// Publishes; says the first position.
+    fn send(&self, messages: impl Iterator<Item = (Vec<u8>, Traits)>) -> u64 {
+        let message = |(body, traits)| Message::from_parts(&[0, 0], &[0, 0], body, traits, self.store.memory());
+        let mut run: Vec<_> = messages.map(message).map(Incoming::Held).collect();
         let (mut entries, mut wakes) = (Entries::default(), Wakes::default());
         entries.begin();
         let landed = self.queue.publish(run.iter_mut(), &mut wakes).unwrap();
-        self.waiting.extend((landed.first..).zip(bodies));
+        let first = landed.first;
         entries.landed(QUEUE, landed);
         entries.end(&mut run);
         entries.append(&self.store.journal, None, &mut wakes);
         wakes.run();
+        first
     }
 
-    fn get(&mut self) {
+    /// Takes the next message.
+    fn take(&self) -> Option<(u64, Vec<u8>)> {
         let mut got = None;
         while let Err(error) = self.queue.get(false, |found| got = found) {
             assert_eq!(error, GetError::NotYet);
@@ -129,8 +151,11 @@ impl House {
             self.queue.wait(Arc::new(Bell(Mutex::new(bell))));
             woken.recv().unwrap();
         }
-        let expected = self.waiting.pop_first();
-        let got = got.map(|got| (got.position, got.message.view().body.to_vec()));
+        got.map(|got| (got.position, got.message.view().body.to_vec()))
+    }
+
+    fn get(&mut self) {
+        let (got, expected) = (self.take(), self.waiting.pop_first());
         assert_eq!(got, expected);
         self.unacked.extend(expected);
     }
@@ -222,6 +247,46 @@ proptest! {
         let all: Vec<_> = house.waiting.keys().copied().collect();
         house.discard(&all);
         house.look(0, MOST, usize::MAX);
+        house.store.close();
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+    #[test]
+    fn a_queue_with_priorities_is_shown_as_it_is_delivered(
+        priorities in prop::collection::vec(0..6_u8, 1..80),
+        gets in 0..20_usize,
+        to_disk in any::<bool>(),
+        most in 1..15_usize,
+        bytes in prop_oneof![Just(usize::MAX), 0..4000_usize],
+    ) {
+        let house = House::with_priorities(5);
+        house.publish_with(&priorities);
+        if to_disk {
+            house.store.leave_journal().unwrap();
+            house.queue.evict(0);
+        }
+        // Some are taken and come back.
+        let mut taken = Vec::new();
+        for _ in 0..gets {
+            taken.extend(house.take().map(|(position, _)| position));
+        }
+        let mut wakes = Wakes::default();
+        house.queue.settle(taken.iter().copied().step_by(2), Settlement::Requeue, &mut wakes);
+        wakes.run();
+        let (mut shown, mut next) = (Vec::new(), Some(0));
+        while let Some(from) = next {
+            let page = house.queue.peek_in_order(Page { from, most, bytes }).unwrap();
+            prop_assert!(page.messages.len() <= most && page.next.is_none_or(|next| next > from));
+            shown.extend(page.messages.iter().map(|one| one.position));
+            next = page.next;
+        }
+        let mut delivered = Vec::new();
+        while let Some((position, _)) = house.take() {
+            delivered.push(position);
+        }
+        prop_assert_eq!(shown, delivered);
         house.store.close();
     }
 }

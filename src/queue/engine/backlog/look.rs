@@ -1,8 +1,8 @@
-//! Looking at what waits, in order of positions, without touching it.
+//! Looking at what waits, in order of positions or of delivery, without touching it.
 
 use std::collections::VecDeque;
 
-use super::{Backlog, Slot};
+use super::{Backlog, Lane, Slot};
 use crate::message::Message;
 
 /// A message that waits.
@@ -25,12 +25,34 @@ impl Backlog {
         slots.extend(part(&self.tail, from, most));
         slots.sort_unstable_by_key(|slot| slot.position);
         slots.truncate(most);
-        let waiting = |slot: &Slot| Waiting {
-            position: slot.position,
-            message: slot.message.clone(),
-            redelivered: slot.redelivered,
-        };
-        slots.into_iter().map(waiting).collect()
+        slots.into_iter().map(Waiting::of).collect()
+    }
+}
+
+impl Backlog {
+    /// The same of a backlog with priorities, in the order of delivery, behind so many others.
+    pub fn ranked(&self, behind: usize, most: usize) -> Vec<Waiting> {
+        let in_order = self.lanes.iter().rev().flat_map(Lane::in_order);
+        in_order.skip(behind).take(most).map(Waiting::of).collect()
+    }
+}
+
+impl Lane {
+    /// What waits, by position: what was returned stands where it stood.
+    fn in_order(&self) -> impl Iterator<Item = &Slot> {
+        let (mut returned, mut ready) = (self.returned.values().peekable(), self.ready.iter().peekable());
+        let both = std::iter::from_fn(move || match (returned.peek(), ready.peek()) {
+            (Some(one), Some(other)) if one.position < other.position => returned.next(),
+            (Some(_), None) => returned.next(),
+            _ => ready.next(),
+        });
+        both.filter(|slot| !slot.gone)
+    }
+}
+
+impl Waiting {
+    fn of(slot: &Slot) -> Self {
+        Self { position: slot.position, message: slot.message.clone(), redelivered: slot.redelivered }
     }
 }
 

@@ -13,6 +13,11 @@ impl<C> Engine<C> {
         self.backlog.page(from, most)
     }
 
+    /// What waits in a queue with priorities, in the order of delivery, behind so many others.
+    pub fn ranked(&self, behind: usize, most: usize) -> Vec<Waiting> {
+        self.backlog.ranked(behind, most)
+    }
+
     /// Whether a message that was found on disk waits there, or has come back to memory and waits.
     pub fn waits(&self, position: u64, is_dead: impl Fn(u64) -> bool) -> bool {
         let cold = self.backlog.cold();
