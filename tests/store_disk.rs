@@ -17,4 +17,5 @@ mod store_disk {
     mod fan_out;
     mod full;
     mod transaction;
+    mod unawaited;
 }

@@ -14,7 +14,7 @@ use crate::stats::{Counted, Counter, KINDS, Kind, Rates, Sizes};
 /// Most deliveries of a channel that are looked at for the oldest of each queue.
 const LOOKED_AT: usize = 1_000;
 
-/// What a connection counts. Written by its task.
+/// What a connection counts. Written by its task; what is sent also in place of it, while it sleeps.
 #[derive(Debug, Default)]
 pub struct ConnectionCounts {
     /// Bytes, and the reads and writes that brought them.

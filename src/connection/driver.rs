@@ -90,12 +90,15 @@ impl Connection {
                 }
                 timer.as_mut().poll(cx).map(|()| Other::Timer)
             };
-            match self.wire.wait(may_read, !all_written, other).await? {
+            self.machine.leave_answer();
+            let event = self.wire.wait(may_read, !all_written, other).await?;
+            self.machine.take_back_answer();
+            match event {
                 Event::Write => {}
                 Event::Read => self.read().await?,
                 Event::Other(Other::Timer) => {
                     self.machine.now = Instant::now();
-                    self.machine.tick(self.wire.sent);
+                    self.machine.tick(self.machine.outbox.counts.sent.get());
                 }
                 Event::Other(Other::Durable(result)) => {
                     self.durable = None;

@@ -244,6 +244,20 @@ impl Machine {
         }
     }
 
+    /// Has the confirm that is all that the client waits for go out without this machine, which is about to rest.
+    pub fn leave_answer(&mut self) {
+        if let (Phase::Running(session), None) = (&mut self.phase, &self.waiting) {
+            session.leave_answer();
+        }
+    }
+
+    /// Takes up what has become of that confirm; nothing goes out without this machine until the next rest.
+    pub fn take_back_answer(&mut self) {
+        if let Phase::Running(session) = &mut self.phase {
+            session.take_back_answer();
+        }
+    }
+
     /// Confirms what has become safe, and ends a wait whose reason is gone. True when what was read meanwhile is to be
     /// processed.
     #[must_use]

@@ -608,7 +608,9 @@ impl Session {
         super::acks::apply(work);
         // What a client has published and acked in one go is one commit: all of it survives, or nothing.
         let store = self.broker.store.as_ref();
-        let commit = store.and_then(|store| entries.append(&store.journal, Some(&self.waiter()), &mut work.wakes));
+        // Nobody waits for acks, nor for publishes that are not confirmed: the journal may take its time over them.
+        let waiter = fates.iter().any(|(.., taken)| *taken).then(|| self.waiter());
+        let commit = store.and_then(|store| entries.append(&store.journal, waiter.as_ref(), &mut work.wakes));
         work.publishes.clear();
         if !fates.is_empty() {
             self.confirm(commit, fates);

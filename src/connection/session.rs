@@ -16,7 +16,7 @@ use super::channel::{Channel, Input};
 use super::confirms::Confirms;
 use super::counting::{Publishing, Tally};
 use super::error::Failure;
-use super::outbox::Outbox;
+use super::outbox::{Left, Outbox};
 use super::pacing::Pacing;
 use super::routes::RouteCache;
 use super::tx::Transaction;
@@ -89,6 +89,7 @@ pub enum Until {
 }
 
 /// Publishes of a channel that are confirmed when the journal has done a commit.
+#[derive(Clone, Copy)]
 struct Unconfirmed {
     commit: u64,
     channel: u16,
@@ -114,6 +115,8 @@ pub struct Session {
     pub(super) routes: RouteCache,
     /// In order of their commits.
     unconfirmed: VecDeque<Unconfirmed>,
+    /// The answer to the only one of them is left with the outbox.
+    has_left: bool,
     pub rights: Rights,
     pub(super) permit: Option<Permit>,
     pub(super) permit_epoch: u64,
@@ -158,6 +161,7 @@ impl Session {
             shortest_timeout,
             routes: RouteCache::default(),
             unconfirmed: VecDeque::new(),
+            has_left: false,
             rights,
             permit,
             permit_epoch,
@@ -249,6 +253,31 @@ impl Session {
         if done > 0 {
             let due = self.unconfirmed.drain(..done).map(|u| (u.channel, u.first, u.last)).collect::<Vec<_>>();
             self.send_confirms(due.into_iter().map(|(channel, first, last)| (channel, first, last, true)));
+        }
+    }
+
+    /// Leaves the next confirm with the outbox, if nothing else is unanswered.
+    pub fn leave_answer(&mut self) {
+        let Some(Unconfirmed { commit, channel, first, last }) = self.unconfirmed.front().copied() else { return };
+        let Some(state) = self.channels.get(&channel).filter(|_| self.unconfirmed.len() == 1) else { return };
+        if let Mode::Confirm(confirms) = &state.mode
+            && confirms.open() == last - first + 1
+        {
+            let publishing = Arc::clone(&state.publishing);
+            self.has_left = self.outbox.leave(Left { commit, channel, first, last, publishing });
+        }
+    }
+
+    /// Takes the confirm back, or notes that it has gone out.
+    pub fn take_back_answer(&mut self) {
+        if !std::mem::take(&mut self.has_left) || !self.outbox.take_left() {
+            return;
+        }
+        if let Some(Unconfirmed { channel, first, last, .. }) = self.unconfirmed.pop_front()
+            && let Some(Mode::Confirm(confirms)) = self.channels.get_mut(&channel).map(|state| &mut state.mode)
+        {
+            confirms.settle(first, last, true);
+            confirms.answers(|_| {});
         }
     }
 

@@ -1,6 +1,7 @@
 //! A client's socket, plain or with TLS, as [`super::wire`] uses it: attempts that do not wait, and readiness.
 
 use std::io::{self, IoSlice};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::net::TcpStream;
@@ -10,13 +11,13 @@ use crate::tls::stream::{PLAINTEXT_AT_A_TIME, Raw, Stream};
 
 /// A connection's socket.
 pub enum Socket {
-    Plain(TcpStream),
+    Plain(Arc<TcpStream>),
     Tls(Box<Stream<TcpStream>>),
 }
 
 impl From<TcpStream> for Socket {
     fn from(stream: TcpStream) -> Self {
-        Self::Plain(stream)
+        Self::Plain(Arc::new(stream))
     }
 }
 

@@ -46,13 +46,14 @@ pub struct Wire {
     /// Taken from the outbox and not written yet; of the first segment, `offset` bytes are out.
     pending: VecDeque<Segment>,
     offset: usize,
-    /// Bytes written so far, to tell whether the connection has been silent.
-    pub sent: u64,
 }
 
 impl Wire {
     pub fn new(stream: Socket, outbox: Arc<Outbox>) -> Self {
-        Self { stream, outbox, tail: Vec::new(), pending: VecDeque::new(), offset: 0, sent: 0 }
+        if let Socket::Plain(stream) = &stream {
+            outbox.set_socket(stream);
+        }
+        Self { stream, outbox, tail: Vec::new(), pending: VecDeque::new(), offset: 0 }
     }
 
     /// Reads once and hands `process` everything that has not been consumed: the tail and what came. `process` says how
@@ -180,7 +181,6 @@ impl Wire {
         if self.pending.is_empty() && self.pending.capacity() > 256 {
             self.pending = VecDeque::new();
         }
-        self.sent += written as u64;
         self.outbox.counts.sent.add(written as u64);
         self.outbox.counts.writes.add(1);
         let resumed = self.outbox.written(written);

@@ -102,6 +102,12 @@ impl Latency {
 pub trait Waiter: Send + Sync {
     /// Called without locks; must be quick.
     fn wake(&self);
+
+    /// As [`Waiter::wake`], when everything up to this commit is done and nobody else has waited for it: the writer has the
+    /// time for what would otherwise be left to a task.
+    fn wake_alone(&self, _committed: u64) {
+        self.wake();
+    }
 }
 
 /// The commit that is being gathered.

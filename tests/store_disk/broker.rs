@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 use crate::compat::harness::{
-    Channel, Client, Incoming, Options, basic_ack, basic_consume, confirm_select, props, queue_declare,
+    Channel, Client, Incoming, Options, basic_ack, basic_consume, confirm_select, eventually, props, queue_declare,
 };
 
 pub struct Broker {
@@ -92,6 +92,17 @@ impl Broker {
         }
         self.start_again();
     }
+}
+
+/// The count once a spare file is not being filled any more.
+pub fn settled(count: impl Fn() -> u64) -> u64 {
+    let mut last = count();
+    eventually("files are ready", || {
+        std::thread::park_timeout(std::time::Duration::from_millis(100));
+        let now = count();
+        std::mem::replace(&mut last, now) == now
+    });
+    last
 }
 
 /// Publishes persistent messages with numbers to a durable queue, one at a time.

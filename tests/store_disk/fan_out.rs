@@ -1,6 +1,6 @@
 //! A message of a fan-out is written once.
 
-use super::broker::Broker;
+use super::broker::{Broker, settled};
 use crate::compat::harness::{confirm_select, props, queue_bind, queue_declare};
 
 const BODY: u64 = 10 << 10;
@@ -32,15 +32,4 @@ fn a_message_for_a_hundred_queues_is_written_once() {
     assert!((BODY..2 * BODY).contains(&bytes), "{bytes} bytes were written");
     assert_eq!(channel.expect_get("q99").text(), "first");
     assert_eq!(channel.expect_get("q99").text(), body);
-}
-
-/// The count once a spare file is not being filled any more.
-fn settled(count: impl Fn() -> u64) -> u64 {
-    let mut last = count();
-    crate::compat::harness::eventually("files are ready", || {
-        std::thread::park_timeout(std::time::Duration::from_millis(100));
-        let now = count();
-        std::mem::replace(&mut last, now) == now
-    });
-    last
 }

@@ -5,7 +5,7 @@ use crate::frames::Table;
 use crate::message::{Incoming, Traits};
 use crate::queue::Wakes;
 use crate::queue::engine::Terms;
-use crate::queue::local::{QueueSpec, Shared};
+use crate::queue::local::{QueueSpec, Shared, Subscriber};
 
 fn outbox(memory: &'static MemoryAccount) -> Arc<Outbox> {
     Outbox::new(1, Arc::default(), memory)

@@ -1,5 +1,9 @@
 //! The writer: takes a gathered commit, seals it, writes it, syncs it, tells those who wait.
 //!
+//! A commit that nobody waits for (acks, publishes without confirms) is written at once and synced with the next one that
+//! somebody waits for, or when it is old ([`UNAWAITED`]) or much has come together ([`UNAWAITED_BYTES`]): consumers' acks cost
+//! no syncs of their own, and no publisher waits for the end of one. Until then it does not count as done.
+//!
 //! A write that fails (no room, a disk that errs) is tried again at the same place until it succeeds or the journal is
 //! closed; publishers are blocked meanwhile and nothing is confirmed. A sync that fails ends the journal: the page cache
 //! cannot be believed any more.
@@ -19,6 +23,10 @@ use crate::persist::points;
 
 /// How long to wait before a failed write is tried again.
 const RETRY: Duration = Duration::from_millis(100);
+/// The longest that a commit for which nobody waits is left unsynced.
+const UNAWAITED: Duration = Duration::from_millis(10);
+/// Most bytes of such commits that are left unsynced.
+const UNAWAITED_BYTES: u64 = 1 << 20;
 /// A buffer that has grown beyond this is not kept.
 const LARGE_BUFFER: usize = 2 * PENDING_LIMIT;
 /// Name of the file that says how far the journal has been synced.
@@ -35,8 +43,17 @@ pub struct Writer {
     last_sync: Instant,
     /// The last block that has been synced.
     synced: u64,
-    /// Written and not synced.
-    unsynced: bool,
+    /// The last commit that has been written.
+    written: u64,
+    unsynced: Option<Unsynced>,
+    /// The marker does not say yet how far the journal has been synced.
+    mark_is_old: bool,
+}
+
+/// What has been written and not synced.
+struct Unsynced {
+    since: Instant,
+    bytes: u64,
 }
 
 /// Why the writer stops.
@@ -61,7 +78,9 @@ impl Writer {
             waiters: Vec::new(),
             last_sync: Instant::now(),
             synced: next_block.saturating_sub(1),
-            unsynced: false,
+            written: 0,
+            unsynced: None,
+            mark_is_old: false,
         })
     }
 
@@ -80,11 +99,12 @@ impl Writer {
             let taken = Instant::now();
             journal.pulse.works(taken);
             match self.commit(commit) {
-                Ok(()) => self.journal.latency.note(taken.elapsed()),
+                Ok(true) => self.journal.latency.note(taken.elapsed()),
+                Ok(false) => {}
                 Err(Stop::Closed | Stop::Failed) => return,
             }
         }
-        if self.unsynced && self.check().is_ok() {
+        if self.unsynced.is_some() && self.check().is_ok() {
             self.sync_all();
         }
     }
@@ -119,10 +139,25 @@ impl Writer {
         Some(commit)
     }
 
+    /// How long what has been written may stay unsynced, if it is to be synced without being asked for.
     fn time_to_sync(&self) -> Option<Duration> {
+        let unsynced = self.unsynced.as_ref()?;
         match self.journal.settings.mode {
-            SyncMode::Interval(interval) if self.unsynced => Some(interval.saturating_sub(self.last_sync.elapsed())),
-            _ => None,
+            SyncMode::Fsync => Some(UNAWAITED.saturating_sub(unsynced.since.elapsed())),
+            SyncMode::Interval(interval) => Some(interval.saturating_sub(self.last_sync.elapsed())),
+            SyncMode::Os => None,
+        }
+    }
+
+    /// Whether what has been written is to be synced now, before more is taken.
+    fn must_sync(&self) -> bool {
+        let Some(unsynced) = &self.unsynced else { return false };
+        match self.journal.settings.mode {
+            SyncMode::Fsync => {
+                !self.waiters.is_empty() || unsynced.bytes >= UNAWAITED_BYTES || unsynced.since.elapsed() >= UNAWAITED
+            }
+            SyncMode::Interval(interval) => self.last_sync.elapsed() >= interval,
+            SyncMode::Os => false,
         }
     }
 
@@ -132,56 +167,83 @@ impl Writer {
             return self.sync_now();
         }
         match self.journal.disk.sync_all(&self.journal.settings.dir) {
-            Ok(()) => self.synced_now(),
+            Ok(()) => {
+                self.synced_now();
+                self.mark();
+            }
             Err(error) => self.journal.fail(format!("the journal cannot be synced: {error}")),
         }
     }
 
     fn synced_now(&mut self) {
-        self.unsynced = false;
+        self.unsynced = None;
         self.synced = self.next_block.saturating_sub(1);
         self.journal.synced.store(self.synced, Ordering::Release);
         self.last_sync = Instant::now();
-        self.mark();
+        self.mark_is_old = true;
     }
 
+    /// Syncs what nobody has waited for.
     fn sync_now(&mut self) {
         // A failure has been noted; the next commit finds it.
-        let _ = self.sync();
+        if self.sync().is_ok() {
+            self.journal.committed.store(self.written, Ordering::Release);
+            self.mark();
+        }
     }
 
-    fn commit(&mut self, commit: u64) -> Result<(), Stop> {
+    /// True when the commit is done; otherwise it is when it has been synced.
+    fn commit(&mut self, commit: u64) -> Result<bool, Stop> {
         self.check()?;
-        let directory = tidy(&mut self.buffer, FRONT);
-        if !directory.is_empty() {
-            let store = self.journal.settings.store;
-            let id = BlockId { number: self.next_block, store, synced: self.synced };
-            let range = seal(&mut self.buffer, id, &directory);
-            points::reach("journal-before-write");
-            self.write(range)?;
-            points::reach("journal-after-write");
-            self.next_block += 1;
-            self.journal.files.note(commit, self.next_block, &directory);
-            self.unsynced = true;
-            self.journal.latency.bytes.add(self.buffer.len() as u64);
-            match self.journal.settings.mode {
-                SyncMode::Fsync => self.sync()?,
-                SyncMode::Interval(interval) if self.last_sync.elapsed() >= interval => self.sync()?,
-                SyncMode::Interval(_) | SyncMode::Os => {}
-            }
+        self.write_commit(commit)?;
+        if self.must_sync() {
+            self.sync()?;
             points::reach("journal-after-sync");
         }
         self.check()?;
-        self.journal.committed.store(commit, Ordering::Release);
-        for waiter in self.waiters.drain(..) {
-            waiter.wake();
+        let is_done = self.unsynced.is_none() || self.journal.settings.mode != SyncMode::Fsync;
+        if is_done {
+            self.journal.committed.store(commit, Ordering::Release);
         }
+        self.tell(commit);
+        self.mark();
         if self.buffer.capacity() > LARGE_BUFFER {
             self.buffer = Vec::new();
         }
         self.buffer.truncate(FRONT);
         self.buffer.resize(FRONT, 0);
+        Ok(is_done)
+    }
+
+    fn write_commit(&mut self, commit: u64) -> Result<(), Stop> {
+        self.written = commit;
+        let directory = tidy(&mut self.buffer, FRONT);
+        if directory.is_empty() {
+            return Ok(());
+        }
+        let store = self.journal.settings.store;
+        let id = BlockId { number: self.next_block, store, synced: self.synced };
+        let range = seal(&mut self.buffer, id, &directory);
+        let bytes = range.len() as u64;
+        points::reach("journal-before-write");
+        self.write(range)?;
+        points::reach("journal-after-write");
+        self.next_block += 1;
+        self.journal.files.note(commit, self.next_block, &directory);
+        self.unsynced.get_or_insert_with(|| Unsynced { since: Instant::now(), bytes: 0 }).bytes += bytes;
+        self.journal.latency.bytes.add(self.buffer.len() as u64);
         Ok(())
+    }
+
+    /// Calls those who have waited for a commit.
+    fn tell(&mut self, commit: u64) {
+        if let [waiter] = &*self.waiters {
+            waiter.wake_alone(commit);
+            self.waiters.clear();
+        }
+        for waiter in self.waiters.drain(..) {
+            waiter.wake();
+        }
     }
 
     /// Somebody else may have found that the disk cannot be believed.
@@ -215,7 +277,7 @@ impl Writer {
 
     fn next_file(&mut self, length: u64) -> Result<(), Stop> {
         let size = (length + FIRST).next_multiple_of(SECTOR as u64);
-        if self.unsynced && self.journal.settings.mode != SyncMode::Os {
+        if self.unsynced.is_some() && self.journal.settings.mode != SyncMode::Os {
             // The syncs to come are of the next file.
             self.sync()?;
         }
@@ -280,7 +342,10 @@ impl Writer {
 
     /// Notes how far the journal has been synced, so that damage to its end is not taken for a torn write. The note itself
     /// is not synced: when it is lost, only that distinction is.
-    fn mark(&self) {
+    fn mark(&mut self) {
+        if !std::mem::take(&mut self.mark_is_old) {
+            return;
+        }
         let bytes = super::replay::encode_marker(self.journal.settings.store, self.synced);
         let place = if self.synced.is_multiple_of(2) { 0 } else { SECTOR as u64 };
         if let Err(error) = self.marker.write_at(&bytes, place) {
