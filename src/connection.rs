@@ -10,12 +10,13 @@
 //! - [`machine`] is a whole connection without its socket: login ([`login`]), frames to their channels, errors to closes,
 //!   heartbeats. [`driver`] is the task around it, [`wire`] and [`socket`] its way to the client.
 //! - [`entrance`] is what comes before AMQP: the header of a proxy ([`proxy`]), TLS. [`pacing`] keeps the rates of publishing.
-//! - [`registry`] knows all connections of the node. [`counting`] is what they count, [`census`] what
-//!   that adds up to, [`uses`] what the node uses.
+//! - [`registry`] knows all connections of the node. [`counting`] is what they count ([`apart`] by exchange and
+//!   queue), [`census`] what that adds up to, [`uses`] what the node uses.
 //!
 //! A read goes through all of this without an await unless a durable change has to reach the disk first.
 
 pub mod acks;
+pub mod apart;
 pub mod census;
 pub mod channel;
 pub mod confirms;

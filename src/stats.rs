@@ -4,9 +4,10 @@
 //! lock are plain ([`Counts`]), the others are atomics that are loaded and stored, never added to ([`Counter`]); both are
 //! written once for a run of messages. What a node or a virtual host adds up to is summed when somebody asks, with what
 //! channels that have ended have left behind ([`Totals`]). [`rates`] makes rates of numbers, [`history`] keeps how they were,
-//! and [`album`] the histories of many objects within bounds.
+//! [`album`] the histories of many objects within bounds, and [`apart`] what one has counted apart by others.
 
 pub mod album;
+pub mod apart;
 pub mod history;
 pub mod process;
 pub mod rates;
@@ -204,6 +205,8 @@ impl ChurnCounts {
 pub struct ExchangeCounts {
     published: AtomicU64,
     routed: AtomicU64,
+    /// Publishes that are confirmed, now or once they are safe.
+    confirmed: AtomicU64,
     returned: AtomicU64,
     dropped: AtomicU64,
     /// What was handed on at the last sample, with the rates since the one before. None before the first.
@@ -218,6 +221,16 @@ impl ExchangeCounts {
         if queues > 0 {
             self.routed.fetch_add(messages.wrapping_mul(queues), Relaxed);
         }
+    }
+
+    /// So many of them are confirmed, now or once they are safe.
+    #[inline]
+    pub fn confirm(&self, messages: u64) {
+        self.confirmed.fetch_add(messages, Relaxed);
+    }
+
+    pub fn confirmed(&self) -> u64 {
+        self.confirmed.load(Relaxed)
     }
 
     /// A message had no route.

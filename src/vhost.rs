@@ -15,6 +15,7 @@ pub mod command;
 pub mod declare;
 pub mod events;
 pub mod firehose;
+pub mod flows;
 pub mod limits;
 pub mod log_exchange;
 pub mod moving;

@@ -136,6 +136,10 @@ struct Broker {
 
 impl Broker {
     async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    async fn start_with(more: &[(&str, &str)]) -> Self {
         let data = tempfile::tempdir().unwrap();
         let settings = [
             ("listeners.tcp.default", "127.0.0.1:0"),
@@ -145,7 +149,8 @@ impl Broker {
             ("prometheus.tcp.ip", "127.0.0.1"),
             ("data_dir", data.path().to_str().unwrap()),
         ];
-        let settings: Vec<_> = settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let settings: Vec<_> =
+            settings.iter().chain(more).map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         let node = Node::start(Config::load(None, &settings).unwrap()).await.unwrap();
         Self { node, _data: data }
     }
@@ -449,4 +454,89 @@ async fn what_channels_have_counted_stays_when_they_are_gone() {
     let sizes = broker.scrape("/metrics").await.get("rabbitmq_message_size_bytes_count{protocol=\"amqp091\"}");
     assert!(sizes == 6.0, "{sizes}");
     drop(connection);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_detail_it_is_told_who_has_to_do_with_whom() {
+    let broker = Broker::start_with(&[("management.rates_mode", "detailed")]).await;
+    let connection = broker.connect().await;
+    let (channel, other) = (connection.create_channel().await.unwrap(), connection.create_channel().await.unwrap());
+    let _consumer = traffic(&channel).await;
+    let plain = BasicPublishOptions::default();
+    other.basic_publish("".into(), "q".into(), plain, b"x", BasicProperties::default()).await.unwrap();
+    // An answer on the channel means that what was published before has been counted.
+    other.queue_declare("other".into(), QueueDeclareOptions::default(), FieldTable::default()).await.unwrap();
+    let shared = broker.node.shared();
+    shared.census.tick(shared, 5.0);
+    let name = broker.api("/api/connections").await[0]["name"].as_str().unwrap().to_owned();
+    let queue = broker.api("/api/queues/%2F/q").await;
+    let incoming = &queue["incoming"][0];
+    assert_eq!(incoming["exchange"], serde_json::json!({ "name": "", "vhost": "/" }));
+    assert_eq!(
+        (&incoming["stats"]["publish"], &incoming["stats"]["publish_details"]["rate"]),
+        (&5.into(), &1.0.into())
+    );
+    let deliveries = queue["deliveries"].as_array().unwrap();
+    assert_eq!((deliveries.len(), &deliveries[0]["channel_details"]["name"]), (1, &format!("{name} (1)").into()));
+    let stats = &deliveries[0]["stats"];
+    let told = ["deliver", "ack", "get_no_ack", "get", "deliver_get"].map(|kind| stats[kind].as_u64().unwrap());
+    assert_eq!(told, [2, 1, 1, 0, 3], "{stats}");
+    let default = broker.api("/api/exchanges/%2F/amq.default").await;
+    let rows = default["incoming"].as_array().unwrap();
+    let mut by_channel: Vec<_> =
+        rows.iter().map(|row| (row["channel_details"]["number"].as_u64(), row["stats"]["publish"].as_u64())).collect();
+    by_channel.sort_unstable();
+    assert_eq!(by_channel, [(Some(1), Some(4)), (Some(2), Some(1))]);
+    assert_eq!(rows.iter().map(|row| row["stats"]["confirm"].as_u64().unwrap()).sum::<u64>(), 4);
+    assert_eq!(
+        (&default["outgoing"][0]["queue"]["name"], &default["outgoing"][0]["stats"]["publish"]),
+        (&"q".into(), &5.into())
+    );
+    let path = format!("/api/channels/{}%20(1)", name.replace(' ', "%20").replace('>', "%3E"));
+    let shown = broker.api(&path).await;
+    let fanout =
+        shown["publishes"].as_array().unwrap().iter().find(|row| row["exchange"]["name"] == "amq.fanout").unwrap();
+    let told = ["publish", "confirm", "return_unroutable", "drop_unroutable"]
+        .map(|kind| fanout["stats"][kind].as_u64().unwrap());
+    assert_eq!(told, [2, 2, 1, 1], "{fanout}");
+    assert_eq!(
+        (&shown["deliveries"][0]["queue"]["name"], &shown["deliveries"][0]["stats"]["ack"]),
+        (&"q".into(), &1.into())
+    );
+    assert_eq!(shown["consumer_details"][0]["consumer_tag"], "tag");
+    let confirmed = broker.scrape("/metrics/per-object").await;
+    confirmed.expect(&[
+        ("rabbitmq_exchange_messages_confirmed_total{vhost=\"/\",exchange=\"\"}", 4.0),
+        ("rabbitmq_exchange_messages_confirmed_total{vhost=\"/\",exchange=\"amq.fanout\"}", 2.0),
+    ]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn figures_are_hidden_where_they_are_switched_off() {
+    for (key, value, hidden) in [
+        ("management.rates_mode", "none", &["message_stats"][..]),
+        ("management.disable_stats", "true", &["message_stats", "messages", "messages_details", "consumers"]),
+        ("management_agent.disable_metrics_collector", "true", &["message_stats", "messages", "messages_details"]),
+    ] {
+        let broker = Broker::start_with(&[(key, value)]).await;
+        let channel = broker.connect().await.create_channel().await.unwrap();
+        let _consumer = traffic(&channel).await;
+        let queue = broker.api("/api/queues/%2F/q").await;
+        let list = broker.api("/api/queues").await;
+        for field in hidden {
+            assert_eq!((&queue[field], &list[0][field]), (&Json::Null, &Json::Null), "{key}: {field}");
+        }
+        assert_eq!(queue["name"], "q");
+        let overview = broker.api("/api/overview").await;
+        assert_eq!(
+            (&overview["message_stats"], &overview["object_totals"]["queues"]),
+            (&Json::Null, &1.into()),
+            "{key}"
+        );
+        assert_eq!(overview["disable_stats"], value == "true");
+        if value == "true" {
+            let totals = broker.api("/api/queues/%2F?enable_queue_totals=true").await;
+            assert_eq!((&totals[0]["messages"], &totals[0]["message_stats"]), (&2.into(), &Json::Null));
+        }
+    }
 }

@@ -14,6 +14,8 @@ pub struct Management {
     pub path_prefix: String,
     /// Objects are shown without figures.
     pub disable_stats: bool,
+    /// The same, by the key of RabbitMQ's collector.
+    pub disable_collector: bool,
     pub rates_mode: RatesMode,
     /// Origins whose pages may call it from a browser; `*` is every origin.
     pub cors_origins: Vec<String>,
@@ -63,6 +65,7 @@ impl Default for Management {
             ssl: HttpTls::default(),
             path_prefix: String::new(),
             disable_stats: false,
+            disable_collector: false,
             rates_mode: RatesMode::Basic,
             cors_origins: Vec::new(),
             cors_max_age: Some(Duration::from_secs(1800)),

@@ -231,6 +231,9 @@ impl Census {
             vhost.sums.queues.put_disk(&mut counted);
             vhost.sums.queues.put_disk(&mut all.counted);
             self.albums.note_exchange(&vhost.default_exchange, seconds, now);
+            if let Some(flows) = &vhost.flows {
+                flows.sample(seconds);
+            }
             let exchanges: Vec<_> =
                 vhost.topology.read().exchanges.values().map(|exchange| Arc::clone(&exchange.counts)).collect();
             exchanges.iter().for_each(|counts| self.albums.note_exchange(counts, seconds, now));

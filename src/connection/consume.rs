@@ -219,7 +219,7 @@ impl Session {
                 self.outbox.got(number, queue, &got, no_ack);
                 traced = self.traced.then_some((got.message, got.redelivered));
             }
-            None => self.outbox.got_nothing(number),
+            None => self.outbox.got_nothing(number, queue),
         });
         if let Some((message, redelivered)) = traced {
             self.tell_got(number, &message, queue, redelivered);

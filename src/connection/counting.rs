@@ -6,10 +6,13 @@
 
 use std::sync::Arc;
 
+use parking_lot::Mutex;
+
 use super::deliveries::{ChannelOut, Slot};
 use super::session::{Mode, Session};
 use crate::queue::Queue;
-use crate::stats::{Counted, Counter, KINDS, Kind, Rates, Sizes};
+use crate::stats::apart::Rows;
+use crate::stats::{Counted, Counter, ExchangeCounts, KINDS, Kind, Rates, Sizes};
 
 /// Most deliveries of a channel that are looked at for the oldest of each queue.
 const LOOKED_AT: usize = 1_000;
@@ -76,6 +79,8 @@ pub struct Publishing {
     pub prefetch: Counter,
     pub is_confirming: Counter,
     pub is_transactional: Counter,
+    /// By exchange, where that is wanted.
+    pub apart: Mutex<Rows<ExchangeCounts, KINDS>>,
 }
 
 impl Publishing {
@@ -140,6 +145,10 @@ impl ChannelOut {
     /// Takes a sample, `seconds` after the last one; what that was, and whether anything has moved since the last one.
     pub fn sample(&mut self, seconds: f64, now_ms: u64) -> (Counted, bool) {
         let counted = self.counted();
+        if let Some(apart) = &mut self.apart {
+            apart.sample(seconds);
+            self.publishing.apart.lock().sample(seconds);
+        }
         if self.sampled.is_none() && counted.is_zero() {
             return (counted, false);
         }

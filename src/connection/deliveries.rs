@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::apart::ByQueue;
 use super::counting::{Delivering, Publishing, Sampled};
 use super::ledger::{Ledger, Unacked};
 use crate::frames::Table;
@@ -49,6 +50,8 @@ pub struct ChannelOut {
     pub delivering: Delivering,
     /// None before it has been used.
     pub(super) sampled: Option<Box<Sampled>>,
+    /// What it has counted by queue, where that is wanted.
+    pub apart: Option<Box<ByQueue>>,
 }
 
 /// Deliveries of one queue that are settled together.

@@ -32,7 +32,7 @@ use crate::persist::journal::Waiter;
 use crate::queue::engine::Got;
 use crate::queue::watched::Owner;
 use crate::queue::{ConsumerKey, Queue, Settlement};
-use crate::stats::{Counted, Rates};
+use crate::stats::{Counted, Kind, Rates};
 use in_place::InPlace;
 pub use in_place::Left;
 
@@ -291,7 +291,13 @@ impl Outbox {
         let Some(out) = inner.channel(channel) else { return Ok(()) };
         let mut ledger = std::mem::take(&mut out.ledger);
         let outstanding = ledger.outstanding();
-        let result = ledger.settle(tag, multiple, |unacked| out.release(unacked, settled));
+        let counts_apart = how == Settlement::Ack && out.counts_apart();
+        let result = ledger.settle(tag, multiple, |unacked| {
+            if counts_apart {
+                out.count_apart(unacked.slot, Kind::Ack);
+            }
+            out.release(unacked, settled);
+        });
         if how == Settlement::Ack {
             out.delivering.acked += (outstanding - ledger.outstanding()) as u64;
         }
@@ -320,7 +326,12 @@ impl Outbox {
             if how == Settlement::Ack {
                 out.delivering.acked += reserved.len() as u64;
             }
-            reserved.into_iter().for_each(|unacked| out.release(unacked, settled));
+            for unacked in reserved {
+                if how == Settlement::Ack {
+                    out.count_apart(unacked.slot, Kind::Ack);
+                }
+                out.release(unacked, settled);
+            }
             out.take_resumable(&mut settled.resumed);
         }
     }
@@ -346,9 +357,9 @@ impl Outbox {
         settled
     }
 
-    /// A channel is open; `publishing` is where it counts its publishes.
-    pub fn open_channel(&self, channel: u16, publishing: Arc<Publishing>) {
-        let out = ChannelOut { publishing, ..ChannelOut::default() };
+    /// A channel is open; `publishing` is where it counts its publishes. A detailed one counts by queue, too.
+    pub fn open_channel(&self, channel: u16, publishing: Arc<Publishing>, is_detailed: bool) {
+        let out = ChannelOut { publishing, apart: is_detailed.then(Box::default), ..ChannelOut::default() };
         self.inner.lock().channels.insert(channel, Box::new(out));
     }
 
@@ -479,6 +490,10 @@ impl Outbox {
         let Some(out) = writing.channel(channel) else { return };
         let tag = out.ledger.next_tag();
         out.delivering.redelivered += u64::from(got.redelivered);
+        out.count_got(queue, if no_ack { Kind::GetNoAck } else { Kind::Get });
+        if got.redelivered {
+            out.count_got(queue, Kind::Redeliver);
+        }
         if no_ack {
             out.delivering.got_no_ack += 1;
         } else {
@@ -495,10 +510,11 @@ impl Outbox {
     }
 
     /// Answers that there was nothing to get.
-    pub fn got_nothing(&self, channel: u16) {
+    pub fn got_nothing(&self, channel: u16, queue: &Arc<Queue>) {
         let mut writing = self.lock();
         if let Some(out) = writing.channel(channel) {
             out.delivering.get_empty += 1;
+            out.count_got(queue, Kind::GetEmpty);
         }
         writing.send(channel, &AMQPClass::Basic(AMQPMethod::GetEmpty(basic::GetEmpty {})));
     }

@@ -9,6 +9,7 @@ use std::cell::Cell;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
+use super::apart::Passed;
 use super::channel::{Content, Publication};
 use super::deliveries::Settled;
 use super::error::Failure;
@@ -42,6 +43,8 @@ struct Run {
     reply: Option<ReplyAddress>,
     /// Number of messages.
     length: usize,
+    /// Where channels are counted apart; else 0.
+    channel: u16,
     /// Channel and number of the first publish, where they are to be confirmed.
     confirm: Option<(u16, u64)>,
     /// Exchanges that remember the message; it is the only one of the run then.
@@ -53,9 +56,9 @@ struct Run {
 impl Run {
     /// Whether a publish with this number belongs to the run.
     #[inline]
-    fn continues(&self, confirm: Option<(u16, u64)>) -> bool {
+    fn continues(&self, channel: u16, confirm: Option<(u16, u64)>) -> bool {
         match (self.confirm, confirm) {
-            (None, None) => true,
+            (None, None) => self.channel == channel,
             (Some((channel, first)), Some((c, number))) => channel == c && first + self.length as u64 == number,
             _ => false,
         }
@@ -86,11 +89,13 @@ pub struct Publishes<'b> {
     runs: Vec<Run>,
     /// Queues that messages were put into, each message counting, since the last [`Publishes::take_routed`].
     routed: u64,
+    /// What has gone where, of channels that are counted apart.
+    passed: Vec<Passed>,
 }
 
 impl Default for Publishes<'_> {
     fn default() -> Self {
-        Self { messages: emptied(SPACE.take()), runs: Vec::new(), routed: 0 }
+        Self { messages: emptied(SPACE.take()), runs: Vec::new(), routed: 0, passed: Vec::new() }
     }
 }
 
@@ -105,9 +110,9 @@ impl Drop for Publishes<'_> {
 impl<'b> Publishes<'b> {
     /// Adds a message to the last run; false when it goes another way.
     #[inline]
-    fn extend(&mut self, route: &Route, confirm: Option<(u16, u64)>) -> bool {
+    fn extend(&mut self, route: &Route, channel: u16, confirm: Option<(u16, u64)>) -> bool {
         match self.runs.last_mut() {
-            Some(run) if Arc::ptr_eq(&run.route, route) && run.reply.is_none() && run.continues(confirm) => {
+            Some(run) if Arc::ptr_eq(&run.route, route) && run.reply.is_none() && run.continues(channel, confirm) => {
                 run.length += 1;
                 true
             }
@@ -116,16 +121,24 @@ impl<'b> Publishes<'b> {
     }
 
     #[inline]
-    fn push(&mut self, incoming: Incoming<'b>, route: Route, reply: Option<ReplyAddress>, confirm: Option<(u16, u64)>) {
-        if reply.is_some() || !self.extend(&route, confirm) {
-            self.runs.push(Run { route, reply, length: 1, confirm, followers: Vec::new(), goes_on: false });
+    fn push(
+        &mut self,
+        incoming: Incoming<'b>,
+        route: Route,
+        reply: Option<ReplyAddress>,
+        channel: u16,
+        confirm: Option<(u16, u64)>,
+    ) {
+        if reply.is_some() || !self.extend(&route, channel, confirm) {
+            self.runs.push(Run { route, reply, length: 1, channel, confirm, followers: Vec::new(), goes_on: false });
         }
         self.messages.push(incoming);
     }
 
     /// Adds the part of a message that need not wait. The other part has to follow.
     fn push_part(&mut self, message: Message, route: Route) {
-        let run = Run { route, reply: None, length: 1, confirm: None, followers: Vec::new(), goes_on: true };
+        let run =
+            Run { route, reply: None, length: 1, channel: 0, confirm: None, followers: Vec::new(), goes_on: true };
         self.runs.push(run);
         self.messages.push(Incoming::Held(message));
     }
@@ -156,6 +169,11 @@ impl<'b> Publishes<'b> {
         std::mem::take(&mut self.routed)
     }
 
+    /// What has gone where, of channels that are counted apart.
+    pub fn take_passed(&mut self) -> Vec<Passed> {
+        std::mem::take(&mut self.passed)
+    }
+
     /// The messages are published now, whenever they came. When delayed ones are due has been said already.
     pub fn begin_now(&mut self, now: u64, account: &'static MemoryAccount) {
         let waits = self.runs.iter().flat_map(|run| std::iter::repeat_n(run.route.waits, run.length));
@@ -183,7 +201,7 @@ impl<'b> Publishes<'b> {
         let mut entries = Entries::default();
         let mut rest = &mut self.messages[..];
         let mut first_part = true;
-        for Run { route, reply, length, confirm, followers, goes_on } in self.runs.drain(..) {
+        for Run { route, reply, length, channel, confirm, followers, goes_on } in self.runs.drain(..) {
             let Some((run, after)) = rest.split_at_mut_checked(length) else { break };
             let mut taken = std::mem::replace(&mut first_part, true);
             let mut refused = Vec::new();
@@ -214,6 +232,15 @@ impl<'b> Publishes<'b> {
             if goes_on {
                 first_part = taken && refused.is_empty();
             }
+            let confirmed = match confirm {
+                Some(_) if taken => (length - refused.len().min(length)) as u64,
+                _ => 0,
+            };
+            if confirmed > 0
+                && let Some(exchange) = &route.exchange
+            {
+                exchange.confirm(confirmed);
+            }
             if let Some((channel, first)) = confirm {
                 let last = first + length as u64 - 1;
                 if taken && !refused.is_empty() {
@@ -221,6 +248,9 @@ impl<'b> Publishes<'b> {
                 } else {
                     fates.push((channel, first, last, taken));
                 }
+            }
+            if channel != 0 && queues > 0 {
+                self.passed.push(Passed { channel, route, messages: length as u64, confirmed });
             }
             rest = after;
         }
@@ -333,6 +363,7 @@ impl Session {
         self.count_publish(number, publication.body_size);
         if !has_route && (is_returned || delayed.is_none()) {
             self.count_unroutable(number, &route, is_returned);
+            self.count_lost_apart(number, &route, is_returned);
         }
         let mut traits = Traits { hidden, ..traits };
         let mut at_once = None;
@@ -354,13 +385,13 @@ impl Session {
             }
             None => self.incoming(publication.content, traits),
         };
-        let mut confirm = None;
+        let (mut confirm, apart) = (None, self.apart(number));
         match self.channels.get_mut(&number).map(|state| &mut state.mode) {
             Some(Mode::Transaction(transaction)) if is_returned => {
                 route.count_lost();
                 transaction.returns.push(incoming.hold());
                 if !followers.is_empty() {
-                    transaction.publishes.push(Incoming::Held(incoming.hold()), Route::default(), None, None);
+                    transaction.publishes.push(Incoming::Held(incoming.hold()), Route::default(), None, 0, None);
                     transaction.publishes.follow_last(followers);
                 }
                 return Ok(());
@@ -369,7 +400,7 @@ impl Session {
                 if let Some((part, route)) = at_once {
                     transaction.publishes.push_part(part, route);
                 }
-                transaction.publishes.push(Incoming::Held(incoming.hold()), route, reply, None);
+                transaction.publishes.push(Incoming::Held(incoming.hold()), route, reply, apart, None);
                 transaction.publishes.follow_last(followers);
                 self.count_transaction(number);
                 return Ok(());
@@ -383,6 +414,9 @@ impl Session {
         if is_returned {
             route.count_lost();
             self.outbox.returned(number, 312, "NO_ROUTE", incoming.view());
+            if let Some(exchange) = route.exchange.as_ref().filter(|_| confirm.is_some()) {
+                exchange.confirm(1);
+            }
             route = Route::default();
         }
         if route.queues.is_empty() && reply.is_none() && confirm.is_none() && followers.is_empty() {
@@ -392,7 +426,7 @@ impl Session {
             if let Some((part, route)) = at_once {
                 work.publishes.push_part(part, route);
             }
-            work.publishes.push(incoming, route, reply, confirm);
+            work.publishes.push(incoming, route, reply, apart, confirm);
             if is_followed {
                 work.publishes.follow_last(followers);
             }
@@ -427,7 +461,8 @@ impl Session {
             Mode::Confirm(confirms) => Some((number, confirms.next())),
             _ => None,
         };
-        let follows = work.publishes.extend(route, confirm);
+        let apart = if self.is_detailed { number } else { 0 };
+        let follows = work.publishes.extend(route, apart, confirm);
         if follows && let Mode::Confirm(confirms) = &mut state.mode {
             confirms.publish();
         }
@@ -590,9 +625,9 @@ impl Session {
             if let Some(Delayed { due, queues, .. }) = routed.delayed {
                 let waiting = message.with_due(Some(due), self.broker.memory);
                 work.publishes.push_part(message, route(routed.queues));
-                work.publishes.push(Incoming::Held(waiting), route(queues), None, None);
+                work.publishes.push(Incoming::Held(waiting), route(queues), None, 0, None);
             } else {
-                work.publishes.push(Incoming::Held(message), route(routed.queues), None, None);
+                work.publishes.push(Incoming::Held(message), route(routed.queues), None, 0, None);
             }
             work.publishes.follow_last(routed.followers);
         }
@@ -605,6 +640,9 @@ impl Session {
         let entries = work.publishes.enqueue(&mut work.wakes, &mut fates);
         self.count_all();
         self.outbox.counts.routed.add(work.publishes.take_routed());
+        if self.is_detailed {
+            self.count_passed(work.publishes.take_passed());
+        }
         super::acks::apply(work);
         // What a client has published and acked in one go is one commit: all of it survives, or nothing.
         let store = self.broker.store.as_ref();

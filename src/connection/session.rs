@@ -131,6 +131,8 @@ pub struct Session {
     /// The time of the current read, in milliseconds since 1970.
     pub now_ms: u64,
     pub pacing: Pacing,
+    /// Channels count by exchange and queue.
+    pub(super) is_detailed: bool,
     /// Its virtual host was traced when the current read began.
     pub traced: bool,
     pub(super) tally: Tally,
@@ -149,6 +151,7 @@ impl Session {
         let permit = rights.permit(&broker.directory, &user.name, &vhost.name, now_ms);
         let rights_until = rights.until();
         let shortest_timeout = broker.limits().consumer_timeout;
+        let is_detailed = vhost.flows.is_some();
         Self {
             broker,
             vhost,
@@ -171,6 +174,7 @@ impl Session {
             drawn: None,
             now_ms,
             pacing: Pacing::default(),
+            is_detailed,
             traced: false,
             tally: Tally::default(),
         }
@@ -292,7 +296,7 @@ impl Session {
         match input {
             Input::Open => {
                 let publishing = self.channels.get(&number).map(|state| Arc::clone(&state.publishing));
-                self.outbox.open_channel(number, publishing.unwrap_or_default());
+                self.outbox.open_channel(number, publishing.unwrap_or_default(), self.is_detailed);
                 self.tell_channel_opened(number);
                 self.reply(number, AMQPClass::Channel(channel::AMQPMethod::OpenOk(channel::OpenOk {})))
             }

@@ -93,6 +93,7 @@ impl Session {
         transaction.publishes.begin_now(self.now_ms, self.broker.memory);
         let entries = transaction.publishes.enqueue(&mut wakes, &mut Vec::new());
         self.outbox.counts.routed.add(transaction.publishes.take_routed());
+        self.count_passed(transaction.publishes.take_passed());
         for (reserved, how) in transaction.settlements {
             let mut settled = Settled::default();
             self.outbox.settle_reserved(number, reserved, how, &mut settled);

@@ -8,8 +8,10 @@ use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value as Json};
 
 use super::body;
+use super::fields::Shown;
 use super::{ApiError, Caller, Http};
 use crate::auth::{Access, Kind};
+use crate::config::RatesMode;
 use crate::frames::table::MAX_DEPTH;
 use crate::logs::audit;
 use crate::persist::definitions::depth;
@@ -38,6 +40,18 @@ impl Call {
     /// A part of the path; empty for a name that the route does not have.
     pub fn path(&self, name: &str) -> &str {
         self.path.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value)
+    }
+
+    /// Which figures the answer may have. Through the local socket everything is shown that is not declined in the query.
+    pub fn shown(&self) -> Shown {
+        let management = &self.broker().config.management;
+        let is_off = self.caller.user.is_some() && (management.disable_stats || management.disable_collector);
+        match (is_off || self.query.is_true("disable_stats"), self.query.is_true("enable_queue_totals")) {
+            (true, true) => Shown::Totals,
+            (true, false) => Shown::NoStats,
+            (false, _) if management.rates_mode == RatesMode::None => Shown::NoRates,
+            (false, _) => Shown::All,
+        }
     }
 
     /// The same of an exchange: the default one is written `amq.default`.

@@ -2,20 +2,88 @@
 
 use serde_json::{Map, Value as Json};
 
+use super::Call;
+
 /// Which fields are wanted: all, or some, each perhaps with a way further in (`message_stats.publish_details.rate`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Columns(Option<Vec<Vec<String>>>);
+pub struct Columns(Option<Vec<Vec<String>>>, Shown);
+
+/// Which figures are shown at all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Shown {
+    #[default]
+    All,
+    /// None of what was counted: the mode of rates `none`.
+    NoRates,
+    /// Nothing that changes by itself, but numbers of messages.
+    Totals,
+    /// Nothing that changes by itself.
+    NoStats,
+}
+
+/// What has been counted.
+const RATES: [&str; 5] = ["message_stats", "incoming", "outgoing", "deliveries", "publishes"];
+/// Numbers of messages.
+const TOTALS: [&str; 4] = ["messages", "messages_ready", "messages_unacknowledged", "queue_totals"];
+/// What else changes by itself.
+const OTHERS: [&str; 28] = [
+    "messages_details",
+    "messages_ready_details",
+    "messages_unacknowledged_details",
+    "messages_ram",
+    "messages_ready_ram",
+    "messages_unacknowledged_ram",
+    "messages_paged_out",
+    "messages_persistent",
+    "message_bytes",
+    "message_bytes_ready",
+    "message_bytes_unacknowledged",
+    "message_bytes_ram",
+    "message_bytes_paged_out",
+    "message_bytes_persistent",
+    "memory",
+    "consumers",
+    "consumer_capacity",
+    "consumer_utilisation",
+    "consumer_details",
+    "idle_since",
+    "recv_oct",
+    "recv_oct_details",
+    "recv_cnt",
+    "send_oct",
+    "send_oct_details",
+    "send_cnt",
+    "send_pend",
+    "churn_rates",
+];
+
+impl Shown {
+    fn hides(self, field: &str) -> bool {
+        let is = |fields: &[&str]| fields.contains(&field);
+        match self {
+            Self::All => false,
+            Self::NoRates => is(&RATES),
+            Self::Totals => is(&RATES) || is(&OTHERS),
+            Self::NoStats => is(&RATES) || is(&OTHERS) || is(&TOTALS),
+        }
+    }
+}
 
 impl Columns {
     pub fn all() -> Self {
-        Self(None)
+        Self::default()
+    }
+
+    /// Those that a request wants and gets to see.
+    pub fn of(call: &Call) -> Self {
+        Self(Self::parse(call.query.get("columns")).0, call.shown())
     }
 
     /// From `columns=a,b.c`; without it, all.
     pub fn parse(text: Option<&str>) -> Self {
         let words = |column: &str| column.split('.').filter(|w| !w.is_empty()).map(str::to_owned).collect::<Vec<_>>();
         let columns = text.map(|text| text.split(',').map(words).filter(|c| !c.is_empty()).collect());
-        Self(columns.filter(|columns: &Vec<_>| !columns.is_empty()))
+        Self(columns.filter(|columns: &Vec<_>| !columns.is_empty()), Shown::All)
     }
 
     pub fn one(column: &str) -> Self {
@@ -25,6 +93,7 @@ impl Columns {
     /// Whether the field, or something in it, is wanted.
     pub fn wants(&self, field: &str) -> bool {
         match &self.0 {
+            _ if self.1.hides(field) => false,
             None => true,
             Some(columns) => columns.iter().any(|column| column.first().is_some_and(|first| first == field)),
         }
@@ -32,15 +101,15 @@ impl Columns {
 
     /// What is wanted inside of a field.
     fn inside(&self, field: &str) -> Self {
-        let Some(columns) = &self.0 else { return Self(None) };
+        let Some(columns) = &self.0 else { return Self::all() };
         let mut inside = Vec::new();
         for column in columns.iter().filter(|column| column.first().is_some_and(|first| first == field)) {
             match column.get(1..) {
-                Some([]) | None => return Self(None),
+                Some([]) | None => return Self::all(),
                 Some(rest) => inside.push(rest.to_vec()),
             }
         }
-        Self(Some(inside))
+        Self(Some(inside), Shown::All)
     }
 
     /// What is left of a value.
@@ -107,5 +176,20 @@ mod tests {
         let expected = json!({ "name": "q", "stats": { "publish": { "rate": 1 }, "ack": { "rate": 3 } } });
         assert_eq!(fields.finish(), expected);
         assert_eq!(Columns::parse(Some("")), Columns::all());
+    }
+
+    #[test]
+    fn what_is_not_to_be_seen_is_not_looked_up() {
+        let fields = ["name", "messages", "messages_details", "message_stats"];
+        for (shown, expected) in [
+            (Shown::All, &fields[..]),
+            (Shown::NoRates, &fields[..3]),
+            (Shown::Totals, &fields[..2]),
+            (Shown::NoStats, &fields[..1]),
+        ] {
+            let columns = Columns(None, shown);
+            let seen: Vec<_> = fields.into_iter().filter(|field| columns.wants(field)).collect();
+            assert_eq!(seen, expected, "{shown:?}");
+        }
     }
 }

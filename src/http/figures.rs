@@ -1,6 +1,6 @@
 //! Figures of objects, as RabbitMQ's HTTP API shows them: what was counted, each with its rate.
 
-use serde_json::{Map, Value as Json};
+use serde_json::{Map, Value as Json, json};
 
 use super::Http;
 use super::fields::Fields;
@@ -75,6 +75,28 @@ pub fn of_channel<const N: usize>(
         sampled(&mut map, name, counted.get(*kind), rates.get(*kind as usize), history, |s| s.get(*kind));
     }
     map
+}
+
+/// What a channel has counted of one exchange.
+pub fn of_publishes<const N: usize>(counted: &Counts<N>, rates: &Rates<N>) -> Json {
+    let mut map = Map::new();
+    for (name, kind) in [("publish", Kind::Publish)].iter().chain(OF_CHANNELS) {
+        map.insert((*name).to_owned(), counted.get(*kind).into());
+        map.insert(format!("{name}_details"), json!({ "rate": rates.get(*kind as usize) }));
+    }
+    Json::Object(map)
+}
+
+/// What a channel has counted of one queue.
+pub fn of_deliveries<const N: usize>(counted: &Counts<N>, rates: &Rates<N>) -> Json {
+    let mut map = of_queue(counted, rates, &[]);
+    map.retain(|name, _| !name.starts_with("publish"));
+    Json::Object(map)
+}
+
+/// What has gone from an exchange into a queue.
+pub fn of_flow(messages: u64, rate: f64) -> Json {
+    json!({ "publish": messages, "publish_details": { "rate": rate } })
 }
 
 /// The figures of all channels, with the disk's work for queues.
@@ -251,8 +273,6 @@ fn date(days: u64) -> (u64, u64, u64) {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

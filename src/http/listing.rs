@@ -63,9 +63,9 @@ impl Filter {
 }
 
 impl Wanted {
-    fn parse(query: &Query) -> Result<Self, ApiError> {
+    fn parse(query: &Query, columns: Columns) -> Result<Self, ApiError> {
         Ok(Self {
-            columns: Columns::parse(query.get("columns")),
+            columns,
             sort: query.get("sort").filter(|column| !column.is_empty()).map(str::to_owned),
             reverse: query.is_true("sort_reverse"),
             page: page(query)?,
@@ -113,7 +113,7 @@ where
     L: Listed + Send + Unpin + 'static,
     L::Item: Send + Unpin + 'static,
 {
-    let wanted = Wanted::parse(&call.query)?;
+    let wanted = Wanted::parse(&call.query, Columns::of(call))?;
     if wanted.page.is_some() || items.len() <= AT_ONCE {
         return Answer::json(&shown(wanted, &list, items)?);
     }
@@ -127,7 +127,7 @@ where
 /// # Errors
 /// When it cannot be written as JSON.
 pub fn one<L: Listed>(call: &Call, list: &L, item: &L::Item) -> Result<Answer, ApiError> {
-    Answer::json(&show(list, item, &Columns::parse(call.query.get("columns"))))
+    Answer::json(&show(list, item, &Columns::of(call)))
 }
 
 fn ordered<L: Listed>(wanted: &Wanted, list: &L, mut items: Vec<L::Item>) -> Vec<L::Item> {

@@ -334,7 +334,13 @@ fn exchanges(http: &Http, here: &dyn Fn(&str) -> bool) -> Vec<(String, Exchange)
         });
         for (name, counts, bindings) in named.chain([("", &vhost.default_exchange, 0)]) {
             let [published, _] = counts.flow();
-            let row = Exchange { published, returned: counts.returned(), dropped: counts.dropped(), bindings };
+            let row = Exchange {
+                published,
+                confirmed: counts.confirmed(),
+                returned: counts.returned(),
+                dropped: counts.dropped(),
+                bindings,
+            };
             rows.push((labels(&[("vhost", &vhost.name), ("exchange", name)]), row));
         }
     }

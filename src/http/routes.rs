@@ -1,5 +1,6 @@
 //! The table of all routes, and what they do, room by room.
 
+mod apart;
 mod attempts;
 mod bindings;
 mod certificates;

@@ -5,6 +5,7 @@
 use serde_json::{Value as Json, json};
 
 use super::Call;
+use super::fields::Shown;
 use crate::stats::album::Span;
 use crate::stats::history::Sample;
 
@@ -42,6 +43,9 @@ pub fn part<T, U>(history: &[Sample<T>], of: impl Fn(&T) -> U) -> Vec<Sample<U>>
 }
 
 fn span(call: &Call, what: &str) -> Option<Span> {
+    if !matches!(call.shown(), Shown::All | Shown::NoRates) {
+        return None;
+    }
     let millis = |end: &str| Some(call.query.get(&format!("{what}_{end}"))?.parse::<u64>().ok()?.saturating_mul(1000));
     let (age, step) = (millis("age")?, millis("incr").filter(|step| *step > 0)?);
     Some(Span { until: call.broker().clock.now_ms(), age, step })

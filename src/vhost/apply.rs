@@ -10,6 +10,7 @@ use super::throttles::Of;
 use super::topology::{Exchange, Keeps, Vhost};
 use super::{Policy, bindings, declare, events, limits, log_exchange, parameters, policies};
 use crate::auth::{PatternError, Permissions, Rules};
+use crate::config::RatesMode;
 use crate::exchange::{Matching, Settings};
 use crate::frames::{Refusal, Table};
 use crate::persist::record::{ExchangeRecord, PermissionRecord, TopicPermissionRecord, VhostRecord};
@@ -163,7 +164,9 @@ pub(super) fn put_new_vhost(broker: &Broker, record: VhostRecord, policies: Vec<
 
 fn add_vhost(broker: &Broker, record: VhostRecord) -> Arc<Vhost> {
     let name = record.name.clone();
-    let vhost = Arc::new(Vhost::new(record, limits::configured(&broker.config, &name)));
+    let vhost = Vhost::new(record, limits::configured(&broker.config, &name));
+    let is_detailed = broker.config.management.rates_mode == RatesMode::Detailed;
+    let vhost = Arc::new(if is_detailed { vhost.with_flows() } else { vhost });
     for (settings, record) in predeclared(broker, &name) {
         predeclare(broker, &vhost, settings, record);
     }

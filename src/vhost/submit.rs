@@ -64,6 +64,9 @@ impl Broker {
         let counts = exchange.map_or(&vhost.default_exchange, |exchange| &exchange.counts);
         let queues = routed.queues.len() as u64;
         counts.publish(1, queues);
+        if let Some(flows) = &vhost.flows {
+            flows.add(counts, &routed.queues, 1);
+        }
         let (mut counted, size) = (Counted::default(), body.len() as u64);
         for (kind, n) in [(Kind::Publish, 1), (Kind::PublishConfirm, 1), (Kind::Route, queues)] {
             counted.add(kind, n);
@@ -77,7 +80,12 @@ impl Broker {
             counts.unroutable(true);
             counted.add(Kind::ReturnUnroutable, 1);
         }
-        counted.add(if matches!(fate, Fate::Refused | Fate::Damaged) { Kind::Refuse } else { Kind::Confirm }, 1);
+        if matches!(fate, Fate::Refused | Fate::Damaged) {
+            counted.add(Kind::Refuse, 1);
+        } else {
+            counted.add(Kind::Confirm, 1);
+            counts.confirm(1);
+        }
         self.count_apart(vhost, &counted, &Sizes::of(size));
         match fate {
             Fate::Nowhere => Submitted::Unroutable,

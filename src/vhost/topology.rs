@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 
+use super::flows::Flows;
 use super::limits::Limits;
 use super::parameters::Parameters;
 use super::policies::{ByName, Policies, Shared};
@@ -252,6 +253,8 @@ pub struct Vhost {
     pub totals: Totals,
     /// Messages in its queues.
     pub sums: Sums,
+    /// What has gone from which exchange into which queue, where that is counted.
+    pub flows: Option<Flows>,
 }
 
 impl Vhost {
@@ -277,7 +280,13 @@ impl Vhost {
             default_exchange: Arc::default(),
             totals: Totals::default(),
             sums: Sums::default(),
+            flows: None,
         }
+    }
+
+    /// One that counts what goes from which exchange into which queue.
+    pub(super) fn with_flows(self) -> Self {
+        Self { flows: Some(Flows::default()), ..self }
     }
 
     /// Its description and what else is set for it.

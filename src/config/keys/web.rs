@@ -45,6 +45,12 @@ pub const MANAGEMENT: &[Key] = &[
         |draft, _, text| value::boolean(text).map(|on| draft.config.management.disable_stats = on),
     ),
     key(
+        "management_agent.disable_metrics_collector",
+        "false",
+        "The same as management.disable_stats.",
+        |draft, _, text| value::boolean(text).map(|on| draft.config.management.disable_collector = on),
+    ),
+    key(
         "management.rates_mode",
         "basic",
         "Of what rates are shown: none, basic or detailed (by exchange and queue of a channel too).",

@@ -12,6 +12,7 @@ use crate::queue::engine::Delivery;
 use crate::queue::local::Subscriber;
 use crate::queue::watched::Owner;
 use crate::queue::{Accept, ConsumerKey, Outlet};
+use crate::stats::Kind;
 
 impl Outlet for Outbox {
     #[inline]
@@ -42,6 +43,12 @@ impl Outlet for Outbox {
         }
         if delivery.redelivered {
             out.delivering.redelivered += 1;
+        }
+        if out.counts_apart() {
+            out.count_apart(to.slot, if delivery.no_ack { Kind::DeliverNoAck } else { Kind::Deliver });
+            if delivery.redelivered {
+                out.count_apart(to.slot, Kind::Redeliver);
+            }
         }
         let before = inner.queued;
         let shown = shown(delivery.message, delivery.returned);

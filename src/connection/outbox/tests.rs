@@ -50,7 +50,7 @@ fn bytes_that_are_written_after_the_end_are_given_back_once() {
 fn a_message_that_was_got_does_not_count_as_a_cancelled_consumers() {
     let memory = MemoryAccount::new(u64::MAX);
     let (outbox, queue, mut wakes) = (outbox(memory), queue(), Wakes::default());
-    outbox.open_channel(1, Arc::default());
+    outbox.open_channel(1, Arc::default(), false);
     let slot = outbox.add_consumer(1, b"tag", &queue).unwrap();
     let subscriber = Subscriber { outlet: Arc::clone(&outbox) as _, channel: 1, slot, tag: b"tag"[..].into() };
     let mut consumer = None;

@@ -21,7 +21,7 @@ impl Test {
     fn new() -> Self {
         let (clock, memory) = (Arc::<AtomicU32>::default(), MemoryAccount::new(u64::MAX));
         let outbox = Outbox::new(1, Arc::clone(&clock), memory);
-        outbox.open_channel(1, Arc::default());
+        outbox.open_channel(1, Arc::default(), false);
         Self { outbox, clock, memory }
     }
 

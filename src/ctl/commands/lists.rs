@@ -175,8 +175,7 @@ fn list_queues(session: &mut Session) -> Result<(), Failure> {
     session.need_vhost(&vhost)?;
     // There is one node, and it runs.
     let none = session.given.has("offline");
-    let route = format!("{}?disable_stats=true&enable_queue_totals=true", path(&["queues", &vhost]));
-    session.list(&route, &["name", "messages"], |queue| (!none).then_some(queue))
+    session.list(&path(&["queues", &vhost]), &["name", "messages"], |queue| (!none).then_some(queue))
 }
 
 /// Queues run where they are asked: none is ever without an answer for longer than the node itself.

@@ -18,7 +18,9 @@ impl Listed for Numbers {
 
 fn list(query: &str) -> Result<Json, ApiError> {
     let items = vec![("anna", 3), ("Bert", 1), ("carl", 2), ("dora", 1)];
-    shown(Wanted::parse(&Query::parse(query).unwrap())?, &Numbers, items)
+    let query = Query::parse(query).unwrap();
+    let columns = Columns::parse(query.get("columns"));
+    shown(Wanted::parse(&query, columns)?, &Numbers, items)
 }
 
 fn names(list: &Json) -> Vec<&str> {

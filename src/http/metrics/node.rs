@@ -95,12 +95,20 @@ impl Node<'_> {
     pub fn persister(&self, scrape: &mut Scrape) {
         let Some(store) = &self.http.broker().store else { return };
         let latency = &store.journal.latency;
-        let (classes, _) = latency.classes();
+        let (classes, seconds) = latency.classes();
         let writes = classes.iter().sum::<u64>() as f64;
         self.put(scrape, "io_write_ops_total", Counter, "Total number of I/O write operations", writes);
         let bytes = latency.bytes.get() as f64;
         self.put(scrape, "io_write_bytes_total", Counter, "Total number of I/O bytes written", bytes);
         self.put(scrape, "io_sync_ops_total", Counter, "Total number of I/O sync operations", latency.syncs() as f64);
+        // A commit is one write, and its time that of its sync.
+        self.put(scrape, "io_write_time_seconds_total", Counter, "Total I/O write time", seconds);
+        self.put(scrape, "io_sync_time_seconds_total", Counter, "Total I/O sync time", seconds);
+        let reading = &store.reading;
+        let (reads, bytes) = (reading.reads() as f64, reading.bytes() as f64);
+        self.put(scrape, "io_read_ops_total", Counter, "Total number of I/O read operations", reads);
+        self.put(scrape, "io_read_bytes_total", Counter, "Total number of I/O bytes read", bytes);
+        self.put(scrape, "io_read_time_seconds_total", Counter, "Total I/O read time", reading.micros() as f64 / 1e6);
     }
 
     /// There is no Raft group as long as there is no cluster.

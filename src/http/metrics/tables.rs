@@ -76,6 +76,7 @@ pub struct Connection {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Exchange {
     pub published: u64,
+    pub confirmed: u64,
     pub returned: u64,
     pub dropped: u64,
     pub bindings: u64,
@@ -125,6 +126,9 @@ pub const QUEUE: &[Metric<Queue>] = &[
         Some(q.standing.unacked_bytes as f64)
     }),
     gauge("queue_messages_paged_out", "Messages paged out to disk", |q| Some(q.standing.cold as f64)),
+    gauge("queue_messages_paged_out_bytes", "Size in bytes of messages paged out to disk, about", |q| {
+        Some(q.standing.ready_bytes.saturating_sub(q.standing.held_bytes) as f64)
+    }),
     counter("queue_disk_reads_total", "Total number of times queue read messages from disk", |q| {
         q.counted(Event::DiskReads)
     }),
@@ -240,6 +244,9 @@ pub const CONNECTION: &[Metric<Connection>] = &[
 
 pub const EXCHANGE: &[Metric<Exchange>] = &[
     counter("exchange_messages_published_total", "Messages published into an exchange", |e| Some(e.published as f64)),
+    counter("exchange_messages_confirmed_total", "Messages published into an exchange and confirmed", |e| {
+        Some(e.confirmed as f64)
+    }),
     counter("exchange_messages_unroutable_returned_total", "Mandatory messages returned as unroutable", |e| {
         Some(e.returned as f64)
     }),

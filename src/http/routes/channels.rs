@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use serde_json::{Value as Json, json};
+use serde_json::Value as Json;
 
-use super::connections;
 use super::consumers::{self, Consumer};
+use super::{apart, connections};
 use crate::connection::counting::{Publishing, Sampled};
 use crate::connection::registry::Registered;
 use crate::http::fields::{Columns, Fields};
@@ -144,7 +144,7 @@ fn one(call: &Call) -> Outcome {
     let connection = connection.ok_or_else(ApiError::not_found)?;
     let channel = channels_of(&connection).into_iter().find(|channel| channel.number == number);
     let channel = channel.ok_or_else(ApiError::not_found)?;
-    let columns = Columns::parse(call.query.get("columns"));
+    let columns = Columns::of(call);
     let mut fields = Fields::new(&columns);
     let (now, album) = (call.broker().clock.now_ms(), &call.http.shared.census.albums.channels);
     let over = Over::asked(call, |span| album.look(&channel.publishing, now, channel.counted, span));
@@ -154,7 +154,12 @@ fn one(call: &Call) -> Outcome {
         let here = consumers.iter().filter(|consumer| consumer.channel == number);
         here.map(|consumer| Consumer::show(consumer, call.http.node_name())).collect::<Vec<_>>()
     });
-    fields.put("deliveries", || json!([]));
-    fields.put("publishes", || json!([]));
+    if (fields.wants("publishes") || fields.wants("deliveries"))
+        && let Some(vhost) = call.broker().vhost(&connection.vhost)
+    {
+        let (publishes, deliveries) = apart::of_channel(&vhost, &connection, number);
+        fields.put("publishes", || publishes);
+        fields.put("deliveries", || deliveries);
+    }
     Answer::json(&fields.finish())
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Value as Json, json};
 
+use super::apart::channel_summary;
 use super::connections;
 use crate::connection::deliveries::Wanted;
 use crate::connection::registry::Registered;
@@ -67,13 +68,8 @@ impl Consumer {
         fields.put("queue", || json!({ "name": &*spec.name, "vhost": &*spec.vhost }));
         fields.put("consumer_tag", || self.tag.as_str());
         fields.put("channel_details", || {
-            let mut details = connections::summary(&self.connection);
-            let name = format!("{} ({})", self.connection.name, self.channel);
-            details.insert("connection_name".to_owned(), (*self.connection.name).into());
-            details.insert("name".to_owned(), name.into());
-            details.insert("number".to_owned(), self.channel.into());
+            let mut details = channel_summary(&self.connection, self.channel);
             details.insert("node".to_owned(), node.into());
-            details.insert("user".to_owned(), (*self.connection.user).into());
             Json::Object(details)
         });
         fields.put("ack_required", || !terms.no_ack);

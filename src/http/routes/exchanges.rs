@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use serde_json::{Value as Json, json};
+use serde_json::json;
 
-use super::bindings;
+use super::{apart, bindings};
 use crate::auth::Access as Permission;
 use crate::exchange::{ExchangeType, Matching};
 use crate::http::fields::{Columns, Fields};
@@ -124,18 +124,17 @@ fn one(call: &Call) -> Outcome {
         (vhost, None) => Shown::Default(vhost),
         (vhost, Some(exchange)) => Shown::Named(vhost, exchange),
     };
-    let columns = Columns::parse(call.query.get("columns"));
+    let columns = Columns::of(call);
     let mut fields = Fields::new(&columns);
-    let counts = match &shown {
-        Shown::Default(vhost) => &vhost.default_exchange,
-        Shown::Named(_, exchange) => &exchange.counts,
+    let (vhost, counts) = match &shown {
+        Shown::Default(vhost) => (vhost, &vhost.default_exchange),
+        Shown::Named(vhost, exchange) => (vhost, &exchange.counts),
     };
     let (now, album) = (call.broker().clock.now_ms(), &call.http.shared.census.albums.exchanges);
     let over = Over::asked(call, |span| album.look(counts, now, counts.flow(), span));
     Exchanges { over }.fill(&shown, &mut fields);
-    // RabbitMQ's are by channel and by queue, which are not counted apart.
-    fields.put("incoming", || Json::Array(Vec::new()));
-    fields.put("outgoing", || Json::Array(Vec::new()));
+    fields.put("incoming", || apart::into_exchange(&call.http, vhost, counts));
+    fields.put("outgoing", || apart::out_of_exchange(vhost, counts));
     Answer::json(&fields.finish())
 }
 

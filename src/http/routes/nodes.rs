@@ -41,7 +41,7 @@ fn check(call: &Call) -> Result<(), ApiError> {
 }
 
 fn shown(call: &Call) -> Json {
-    let columns = Columns::parse(call.query.get("columns"));
+    let columns = Columns::of(call);
     let mut fields = Fields::new(&columns);
     for (name, value) in whole(call) {
         fields.put(&name, || value);

@@ -9,7 +9,7 @@ use crate::auth::Mechanism;
 use crate::config::RatesMode;
 use crate::connection::census::{Standing, Sums};
 use crate::exchange::ExchangeType;
-use crate::http::fields::{Columns, Fields};
+use crate::http::fields::{Columns, Fields, Shown};
 use crate::http::figures::{self, sampled};
 use crate::http::route::Outcome;
 use crate::http::samples::{Over, part};
@@ -25,7 +25,7 @@ pub const ROUTES: &[Route] =
 
 fn overview(call: &Call) -> Outcome {
     let http = &call.http;
-    let columns = Columns::parse(call.query.get("columns"));
+    let columns = Columns::of(call);
     let mut fields = Fields::new(&columns);
     fields.put("management_version", || http.version());
     fields.put("rates_mode", || rates_mode(http));
@@ -45,8 +45,9 @@ fn overview(call: &Call) -> Outcome {
     fields.put("erlang_version", || "");
     fields.put("erlang_full_version", || "");
     fields.put("leveret_version", || env!("CARGO_PKG_VERSION"));
-    fields.put("disable_stats", || http.broker().config.management.disable_stats);
-    fields.put("enable_queue_totals", || false);
+    let shown = call.shown();
+    fields.put("disable_stats", || matches!(shown, Shown::Totals | Shown::NoStats));
+    fields.put("enable_queue_totals", || shown == Shown::Totals);
     fields.put("is_op_policy_updating_enabled", || true);
     fields.put("statistics_db_event_queue", || 0);
     fields.put("node", || http.node_name());

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value as Json, json};
 
-use super::{bindings, connections, consumers};
+use super::{apart, bindings, connections, consumers};
 use crate::auth::Access as Permission;
 use crate::config::QueueType;
 use crate::http::body;
@@ -143,7 +143,7 @@ pub fn queue_for(call: &Call, permission: Permission) -> Result<Item, ApiError> 
 
 fn one(call: &Call) -> Outcome {
     let item = queue(call)?;
-    let columns = Columns::parse(call.query.get("columns"));
+    let columns = Columns::of(call);
     let mut fields = Fields::new(&columns);
     let (now, album) = (call.broker().clock.now_ms(), &call.http.shared.census.albums.queues);
     let over = Over::asked(call, |span| album.look(&item.1, now, item.1.sample_now(), span));
@@ -156,9 +156,8 @@ fn one(call: &Call) -> Outcome {
     fields.put("exclusive_consumer_tag", || tag("exclusive"));
     fields.put("single_active_consumer_tag", || if item.1.is_single_active() { tag("active") } else { Json::Null });
     fields.put("consumer_details", || consumers);
-    // RabbitMQ's are by exchange and by channel, which are not counted apart.
-    fields.put("incoming", || Json::Array(Vec::new()));
-    fields.put("deliveries", || Json::Array(Vec::new()));
+    fields.put("incoming", || apart::into_queue(&item.0, &item.1));
+    fields.put("deliveries", || apart::out_of_queue(&call.http, &item.0, &item.1));
     Answer::json(&fields.finish())
 }
 
