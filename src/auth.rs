@@ -3,13 +3,14 @@
 //!
 //! A login goes through [`sasl`], which turns a mechanism's response into [`Credentials`], and [`Directory::authenticate`],
 //! which compares the [`password`]; or a [`token`] says who its bearer is. Who else is asked is decided a floor above
-//! ([`crate::backends`]). [`Attempts`] counts logins that fail. Opening a vhost asks a login's [`Rights`] once for a
+//! ([`crate::backends`]). [`Attempts`] slows down logins that fail, [`LoginCounts`] counts all of them. Opening a vhost asks a login's [`Rights`] once for a
 //! [`Permit`]; of users of the directory it holds [`Rules`], patterns compiled beforehand, so that checking a queue or
 //! exchange name takes no lock. It is asked for again when [`Directory::epoch`] has changed.
 
 mod answers;
 mod attempts;
 mod directory;
+mod login_counts;
 pub mod password;
 mod permission;
 mod rights;
@@ -21,6 +22,7 @@ use serde::{Deserialize, Serialize};
 pub use answers::{Answers, Kind, Question};
 pub use attempts::Attempts;
 pub use directory::{Directory, LoginError};
+pub use login_counts::{LoginCounts, Protocol, Tried};
 pub use password::Hashing;
 pub use permission::{Access, Pattern, PatternError, Permissions, Rules, TopicPermission};
 pub use rights::{Login, Permit, Rights};

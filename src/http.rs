@@ -20,6 +20,7 @@ pub mod message;
 pub mod metrics;
 mod patient;
 pub mod pid;
+mod places;
 pub mod process;
 pub mod route;
 pub mod router;

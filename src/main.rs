@@ -124,8 +124,6 @@ fn raise_file_limit() {
 
 async fn serve_until_told(config: Config) -> Result<(), String> {
     let data_dir = config.data_dir.display().to_string();
-    let is_guest = (&*config.defaults.user, config.defaults.pass.reveal()) == ("guest", "guest");
-    let has_default_user = is_guest && config.definitions.load.is_empty();
     let handler = |kind| signal(kind).map_err(|e| format!("signals cannot be received: {e}"));
     let (mut terminate, mut interrupt) = (handler(SignalKind::terminate())?, handler(SignalKind::interrupt())?);
     let manager = Manager::of_environment(|name| std::env::var(name).ok());
@@ -150,7 +148,7 @@ async fn serve_until_told(config: Config) -> Result<(), String> {
         "Leveret {} serves AMQP 0-9-1 on {}, data in {data_dir}{others}{}",
         env!("CARGO_PKG_VERSION"),
         addresses.join(", "),
-        if has_default_user { ", log in as guest/guest from this machine" } else { "" }
+        node.login_hint()
     );
     node.broker().on_reload(|config, _| {
         let Some(logs) = logs::handle() else { return Ok(()) };

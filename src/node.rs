@@ -3,6 +3,7 @@
 mod rehearsal;
 mod service;
 mod watchdog;
+mod welcome;
 
 use std::io;
 use std::net::{Ipv6Addr, SocketAddr};
@@ -23,7 +24,7 @@ use crate::connection::census::{self, Census};
 use crate::connection::driver;
 use crate::connection::entrance::{self, Client, Entrance};
 use crate::connection::machine::Shared;
-use crate::connection::registry::Registry;
+use crate::connection::registry::{Registry, SHUTDOWN};
 use crate::definitions::{self, LoadError};
 use crate::http::metrics::Site;
 use crate::http::router::Api;
@@ -279,6 +280,11 @@ impl Node {
         self.tasks.spawn(watchdog::keep_told(manager, broker, service, self.stop.subscribe()));
     }
 
+    /// How to log in, for the first line of the log.
+    pub fn login_hint(&self) -> String {
+        welcome::login_hint(&self.shared.broker)
+    }
+
     /// The broker behind the listeners.
     pub fn broker(&self) -> &Arc<Broker> {
         &self.shared.broker
@@ -308,8 +314,7 @@ impl Node {
     pub async fn stop(mut self) {
         // Without receivers there is nobody left to tell.
         let _ = self.stop.send(true);
-        let reason = "broker forced connection closure with reason 'shutdown'";
-        self.shared.registry.close_where(reason, |_| true);
+        self.shared.registry.close_where(SHUTDOWN, |_| true);
         let all_gone = async { while self.tasks.join_next().await.is_some() {} };
         if tokio::time::timeout(STOP_WAIT, all_gone).await.is_err() {
             tracing::warn!(target: "leveret", "some clients did not confirm the close in time");

@@ -161,12 +161,10 @@ pub enum Churn {
     QueueDeclared,
     QueueCreated,
     QueueDeleted,
-    LoginFailed,
-    LoginSucceeded,
 }
 
 /// How many kinds of coming and going there are.
-pub const CHURN_KINDS: usize = 9;
+pub const CHURN_KINDS: usize = 7;
 
 /// How often what has come and gone.
 #[derive(Debug, Default)]
@@ -181,13 +179,6 @@ impl ChurnCounts {
 
     pub fn get(&self, what: Churn) -> u64 {
         self.0.get(what as usize).map_or(0, |count| count.load(Relaxed))
-    }
-
-    /// Counts anew from 0.
-    pub fn reset(&self, what: Churn) {
-        if let Some(count) = self.0.get(what as usize) {
-            count.store(0, Relaxed);
-        }
     }
 
     /// All of them, by kind.

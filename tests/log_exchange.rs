@@ -67,7 +67,7 @@ fn lines_are_published_by_level_and_what_cannot_be_published_is_counted() {
 
     assert_eq!(logs::lost(Output::Exchange), 0);
     let inside = broker.node().broker();
-    inside.apply(Command::DeleteVhost { name: "/".to_owned() }).expect("it can be deleted");
+    inside.apply(Command::DeleteVhost { name: "/".to_owned(), even_protected: false }).expect("it can be deleted");
     for _ in 0..3 {
         let before = logs::lost(Output::Exchange);
         tracing::error!(target: "leveret::queue", "nobody will get this");

@@ -340,7 +340,9 @@ impl World {
         assert_eq!(memory.used(), ALREADY_USED);
         let exchanges: Vec<_> = vhost.topology.read().exchanges.values().map(Arc::downgrade).collect();
         let queues: Vec<_> = queues.into_iter().map(|queue| Arc::downgrade(&queue)).collect();
-        broker.apply(Command::DeleteVhost { name: VHOST.to_owned() }).expect("the virtual host is deleted");
+        broker
+            .apply(Command::DeleteVhost { name: VHOST.to_owned(), even_protected: false })
+            .expect("the virtual host is deleted");
         assert!(exchanges.iter().all(|exchange| exchange.strong_count() == 0), "an exchange is left");
         assert!(queues.iter().all(|queue| queue.strong_count() == 0), "a queue is left");
     }

@@ -8,6 +8,7 @@ use amq_protocol::protocol::{AMQPClass, channel, connection};
 use leveret::connection::Failure;
 use leveret::connection::entrance::Client;
 use leveret::connection::machine::{Machine, Shared};
+use leveret::connection::outbox::CloseRequest;
 use leveret::connection::outbox::Segment;
 use leveret::frames::{MethodId, write};
 use leveret::queue::Wakes;
@@ -100,7 +101,10 @@ impl Peer {
                 return self.release();
             }
             if let Some(reason) = self.machine.outbox.close_requested() {
-                self.machine.close(&Failure::new(reason, MethodId::NONE));
+                match reason {
+                    CloseRequest::Close(reason) => self.machine.close(&Failure::new(reason, MethodId::NONE)),
+                    CloseRequest::End => self.machine.abandon(),
+                }
             } else if self.machine.waiting.is_some() {
                 self.machine.durable(Ok(()));
                 self.process();

@@ -22,6 +22,8 @@ pub struct Auth {
     pub cert_login: CertLogin,
     /// Who clients of the mechanism ANONYMOUS are; none refuses them.
     pub anonymous_user: Option<String>,
+    /// Logins that were tried are counted by address and user name, too.
+    pub track_source: bool,
     /// RabbitMQ's name of the algorithm for new passwords, such as `rabbit_password_hashing_sha256`.
     pub password_hashing: String,
 }
@@ -162,6 +164,7 @@ impl Default for Auth {
             cache: AuthCache::default(),
             cert_login: CertLogin::default(),
             anonymous_user: Some("guest".to_owned()),
+            track_source: false,
             password_hashing: "rabbit_password_hashing_sha256".to_owned(),
         }
     }

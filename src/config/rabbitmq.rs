@@ -89,7 +89,6 @@ const KEYS: &[&str] = &[
     "tcp_listen_options.send_timeout",
     "tcp_listen_options.send_timeout_close",
     "tcp_listen_options.tos",
-    "track_auth_attempt_source",
     "vhost_restart_strategy",
     "vm_memory_calculation_strategy",
 ];

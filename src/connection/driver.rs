@@ -14,6 +14,7 @@ use tokio::time::{Instant, Sleep};
 use super::entrance::Client;
 use super::error::Failure;
 use super::machine::{Errand, Machine, Outcome, Shared};
+use super::outbox::CloseRequest;
 use super::session::Until;
 use super::socket::Socket;
 use super::wire::{Event, Read, Wire};
@@ -67,9 +68,12 @@ impl Connection {
                 self.wire.say_goodbye();
                 return Ok(());
             }
-            if let Some(reason) = self.machine.outbox.close_requested() {
+            if let Some(request) = self.machine.outbox.close_requested() {
                 self.machine.now = Instant::now();
-                self.machine.close(&Failure::new(reason, MethodId::NONE));
+                match request {
+                    CloseRequest::Close(reason) => self.machine.close(&Failure::new(reason, MethodId::NONE)),
+                    CloseRequest::End => self.machine.abandon(),
+                }
                 continue;
             }
             self.schedule();

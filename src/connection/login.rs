@@ -237,11 +237,22 @@ fn by_certificate(broker: &Broker, client: &Client) -> Result<String, String> {
     names.user(broker.config.auth.cert_login).ok_or_else(missing)
 }
 
-/// Notes a login that was refused, and says how long its answer has to wait.
-pub fn failed(broker: &Broker, start_ok: &StartOk, client: &Client) -> Duration {
+/// The user name that a client has claimed; empty where there is none.
+pub fn claimed_user(start_ok: &StartOk) -> String {
     let claimed = auth::Mechanism::parse(start_ok.mechanism.as_str());
     let claimed = claimed.and_then(|mechanism| mechanism.credentials(start_ok.response.as_bytes()).ok());
-    let user = claimed.map(|credentials| credentials.username).unwrap_or_default();
+    claimed.map(|credentials| credentials.username).unwrap_or_default()
+}
+
+/// Counts a login that was refused.
+pub fn count_failed(broker: &Broker, user: &str, client: &Client) {
+    broker.logins.note(auth::Protocol::Amqp, client.peer.ip(), user, false);
+}
+
+/// Notes a login that was refused, and says how long its answer has to wait.
+pub fn failed(broker: &Broker, start_ok: &StartOk, client: &Client) -> Duration {
+    let user = claimed_user(start_ok);
+    count_failed(broker, &user, client);
     broker.attempts.lock().failed(client.peer.ip(), &user, Duration::from_nanos(rate::now()))
 }
 

@@ -24,7 +24,7 @@ use super::outbox::{Outbox, READ_LIMIT};
 use super::registry::{About, Registered, Registry};
 use super::session::{Session, Step, Until, Waiting, Work};
 use super::timeouts::Timeouts;
-use crate::auth::{Login, sasl};
+use crate::auth::{Login, Protocol, sasl};
 use crate::frames::{Frame, FrameKind, Method, MethodId, Refusal, frame, method, write};
 use crate::logs::audit;
 use crate::persist::journal::Waiter;
@@ -411,7 +411,7 @@ impl Machine {
         events::login(&self.shared.broker, start_ok, &self.name, &self.client, result.as_ref().err());
         match result {
             Ok(login) => {
-                self.shared.broker.churn.note(Churn::LoginSucceeded);
+                self.shared.broker.logins.note(Protocol::Amqp, self.client.peer.ip(), &login.user.name, true);
                 self.outbox.lock().send(0, &login::tune(login::offer(&self.shared.broker)));
                 audit::login(&login.user.name, &self.name, "login", "AMQP 0-9-1");
                 if let Phase::LoggingIn(logging_in) = &mut self.phase {
@@ -420,7 +420,6 @@ impl Machine {
                 }
             }
             Err(LoginFailure::Refused { reason, mechanism }) => {
-                self.shared.broker.churn.note(Churn::LoginFailed);
                 tracing::warn!(target: "leveret::connection", "{}: login refused: {reason}", self.name);
                 audit::login_refused("", &self.name, &reason);
                 let wait = login::failed(&self.shared.broker, start_ok, &self.client);
@@ -431,7 +430,7 @@ impl Machine {
                 }
             }
             Err(LoginFailure::Unusable(reason)) => {
-                self.shared.broker.churn.note(Churn::LoginFailed);
+                login::count_failed(&self.shared.broker, &login::claimed_user(start_ok), &self.client);
                 tracing::warn!(target: "leveret::connection", "{}: login refused: {reason}", self.name);
                 audit::login_refused("", &self.name, &reason);
                 self.end_after(SILENT_CLOSE);
@@ -719,7 +718,7 @@ impl Machine {
     }
 
     /// Ends at once; nobody reads what is left to write.
-    fn abandon(&mut self) {
+    pub fn abandon(&mut self) {
         self.outbox.close();
         self.end_session();
         self.phase = Phase::Ended;

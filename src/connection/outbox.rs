@@ -129,13 +129,21 @@ impl Inner {
     }
 }
 
+/// How a connection is asked to go.
+pub enum CloseRequest {
+    /// Its client is told, and has time to answer.
+    Close(Refusal),
+    /// It had that time.
+    End,
+}
+
 /// The write side of one connection.
 pub struct Outbox {
     pub connection: u64,
     inner: Mutex<Inner>,
     waker: AtomicWaker,
     /// A request from outside to end the connection, with the reason.
-    close_request: Mutex<Option<Refusal>>,
+    close_request: Mutex<Option<CloseRequest>>,
     has_close_request: AtomicBool,
     clock: Arc<AtomicU32>,
     memory: &'static MemoryAccount,
@@ -231,7 +239,16 @@ impl Outbox {
 
     /// Asks the connection to end, from outside.
     pub fn request_close(&self, reason: Refusal) {
-        *self.close_request.lock() = Some(reason);
+        self.request(CloseRequest::Close(reason));
+    }
+
+    /// Asks the connection to end at once, whatever its client says.
+    pub fn request_end(&self) {
+        self.request(CloseRequest::End);
+    }
+
+    fn request(&self, request: CloseRequest) {
+        *self.close_request.lock() = Some(request);
         self.has_close_request.store(true, Ordering::Relaxed);
         self.inner.lock().awake = true;
         self.waker.wake();
@@ -254,7 +271,7 @@ impl Outbox {
     }
 
     /// The reason, once somebody has asked.
-    pub fn close_requested(&self) -> Option<Refusal> {
+    pub fn close_requested(&self) -> Option<CloseRequest> {
         if !self.has_close_request.load(Ordering::Relaxed) {
             return None;
         }

@@ -2,12 +2,16 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use parking_lot::Mutex;
 
 use super::outbox::Outbox;
 use crate::frames::{Refusal, ReplyCode, Table};
 use crate::tls::Secured;
+
+/// What clients hear when the node stops to serve them.
+pub const SHUTDOWN: &str = "broker forced connection closure with reason 'shutdown'";
 
 /// A connection that is open.
 #[derive(Clone)]
@@ -39,6 +43,8 @@ pub struct About {
 #[derive(Default)]
 pub struct Registry {
     open: Mutex<HashMap<u64, Registered>>,
+    /// Nobody may come in. Changed and, by who comes in, read under the lock of those who have.
+    is_shut: AtomicBool,
 }
 
 /// Most connections, where there is a limit.
@@ -53,9 +59,12 @@ impl Registry {
     /// Adds a connection.
     ///
     /// # Errors
-    /// 530 when a limit is reached, in RabbitMQ's words.
+    /// 530 when a limit is reached, in RabbitMQ's words; 320 while the registry is shut.
     pub fn add(&self, connection: Registered, limits: Limits) -> Result<(), Refusal> {
         let mut open = self.open.lock();
+        if self.is_shut.load(Relaxed) {
+            return Err(Refusal::new(ReplyCode::ConnectionForced, SHUTDOWN));
+        }
         check(&open, &connection, limits)?;
         open.insert(connection.outbox.connection, connection);
         Ok(())
@@ -85,6 +94,17 @@ impl Registry {
     /// All connections, in no particular order.
     pub fn all(&self) -> Vec<Registered> {
         self.open.lock().values().cloned().collect()
+    }
+
+    /// Lets nobody in any more, or again.
+    pub fn shut(&self, shut: bool) {
+        let _open = self.open.lock();
+        self.is_shut.store(shut, Relaxed);
+    }
+
+    /// Ends all connections at once, whatever their clients say.
+    pub fn end_all(&self) {
+        self.all().iter().for_each(|connection| connection.outbox.request_end());
     }
 
     /// Asks connections to end with 320 and a reason.

@@ -237,11 +237,12 @@ fn completed<'a>(
         Record::Vhost(new) => {
             let key = Record::Vhost(new.clone()).key();
             let Some(Record::Vhost(now)) = old(&key) else { return Record::Vhost(new) };
-            let VhostRecord { name, description, tags, default_queue_type } = new;
+            let VhostRecord { name, description, tags, default_queue_type, protected } = new;
             let description = if description.is_empty() { now.description.clone() } else { description };
             let tags = if tags.is_empty() { now.tags.clone() } else { tags };
             let default_queue_type = default_queue_type.or_else(|| now.default_queue_type.clone());
-            Record::Vhost(VhostRecord { name, description, tags, default_queue_type })
+            let protected = protected.or(now.protected);
+            Record::Vhost(VhostRecord { name, description, tags, default_queue_type, protected })
         }
         other => other,
     }
@@ -336,7 +337,7 @@ fn into_being(record: Record) -> Command {
 /// The command that ends it.
 fn out_of_being(record: &Record) -> Command {
     match record.clone() {
-        Record::Vhost(v) => Command::DeleteVhost { name: v.name },
+        Record::Vhost(v) => Command::DeleteVhost { name: v.name, even_protected: false },
         Record::User(u) => Command::DeleteUser { name: u.name },
         Record::Permission(p) => Command::ClearPermissions { user: p.user, vhost: p.vhost },
         Record::TopicPermission(p) => {

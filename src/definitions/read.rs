@@ -22,7 +22,17 @@ const SECTIONS: [(&str, &[&str]); 10] = [
     ("users", &["name", "password_hash", "hashing_algorithm", "tags", "limits", "password"]),
     (
         "vhosts",
-        &["name", "description", "tags", "default_queue_type", "metadata", "limits", "tracing", "cluster_state"],
+        &[
+            "name",
+            "description",
+            "tags",
+            "default_queue_type",
+            "protected_from_deletion",
+            "metadata",
+            "limits",
+            "tracing",
+            "cluster_state",
+        ],
     ),
     ("permissions", &["user", "vhost", "configure", "write", "read"]),
     ("topic_permissions", &["user", "vhost", "exchange", "write", "read"]),
@@ -321,13 +331,25 @@ fn vhost(item: &mut Item<'_>) -> Option<Vec<Record>> {
     };
     let default_queue_type = either_text(item, "default_queue_type", &metadata)?;
     let default_queue_type = default_queue_type.filter(|kind| !kind.is_empty() && kind != "undefined");
+    let protected = either_flag(item, "protected_from_deletion", &metadata)?;
     let (name, description, tags) = (name?, description.unwrap_or_default(), tags?);
     let (max_connections, max_queues) = (max_connections?, max_queues?);
-    let mut records = vec![Record::Vhost(VhostRecord { name: name.clone(), description, tags, default_queue_type })];
+    let vhost = VhostRecord { name: name.clone(), description, tags, default_queue_type, protected };
+    let mut records = vec![Record::Vhost(vhost)];
     if max_connections.is_some() || max_queues.is_some() {
         records.push(Record::VhostLimits(VhostLimitsRecord { vhost: name, max_connections, max_queues }));
     }
     Some(records)
+}
+
+/// A flag that stands in a virtual host's metadata or with it.
+fn either_flag(item: &mut Item<'_>, field: &str, metadata: &Map<String, Json>) -> Option<Option<bool>> {
+    match (metadata.get(field), item.get(field)) {
+        (None | Some(Json::Null), None) => Some(None),
+        (None | Some(Json::Null), Some(_)) => item.flag_or(field, false).map(Some),
+        (Some(Json::Bool(flag)), _) => Some(Some(*flag)),
+        (Some(other), _) => item.wrong(&format!("metadata.{field}"), expected("true or false", other)),
+    }
 }
 
 /// A text that stands with a virtual host or in its metadata.

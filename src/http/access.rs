@@ -15,7 +15,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::ApiError;
-use crate::auth::{Login, Permit, Rights, User};
+use crate::auth::{Login, Permit, Protocol, Rights, User};
 use crate::backends::Claim;
 use crate::logs::audit;
 use crate::rate;
@@ -197,6 +197,7 @@ pub async fn authenticate(broker: &Broker, headers: &HeaderMap, peer: IpAddr) ->
         Err(error) => {
             tracing::warn!(target: "leveret::http", "HTTP access denied: {error} ({peer})");
             audit::login_refused(&claim.name, &peer.to_string(), &error);
+            broker.logins.note(Protocol::Http, peer, &claim.name, false);
             let now = Duration::from_nanos(rate::now());
             let wait = broker.attempts.lock().failed(peer, &claim.name, now);
             tokio::time::sleep(wait).await;
@@ -207,8 +208,10 @@ pub async fn authenticate(broker: &Broker, headers: &HeaderMap, peer: IpAddr) ->
     broker.attempts.lock().succeeded(name);
     if broker.directory.is_loopback_only(name) && !peer.to_canonical().is_loopback() {
         tracing::warn!(target: "leveret::http", "HTTP access denied: user '{name}' can only log in via localhost ({peer})");
+        broker.logins.note(Protocol::Http, peer, name, false);
         return Err(ApiError::not_authorised("User can only log in via localhost"));
     }
+    broker.logins.note(Protocol::Http, peer, name, true);
     if let Rights::Asked(answers) = &login.rights {
         // What is said holds for this request.
         answers.hold(broker.clock.now_ms());

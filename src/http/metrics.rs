@@ -117,6 +117,9 @@ fn whole(http: &Http, by_object: bool, scrape: &mut Scrape) {
     node.persister(scrape);
     node.raft(scrape);
     node.logins(scrape);
+    if by_object {
+        node.logins_by_source(scrape);
+    }
     let queues = queues(http, &|_| true);
     let (queues, channels, connections) = if by_object {
         (Arc::new(queues), Arc::new(channels(http)), Arc::new(connections(http)))
@@ -152,13 +155,14 @@ fn detailed(http: &Http, families: &[String], vhosts: &[String], scrape: &mut Sc
     let any = |names: &[&str]| names.iter().any(|name| wants(name));
     let here = |vhost: &str| vhosts.is_empty() || vhosts.iter().any(|wanted| wanted == vhost);
     let node = Node { http, prefix: DETAILED };
-    let of_node: [(&str, Write); 6] = [
+    let of_node: [(&str, Write); 7] = [
         ("connection_churn_metrics", |node, scrape| node.churn(scrape)),
         ("node_coarse_metrics", |node, scrape| node.coarse(scrape)),
         ("node_metrics", |node, scrape| node.limits(scrape)),
         ("node_persister_metrics", |node, scrape| node.persister(scrape)),
         ("ra_metrics", |node, scrape| node.raft(scrape)),
         ("auth_attempt_metrics", |node, scrape| node.logins(scrape)),
+        ("auth_attempt_detailed_metrics", |node, scrape| node.logins_by_source(scrape)),
     ];
     of_node.iter().filter(|(family, _)| wants(family)).for_each(|(_, write)| write(&node, scrape));
     let of_queues = [

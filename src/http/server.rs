@@ -8,26 +8,32 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::Request;
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_rustls::server::TlsStream;
 
 use super::access::Peer;
+use super::error::ApiError;
 use super::patient::Patient;
+use super::places::{Answering, Place, Places};
 use super::router::{Api, Turns};
 use super::socket::LocalSocket;
 use crate::tls::{Acceptor, HandshakeError};
 
-/// Connections that are open at a time on one listener; others wait to be accepted.
+/// Connections that are open at a time on one listener; for more, idle ones have to leave.
 const CONNECTIONS: usize = 512;
-/// How long a connection may take to send the head of a request, be idle, or take nothing of an answer.
+/// How long a connection may take to send its first request.
+const FIRST: Duration = Duration::from_secs(10);
+/// How long a connection may take to send the head of another request, be idle, or take nothing of an answer.
 const IDLE: Duration = Duration::from_secs(60);
+/// How long a connection that makes room may take for the rest of its last answer.
+const LEAVE: Duration = Duration::from_millis(200);
 /// How long a request that is under way may take when the node stops.
 const GRACE: Duration = Duration::from_secs(2);
 
@@ -70,7 +76,7 @@ impl Answers for Api {
 /// Serves a listener until the node stops.
 pub async fn serve(door: impl Door, api: Arc<impl Answers>, stopping: watch::Receiver<bool>) {
     let secure = |stream, _| async move { Some(stream) };
-    serve_secured(door, secure, api, stopping).await;
+    serve_secured(door, secure, api, CONNECTIONS, stopping).await;
 }
 
 /// Serves a listener whose clients speak TLS.
@@ -84,7 +90,7 @@ pub async fn serve_tls(
         let acceptor = Arc::clone(&acceptor);
         async move { shake_hands(&acceptor, stream, peer).await }
     };
-    serve_secured(door, secure, api, stopping).await;
+    serve_secured(door, secure, api, CONNECTIONS, stopping).await;
 }
 
 /// Does a client's TLS handshake; the log says why there is none.
@@ -102,35 +108,46 @@ async fn shake_hands<S: AsyncRead + AsyncWrite + Unpin>(
 }
 
 /// Serves a listener; `secure` makes of a client's stream the one that HTTP is spoken on, if there is to be one.
-async fn serve_secured<D, F, W, S>(mut door: D, secure: F, api: Arc<impl Answers>, mut stopping: watch::Receiver<bool>)
-where
+async fn serve_secured<D, F, W, S>(
+    mut door: D,
+    secure: F,
+    api: Arc<impl Answers>,
+    most: usize,
+    mut stopping: watch::Receiver<bool>,
+) where
     D: Door,
     F: Fn(D::Stream, Peer) -> W,
     W: Future<Output = Option<S>> + Send + 'static,
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let (turns, room) = (Arc::new(Turns::default()), Arc::new(Semaphore::new(CONNECTIONS)));
+    let (turns, places) = (Arc::new(Turns::default()), Arc::new(Places::new(most)));
     let mut connections = JoinSet::new();
+    // Who has come and waits for a place.
+    let mut newcomer = None;
     loop {
         let accept = async {
-            let place = Arc::clone(&room).acquire_owned().await.map_err(io::Error::other)?;
-            Ok::<_, io::Error>((door.accept().await?, place))
+            if newcomer.is_none() {
+                newcomer = Some(door.accept().await?);
+            }
+            let place = places.take().await.ok_or(io::ErrorKind::NotConnected)?;
+            Ok::<_, io::Error>(place)
         };
         tokio::select! {
             () = stopped(&mut stopping) => break,
             accepted = accept => match accepted {
-                Ok(((stream, peer), place)) => {
+                Ok(place) => {
+                    let Some((stream, peer)) = newcomer.take() else { continue };
                     let secured = secure(stream, peer);
                     let (api, turns, mut stopping) = (Arc::clone(&api), Arc::clone(&turns), stopping.clone());
                     connections.spawn(async move {
                         let secured = tokio::select! {
                             () = stopped(&mut stopping) => None,
+                            () = place.left() => None,
                             secured = secured => secured,
                         };
                         if let Some(stream) = secured {
-                            connection(stream, peer, api, turns, stopping).await;
+                            connection(stream, peer, api, turns, Arc::new(place), stopping).await;
                         }
-                        drop(place);
                     });
                 }
                 Err(error) => {
@@ -154,20 +171,52 @@ async fn stopped(stopping: &mut watch::Receiver<bool>) {
     let _ = stopping.wait_for(|stop| *stop).await;
 }
 
-async fn connection<S, A>(stream: S, peer: Peer, api: Arc<A>, turns: Arc<Turns>, mut stopping: watch::Receiver<bool>)
-where
+async fn connection<S, A>(
+    stream: S,
+    peer: Peer,
+    api: Arc<A>,
+    turns: Arc<Turns>,
+    place: Arc<Place>,
+    mut stopping: watch::Receiver<bool>,
+) where
     A: Answers,
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let of_requests = Arc::clone(&place);
     let answer = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
-        let (api, turns) = (Arc::clone(&api), Arc::clone(&turns));
-        async move { Ok::<_, Infallible>(api.answer(request.map(Body::new), peer, turns).await) }
+        let (api, turns, busy) = (Arc::clone(&api), Arc::clone(&turns), of_requests.begin());
+        async move {
+            let Some(busy) = busy else {
+                return Ok(ApiError::unavailable("there are too many connections").into_response());
+            };
+            let response = api.answer(request.map(Body::new), peer, turns).await;
+            Ok::<_, Infallible>(response.map(|body| Body::new(Answering::new(body, busy))))
+        }
     });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(IDLE).max_buf_size(64 << 10);
     let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(Patient::new(stream, IDLE)), answer));
+    let first = async {
+        tokio::time::sleep(FIRST).await;
+        if place.has_asked() {
+            std::future::pending::<()>().await;
+        }
+    };
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
+        () = first => return tracing::debug!(target: "leveret::http", "{peer} has connected and asked for nothing"),
+        () = place.left() => {
+            tracing::debug!(target: "leveret::http", "the idle connection of {peer} makes room for another");
+            if !place.has_asked() {
+                return;
+            }
+            connection.as_mut().graceful_shutdown();
+            // What it has not taken of its last answer it gets, if it takes it now.
+            match tokio::time::timeout(LEAVE, connection).await {
+                Ok(ended) => ended,
+                Err(_) => return,
+            }
+        }
         () = stopped(&mut stopping) => {
             connection.as_mut().graceful_shutdown();
             connection.await
@@ -175,5 +224,58 @@ where
     };
     if let Err(error) = ended {
         tracing::debug!(target: "leveret::http", "an HTTP connection ended: {error}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    /// Says `here` to everyone.
+    struct Here;
+
+    impl Answers for Here {
+        async fn answer(&self, _: Request, _: Peer, _: Arc<Turns>) -> Response {
+            "here".into_response()
+        }
+    }
+
+    async fn ask(stream: &mut TcpStream) -> String {
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: t\r\n\r\n").await.unwrap();
+        let mut text = Vec::new();
+        while !text.ends_with(b"here") {
+            assert_ne!(stream.read_buf(&mut text).await.unwrap(), 0, "{}", String::from_utf8_lossy(&text));
+        }
+        String::from_utf8(text).unwrap()
+    }
+
+    #[tokio::test]
+    async fn who_says_nothing_keeps_nobody_out() {
+        let door = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = door.local_addr().unwrap();
+        let (stop, stopping) = watch::channel(false);
+        let secure = |stream, _| async move { Some(stream) };
+        let server = tokio::spawn(serve_secured(door, secure, Arc::new(Here), 2, stopping));
+        let mut keeper = TcpStream::connect(address).await.unwrap();
+        assert!(ask(&mut keeper).await.starts_with("HTTP/1.1 200 OK"));
+        let mut silent = Vec::new();
+        for _ in 0..5 {
+            silent.push(TcpStream::connect(address).await.unwrap());
+        }
+        let mut newcomer = TcpStream::connect(address).await.unwrap();
+        assert!(ask(&mut newcomer).await.starts_with("HTTP/1.1 200 OK"));
+        assert!(ask(&mut keeper).await.starts_with("HTTP/1.1 200 OK"), "who has asked before stays");
+        for stream in &mut silent {
+            assert_eq!(stream.read(&mut [0; 1]).await.unwrap_or_default(), 0, "the silent ones had to leave");
+        }
+        // All have asked: who has been idle for longest goes.
+        let mut another = TcpStream::connect(address).await.unwrap();
+        assert!(ask(&mut another).await.starts_with("HTTP/1.1 200 OK"));
+        assert_eq!(newcomer.read(&mut [0; 1]).await.unwrap_or_default(), 0);
+        assert!(ask(&mut keeper).await.starts_with("HTTP/1.1 200 OK"));
+        stop.send_replace(true);
+        server.await.unwrap();
     }
 }

@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use super::{NodeError, bind};
 use crate::config::{ListenAddress, Tcp};
 use crate::connection::machine::Shared;
+use crate::connection::registry::SHUTDOWN;
 use crate::http::{Control, ListenerInfo, Phase};
 use crate::vhost::Broker;
 use crate::vhost::command::{Command, DeleteQueue};
@@ -137,15 +138,32 @@ impl Service {
         }
     }
 
-    fn close_connections(&self, reason: &str) {
+    /// Closes all connections. Clients that do not answer are cut off when they have had time enough.
+    fn close_connections(&self) -> Result<(), String> {
         let registry = &self.shared.registry;
-        registry.close_where(reason, |_| true);
-        let until = Instant::now() + PATIENCE;
-        while registry.count() > 0 && Instant::now() < until {
-            std::thread::sleep(Duration::from_millis(5));
-            // Some were still logging in.
-            registry.close_where(reason, |_| true);
+        registry.shut(true);
+        registry.close_where(SHUTDOWN, |_| true);
+        if self.wait_until_gone() {
+            return Ok(());
         }
+        let silent = registry.count();
+        tracing::warn!(target: "leveret", "{silent} clients have not confirmed that their connections are closed: they are cut off");
+        registry.end_all();
+        match self.wait_until_gone() {
+            true => Ok(()),
+            false => Err(format!("{} client connections are still open; try again", registry.count())),
+        }
+    }
+
+    fn wait_until_gone(&self) -> bool {
+        let until = Instant::now() + PATIENCE;
+        while self.shared.registry.count() > 0 {
+            if Instant::now() >= until {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        true
     }
 }
 
@@ -162,20 +180,21 @@ impl Control for Service {
 
     fn enter(&self, phase: Phase) -> Result<(), String> {
         let _one = self.changing.lock();
-        let before = self.phase();
-        if before == phase {
-            return Ok(());
-        }
-        if phase == Phase::Running {
+        let is_new = self.phase() != phase;
+        if is_new && phase == Phase::Running {
             self.open_doors()?;
+            self.shared.registry.shut(false);
         }
-        self.phase.send_replace(phase);
-        tracing::warn!(target: "leveret", "{}", phase.told());
+        if is_new {
+            self.phase.send_replace(phase);
+            tracing::warn!(target: "leveret", "{}", phase.told());
+        }
+        // What could not be done when the phase was entered is done when somebody asks again.
         if phase != Phase::Running {
             self.wait_for_doors()?;
         }
         if matches!(phase, Phase::Drained | Phase::Stopped) {
-            self.close_connections("broker forced connection closure with reason 'shutdown'");
+            self.close_connections()?;
         }
         if phase == Phase::Stopped {
             forget_transient(&self.shared.broker)?;

@@ -3,7 +3,7 @@
 //! A value is one byte for the format, four of CRC32C (little-endian; over the key, the format and the rest), and the
 //! record in postcard's encoding. The checksum covers the key, so that a whole record under a wrong key is found too.
 //!
-//! In format 2 exchanges had no number. Format 1 had no checksum either, and queues no number; it is read where it can occur
+//! In format 3 virtual hosts could not be protected, in format 2 exchanges had no number. Format 1 had no checksum either, and queues no number; it is read where it can occur
 //! ([`decode_any`]).
 
 use serde::Deserialize;
@@ -16,7 +16,8 @@ use super::record::{
 use crate::auth::User;
 use crate::frames::Table;
 
-const FORMAT: u8 = 3;
+const FORMAT: u8 = 4;
+const THIRD_FORMAT: u8 = 3;
 const SECOND_FORMAT: u8 = 2;
 const FIRST_FORMAT: u8 = 1;
 
@@ -36,7 +37,7 @@ pub fn encode(key: &[u8], record: &Record) -> Result<Vec<u8>, CatalogError> {
 /// The record of a key and its value.
 ///
 /// # Errors
-/// When the value is damaged, or of another format than [`encode`] writes or wrote just before.
+/// When the value is damaged, or of a format that [`encode`] does not write and has not written since checksums came.
 pub fn decode(key: &[u8], value: &[u8]) -> Result<Record, CatalogError> {
     let damaged = |what: &str| CatalogError::Damaged(format!("{what} under key {}", key.escape_ascii()));
     let Some((&format, rest)) = value.split_first() else { return Err(damaged("an empty record")) };
@@ -46,6 +47,7 @@ pub fn decode(key: &[u8], value: &[u8]) -> Result<Record, CatalogError> {
     }
     let record = match format {
         FORMAT => postcard::from_bytes(payload),
+        THIRD_FORMAT => third(payload),
         SECOND_FORMAT => postcard::from_bytes(payload).map(SecondRecord::upgrade),
         newer => return Err(CatalogError::Newer(newer)),
     };
@@ -75,11 +77,36 @@ fn checksum(key: &[u8], format: u8, payload: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c_append(crc32c::crc32c(key), &[format]), payload)
 }
 
+/// A record of format 3: only virtual hosts were different, and they come first in [`Record`].
+fn third(payload: &[u8]) -> postcard::Result<Record> {
+    match payload.split_first() {
+        Some((0, vhost)) => postcard::from_bytes::<ThirdVhostRecord>(vhost).map(|r| Record::Vhost(r.upgrade())),
+        _ => postcard::from_bytes(payload),
+    }
+}
+
+/// A virtual host of formats 1 to 3.
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
+struct ThirdVhostRecord {
+    name: String,
+    description: String,
+    tags: Vec<String>,
+    default_queue_type: Option<String>,
+}
+
+impl ThirdVhostRecord {
+    fn upgrade(self) -> VhostRecord {
+        let Self { name, description, tags, default_queue_type } = self;
+        VhostRecord { name, description, tags, default_queue_type, protected: None }
+    }
+}
+
 /// A record of format 2.
 #[derive(Deserialize)]
 #[cfg_attr(test, derive(serde::Serialize))]
 enum SecondRecord {
-    Vhost(VhostRecord),
+    Vhost(ThirdVhostRecord),
     User(User),
     Permission(PermissionRecord),
     TopicPermission(TopicPermissionRecord),
@@ -111,7 +138,7 @@ impl SecondExchangeRecord {
 impl SecondRecord {
     fn upgrade(self) -> Record {
         match self {
-            Self::Vhost(r) => Record::Vhost(r),
+            Self::Vhost(r) => Record::Vhost(r.upgrade()),
             Self::User(r) => Record::User(r),
             Self::Permission(r) => Record::Permission(r),
             Self::TopicPermission(r) => Record::TopicPermission(r),
@@ -126,7 +153,7 @@ impl SecondRecord {
 #[derive(Deserialize)]
 #[cfg_attr(test, derive(serde::Serialize))]
 enum FirstRecord {
-    Vhost(VhostRecord),
+    Vhost(ThirdVhostRecord),
     User(User),
     Permission(PermissionRecord),
     TopicPermission(TopicPermissionRecord),
@@ -148,7 +175,7 @@ struct FirstQueueRecord {
 impl FirstRecord {
     fn upgrade(self) -> Result<Record, CatalogError> {
         Ok(match self {
-            Self::Vhost(r) => Record::Vhost(r),
+            Self::Vhost(r) => Record::Vhost(r.upgrade()),
             Self::User(r) => Record::User(r),
             Self::Permission(r) => Record::Permission(r),
             Self::TopicPermission(r) => Record::TopicPermission(r),
@@ -220,6 +247,22 @@ mod tests {
         let value = [&[SECOND_FORMAT][..], &checksum, &payload].concat();
         assert_eq!(decode(&key, &value).unwrap(), Record::Exchange(exchange(0)));
         assert_eq!(decode_any(&key, &value).unwrap(), (Record::Exchange(exchange(0)), false));
+    }
+
+    #[test]
+    fn a_virtual_host_of_the_third_format_is_not_protected() {
+        let (name, description, tags) = ("v".to_owned(), "d".to_owned(), vec!["t".to_owned()]);
+        let default_queue_type = Some("quorum".to_owned());
+        let old = ThirdVhostRecord { name, description, tags, default_queue_type };
+        let payload = [&[0][..], &postcard::to_stdvec(&old).unwrap()].concat();
+        let new = Record::Vhost(old.upgrade());
+        let key = new.key();
+        let checked = checksum(&key, THIRD_FORMAT, &payload).to_le_bytes();
+        assert_eq!(decode(&key, &[&[THIRD_FORMAT][..], &checked, &payload].concat()).unwrap(), new);
+        let queue = Record::Queue(queue(7));
+        let payload = postcard::to_stdvec(&queue).unwrap();
+        let checked = checksum(&queue.key(), THIRD_FORMAT, &payload).to_le_bytes();
+        assert_eq!(decode(&queue.key(), &[&[THIRD_FORMAT][..], &checked, &payload].concat()).unwrap(), queue);
     }
 
     #[test]

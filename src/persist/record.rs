@@ -12,6 +12,14 @@ pub struct VhostRecord {
     pub description: String,
     pub tags: Vec<String>,
     pub default_queue_type: Option<String>,
+    /// It cannot be deleted; none where nobody has said.
+    pub protected: Option<bool>,
+}
+
+impl VhostRecord {
+    pub fn is_protected(&self) -> bool {
+        self.protected == Some(true)
+    }
 }
 
 /// An exchange.

@@ -211,7 +211,7 @@ mod tests {
 
     fn vhost() -> Record {
         let (name, description) = ("/".to_owned(), String::new());
-        Record::Vhost(VhostRecord { name, description, tags: vec![], default_queue_type: None })
+        Record::Vhost(VhostRecord { name, description, tags: vec![], default_queue_type: None, protected: None })
     }
 
     #[test]

@@ -133,6 +133,7 @@ mod tests {
             description: String::new(),
             tags: vec![],
             default_queue_type: None,
+            protected: None,
         });
         {
             let store = SledCatalog::open(dir.path()).unwrap();

@@ -9,6 +9,7 @@ use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 
+use crate::auth::Protocol;
 use crate::config::keys::{self, Key};
 use crate::ctl::command::Tool;
 use crate::ctl::table;
@@ -172,10 +173,12 @@ async fn scrape() -> BTreeSet<String> {
         ("management.tcp", "none"),
         ("prometheus.tcp.ip", "127.0.0.1"),
         ("prometheus.tcp.port", "0"),
+        ("track_auth_attempt_source", "true"),
     ] {
         sources.set(key, value);
     }
     let node = Node::start(sources.load().unwrap()).await.unwrap();
+    node.broker().logins.note(Protocol::Http, std::net::Ipv4Addr::LOCALHOST.into(), "guest", true);
     let address = node.metrics_addr().unwrap();
     let families = ["exchange_bindings", "exchange_names", "vhost_status", "queue_metrics", "exchange_metrics"];
     let detailed = families.map(|family| format!("family={family}")).join("&");

@@ -44,7 +44,7 @@ pub(super) fn predeclared(broker: &Broker, vhost: &str) -> impl Iterator<Item = 
 pub(super) fn apply(broker: &Broker, command: Command) -> Result<Applied, Refusal> {
     match command {
         Command::PutVhost(record) => put_vhost(broker, record),
-        Command::DeleteVhost { name } => delete_vhost(broker, &name),
+        Command::DeleteVhost { name, even_protected } => delete_vhost(broker, &name, even_protected),
         Command::PutUser(user) => {
             let applied = persist(broker, &[Change::Put(Record::User(user.clone()))])?;
             if broker.tells_events() {
@@ -203,8 +203,20 @@ fn default_exchange(vhost: &str) -> ExchangeRecord {
     }
 }
 
-fn delete_vhost(broker: &Broker, name: &str) -> Result<Applied, Refusal> {
+/// Whether a virtual host may be deleted.
+pub(super) fn check_deletion(vhost: &Vhost, even_protected: bool) -> Result<(), Refusal> {
+    if vhost.record().is_protected() && !even_protected {
+        let name = &vhost.name;
+        return Err(Refusal::precondition_failed(format!(
+            "Refusing to delete virtual host '{name}' because it is protected from deletion"
+        )));
+    }
+    Ok(())
+}
+
+fn delete_vhost(broker: &Broker, name: &str, even_protected: bool) -> Result<Applied, Refusal> {
     let Some(vhost) = broker.vhost(name) else { return Ok(Applied::default()) };
+    check_deletion(&vhost, even_protected)?;
     let applied =
         delete_where(broker, |record| record.vhost() == Some(name) || Of::owner(record) == Some(Of::Vhost(name)))?;
     remove_vhost(broker, &vhost);

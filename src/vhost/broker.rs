@@ -18,7 +18,7 @@ use super::reload::Live;
 use super::throttles::Throttles;
 use super::topology::Vhost;
 use super::{apply, policies};
-use crate::auth::{Attempts, Directory, Hashing, Pattern, Permissions, User, password};
+use crate::auth::{Attempts, Directory, Hashing, LoginCounts, Pattern, Permissions, User, password};
 use crate::backends::{Backends, BackendsError};
 use crate::clock::Clock;
 use crate::config::{Config, DefaultUser, Secret};
@@ -92,6 +92,8 @@ pub struct Broker {
     pub channel_max: AtomicU16,
     /// Logins that have failed.
     pub attempts: Mutex<Attempts>,
+    /// All logins.
+    pub logins: LoginCounts,
     pub replies: DashMap<String, ReplyAddress>,
     pub(super) channels: ChannelCounts,
     pub(super) vhosts: RwLock<HashMap<String, Arc<Vhost>>>,
@@ -151,7 +153,6 @@ impl Broker {
         let broker = Arc::new(Self {
             channel_max: AtomicU16::new(config.limits.channel_max),
             live: Live::new(&config),
-            config,
             memory,
             clock,
             timekeeper,
@@ -160,6 +161,8 @@ impl Broker {
             directory,
             backends,
             attempts: Mutex::default(),
+            logins: LoginCounts::new(config.auth.track_source),
+            config,
             replies: DashMap::new(),
             channels: ChannelCounts::default(),
             vhosts: RwLock::default(),
@@ -461,7 +464,13 @@ impl Broker {
 
 /// A virtual host without anything special.
 pub fn default_vhost(name: &str) -> VhostRecord {
-    VhostRecord { name: name.to_owned(), description: String::new(), tags: Vec::new(), default_queue_type: None }
+    VhostRecord {
+        name: name.to_owned(),
+        description: String::new(),
+        tags: Vec::new(),
+        default_queue_type: None,
+        protected: None,
+    }
 }
 
 /// What a client hears when the disk fails it.

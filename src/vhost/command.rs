@@ -17,6 +17,8 @@ pub enum Command {
     PutVhost(VhostRecord),
     DeleteVhost {
         name: String,
+        /// Whatever protects it.
+        even_protected: bool,
     },
     PutUser(User),
     DeleteUser {

@@ -93,6 +93,9 @@ impl Broker {
                 self.channel_max.store(newer.limits.channel_max, Relaxed);
             }
         }
+        if newest.auth.track_source != newer.auth.track_source {
+            self.logins.track(newer.auth.track_source);
+        }
         let hooks = self.live.hooks.lock();
         let failures: Vec<_> = hooks.iter().filter_map(|hook| hook(&newer, &changes).err()).collect();
         let warnings = newer.warnings.clone();

@@ -95,3 +95,27 @@ fn exchanges_and_bindings_are_listed() {
         assert!(listed.lines().any(|listed| listed == line), "{line}\n{listed}");
     }
 }
+
+#[test]
+fn a_protected_vhost_is_not_deleted_until_the_protection_is_lifted() {
+    let broker = Broker::start();
+    ctl(&broker, &["add_vhost", "v"]).good();
+    for (protect, unprotect) in [
+        ("enable_vhost_deletion_protection", "disable_vhost_deletion_protection"),
+        ("enable_vhost_protection_from_deletion", "disable_vhost_protection_from_deletion"),
+    ] {
+        assert!(ctl(&broker, &[protect, "v"]).good().starts_with("Protecting virtual host \"v\""));
+        let text = ctl(&broker, &["delete_vhost", "v"]).failed(65);
+        assert!(text.contains("Cannot delete this virtual host: it is protected from deletion."), "{text}");
+        let listed = ctl(&broker, &["list_vhosts", "name", "protected_from_deletion", "-s"]).good();
+        assert!(listed.contains("v\ttrue\n"), "{listed}");
+        ctl(&broker, &[unprotect, "v"]).good();
+    }
+    ctl(&broker, &["enable_vhost_deletion_protection", "none"]).failed(65);
+    ctl(&broker, &["enable_vhost_deletion_protection", "v"]).good();
+    // What is removed altogether takes it along.
+    ctl(&broker, &["stop_app"]).good();
+    ctl(&broker, &["reset"]).good();
+    ctl(&broker, &["start_app"]).good();
+    assert_eq!(ctl(&broker, &["list_vhosts", "-s"]).good(), "/\n");
+}

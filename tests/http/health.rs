@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::harness::Broker;
+use super::harness::{As, Broker};
 
 #[test]
 fn checks_of_a_healthy_node_are_ok() {
@@ -70,8 +70,36 @@ fn logins_that_were_tried_are_counted_until_they_are_forgotten() {
     let broker = Broker::start();
     let node = broker.json("/api/overview")["node"].as_str().unwrap().to_owned();
     let path = format!("/api/auth/attempts/{node}");
-    let tried = broker.json(&path);
-    assert_eq!((&tried[0]["protocol"], &tried[0]["auth_attempts"]), (&json!("amqp091"), &json!(0)));
-    broker.delete(&path).expect(204);
+    let row = |protocol: &str, failed: u64, succeeded: u64| {
+        json!({
+            "protocol": protocol,
+            "auth_attempts": failed + succeeded,
+            "auth_attempts_failed": failed,
+            "auth_attempts_succeeded": succeeded,
+        })
+    };
+    broker.ask(As::User("guest", "wrong"), "GET", "/api/whoami", "").expect(401);
+    let tried = |path: &str| broker.ask(As::Local, "GET", path, "").expect(200).json();
+    assert_eq!(tried(&path), json!([row("amqp091", 0, 0), row("http", 1, 1)]));
+    let by_source = format!("{path}/source");
+    assert_eq!(tried(&by_source), json!([]), "not unless it is wanted");
+    let switch = |on: &str| {
+        let body = json!({ "value": on }).to_string();
+        broker.ask(As::Local, "PUT", "/api/leveret/node/env/track_auth_attempt_source", &body).expect(204);
+    };
+    switch("true");
+    broker.ask(As::User("eve", "guess"), "GET", "/api/whoami", "").expect(401);
+    broker.json("/api/whoami");
+    let mut expected = [row("http", 1, 0), row("http", 0, 1)];
+    for (row, name) in expected.iter_mut().zip(["eve", "guest"]) {
+        row["remote_address"] = "127.0.0.1".into();
+        row["username"] = name.into();
+    }
+    assert_eq!(tried(&by_source), json!(expected));
+    switch("false");
+    broker.json("/api/whoami");
+    assert_eq!(tried(&by_source), json!(expected), "what was kept stays");
+    broker.ask(As::Local, "DELETE", &by_source, "").expect(204);
+    assert_eq!((tried(&by_source), tried(&path)), (json!([]), json!([row("amqp091", 0, 0), row("http", 0, 0)])));
     broker.get("/api/auth/attempts/nobody@nowhere").expect_error(404, "Not Found");
 }

@@ -32,6 +32,41 @@ fn a_vhost_is_made_changed_and_deleted() {
 }
 
 #[test]
+fn a_protected_vhost_is_not_deleted() {
+    let mut broker = Broker::start();
+    broker.put("/api/vhosts/v", "{}").expect(201);
+    let protection = "/api/vhosts/v/deletion/protection";
+    broker.post("/api/vhosts/none/deletion/protection", "").expect_error(404, "vhost_not_found");
+    broker.post(protection, "").expect(204);
+    let is_protected = |broker: &Broker| broker.json("/api/vhosts/v")["protected_from_deletion"].clone();
+    broker.put("/api/vhosts/v", r#"{"description":"changed"}"#).expect(204);
+    assert_eq!(is_protected(&broker), true, "it stays");
+    let reason = "Refusing to delete virtual host 'v' because it is protected from deletion";
+    broker.delete("/api/vhosts/v").expect_error(412, reason);
+    broker.restart();
+    broker.delete("/api/vhosts/v").expect_error(412, reason);
+
+    // A definitions file tells of it, keeps it where it is silent, and lifts it where it says so.
+    let exported = broker.json("/api/definitions");
+    let of_v = |exported: &Json| exported["vhosts"].as_array().unwrap().iter().find(|v| v["name"] == "v").cloned();
+    assert_eq!(of_v(&exported).unwrap()["metadata"]["protected_from_deletion"], true);
+    let import = |metadata: Json| {
+        let file = json!({ "vhosts": [{ "name": "v", "metadata": metadata }] }).to_string();
+        broker.post("/api/definitions", &file).expect(204);
+    };
+    import(json!({}));
+    assert_eq!(is_protected(&broker), true);
+    let prune = json!({ "vhosts": [{ "name": "/" }] }).to_string();
+    let refused = broker.post("/api/leveret/definitions/apply?prune=true", &prune);
+    assert!(refused.status >= 400 && refused.text().contains(reason), "{}", refused.text());
+    import(json!({ "protected_from_deletion": false }));
+    assert_eq!(is_protected(&broker), false);
+    import(json!({ "protected_from_deletion": true }));
+    broker.delete(protection).expect(204);
+    broker.delete("/api/vhosts/v").expect(204);
+}
+
+#[test]
 fn a_queue_is_declared_shown_and_deleted() {
     let broker = Broker::start();
     let body = r#"{"durable":true,"arguments":{"x-max-length":10,"x-dead-letter-exchange":"dlx"}}"#;

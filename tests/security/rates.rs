@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use leveret::persist::record::{ApplyTo, PolicyRecord, VhostRecord};
+use leveret::persist::record::{ApplyTo, PolicyRecord};
 use leveret::vhost::Command;
 use leveret::vhost::throttles::Of;
 
@@ -155,15 +155,13 @@ fn rates_go_with_their_user_and_virtual_host() {
     let broker = Broker::start_with(&[]).expect("a broker of this process");
     let node = broker.node().broker();
     broker.put_user("gone");
-    let (description, tags, default_queue_type) = (String::new(), Vec::new(), None);
-    let vhost = VhostRecord { name: "gone".to_owned(), description, tags, default_queue_type };
-    node.apply(Command::PutVhost(vhost)).expect("a vhost");
+    node.apply(Command::PutVhost(leveret::vhost::broker::default_vhost("gone"))).expect("a vhost");
     set(&broker, Of::User("gone"), "max-publish-rate", Some(5));
     set(&broker, Of::Vhost("gone"), "max-stored-bytes", Some(5));
     set(&broker, Of::Vhost("/"), "max-stored-bytes", Some(5));
     assert_eq!(node.throttles.of("gone", "gone").len(), 2);
     node.apply(Command::DeleteUser { name: "gone".to_owned() }).expect("the user goes");
-    node.apply(Command::DeleteVhost { name: "gone".to_owned() }).expect("the vhost goes");
+    node.apply(Command::DeleteVhost { name: "gone".to_owned(), even_protected: false }).expect("the vhost goes");
     assert!(node.throttles.of("gone", "gone").is_empty());
     let left: Vec<_> = node.global_parameters().into_iter().map(|parameter| parameter.name).collect();
     assert!(left.contains(&"publish-rates.vhost./".to_owned()) && !left.concat().contains("gone"), "{left:?}");

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::super::draft::Named;
 use super::super::value::{self, Expected};
 use super::super::{Backend, CertName, HttpMethod, SanType};
-use super::{Key, Shown, key, numbered, optional, set_option, set_path, set_text};
+use super::{Key, Shown, key, live, numbered, optional, set_option, set_path, set_text};
 
 pub const LOGINS: &[Key] = &[
     optional(
@@ -71,6 +71,12 @@ pub const LOGINS: &[Key] = &[
         draft.config.auth.anonymous_user = (name != "none").then_some(name);
         Ok(())
     }),
+    live(key(
+        "track_auth_attempt_source",
+        "false",
+        "Count logins that were tried by address and user name, too (in RabbitMQ a key of advanced.config).",
+        |draft, _, text| value::boolean(text).map(|on| draft.config.auth.track_source = on),
+    )),
     key(
         "ssl_cert_login_from",
         "distinguished_name",

@@ -24,6 +24,11 @@ pub const COMMANDS: &[Command] = &[
         .of(DIAGNOSTICS),
     Command::new("alarms", "The alarms that are on", alarms).of(DIAGNOSTICS),
     Command::new("report", "Everything about the node, for support", report).of(CTL_AND_DIAGNOSTICS),
+    Command::new("enable_auth_attempt_source_tracking", "Counts logins by address and user, too", track_logins)
+        .of(CTL_AND_DIAGNOSTICS),
+    Command::new("disable_auth_attempt_source_tracking", "Counts logins by protocol only", do_not_track_logins)
+        .of(CTL_AND_DIAGNOSTICS),
+    Command::new("reset_node_auth_attempt_metrics", "Counts logins anew", forget_logins).of(CTL_AND_DIAGNOSTICS),
     Command::new("list_node_auth_attempt_stats", "Logins that were tried", auth_attempts)
         .options(&[Opt::switch("by-source", "by address and user")])
         .of(CTL_AND_DIAGNOSTICS),
@@ -201,6 +206,26 @@ fn report(session: &mut Session) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+fn track_logins(session: &mut Session) -> Result<(), Failure> {
+    session.banner("Enabling authentication attempt source tracking ...")?;
+    set_tracking(session, "true")
+}
+
+fn do_not_track_logins(session: &mut Session) -> Result<(), Failure> {
+    session.banner("Disabling authentication attempt source tracking ...")?;
+    set_tracking(session, "false")
+}
+
+fn set_tracking(session: &mut Session, value: &str) -> Result<(), Failure> {
+    session.put("/api/leveret/node/env/track_auth_attempt_source", &json!({ "value": value }))
+}
+
+fn forget_logins(session: &mut Session) -> Result<(), Failure> {
+    let node = session.node().to_owned();
+    session.banner(format!("Resetting authentication metrics on node {node} ..."))?;
+    session.delete(&path(&["auth", "attempts", &node])).map(|_| ())
 }
 
 fn auth_attempts(session: &mut Session) -> Result<(), Failure> {

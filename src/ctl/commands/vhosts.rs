@@ -1,10 +1,11 @@
 //! Virtual hosts.
 
+use hyper::Method;
 use serde_json::{Value as Json, json};
 
 use super::{CTL_AND_DIAGNOSTICS, named};
 use crate::ctl::command::{Command, Opt};
-use crate::ctl::exit::Failure;
+use crate::ctl::exit::{Failure, code};
 use crate::ctl::listing::Column;
 use crate::ctl::session::{Object, Session, path};
 use crate::ctl::term::Kind;
@@ -25,6 +26,18 @@ pub const COMMANDS: &[Command] = &[
     .takes(1, "<vhost>")
     .options(METADATA),
     Command::new("delete_vhost", "Deletes a virtual host with all that is in it", delete_vhost).takes(1, "<vhost>"),
+    Command::new("enable_vhost_deletion_protection", "Protects a virtual host from deletion", protect)
+        .takes(1, "<vhost>"),
+    Command::new("disable_vhost_deletion_protection", "Lets a virtual host be deleted again", unprotect)
+        .takes(1, "<vhost>"),
+    Command::new("enable_vhost_protection_from_deletion", "Another name of enable_vhost_deletion_protection", protect)
+        .takes(1, "<vhost>"),
+    Command::new(
+        "disable_vhost_protection_from_deletion",
+        "Another name of disable_vhost_deletion_protection",
+        unprotect,
+    )
+    .takes(1, "<vhost>"),
     Command::new("list_vhosts", "Lists virtual hosts", list_vhosts).lists(VHOSTS).of(CTL_AND_DIAGNOSTICS),
     Command::new("restart_vhost", "Starts a virtual host that has failed", restart_vhost),
     Command::new("set_vhost_tags", "Sets a virtual host's tags", set_vhost_tags).takes_from(1, "<vhost> <tag> [...]"),
@@ -37,6 +50,7 @@ const VHOSTS: &[Column] = &[
     Column::plain("description"),
     Column::plain("tags").as_kind(Kind::Atoms),
     Column::plain("default_queue_type"),
+    Column::plain("protected_from_deletion"),
     Column::plain("tracing"),
     Column::plain("cluster_state").as_kind(Kind::Json),
     Column::plain("metadata").as_kind(Kind::Json),
@@ -63,7 +77,32 @@ fn update_vhost(session: &mut Session) -> Result<(), Failure> {
 fn delete_vhost(session: &mut Session) -> Result<(), Failure> {
     let name = session.argument(0);
     session.banner(format!("Deleting vhost \"{name}\" ..."))?;
-    if session.delete(&path(&["vhosts", &name]))? { Ok(()) } else { Err(Failure::no_such_vhost(&name)) }
+    let reply = session.send(Method::DELETE, &path(&["vhosts", &name]), None)?;
+    match reply.status {
+        404 => Err(Failure::no_such_vhost(&name)),
+        412 => Err(Failure::error(
+            code::DATA,
+            "Cannot delete this virtual host: it is protected from deletion. \
+             disable_vhost_deletion_protection lifts the protection",
+        )),
+        _ => session.accept(reply).map(|_| ()),
+    }
+}
+
+fn protect(session: &mut Session) -> Result<(), Failure> {
+    let name = session.argument(0);
+    session.banner(format!("Protecting virtual host \"{name}\" from removal by updating its metadata..."))?;
+    session.need_vhost(&name)?;
+    session.post(&path(&["vhosts", &name, "deletion", "protection"]), &json!({})).map(|_| ())
+}
+
+fn unprotect(session: &mut Session) -> Result<(), Failure> {
+    let name = session.argument(0);
+    session.banner(format!("Removing deletion protection of virtual host \"{name}\" by updating its metadata..."))?;
+    match session.delete(&path(&["vhosts", &name, "deletion", "protection"]))? {
+        true => Ok(()),
+        false => Err(Failure::no_such_vhost(&name)),
+    }
 }
 
 fn list_vhosts(session: &mut Session) -> Result<(), Failure> {

@@ -3,6 +3,7 @@
 use super::tables::{DEAD_LETTERED, GLOBAL, GLOBAL_QUEUES};
 use super::text::Kind::{Counter, Gauge, Untyped};
 use super::text::{Kind, Scrape, labels};
+use crate::auth::{Protocol, Tried};
 use crate::connection::census::Sums;
 use crate::connection::timeouts::Timeouts;
 use crate::http::Http;
@@ -44,16 +45,31 @@ impl Node<'_> {
     }
 
     pub fn logins(&self, scrape: &mut Scrape) {
-        let churn = &self.http.broker().churn;
-        let (good, bad) = (churn.get(Churn::LoginSucceeded) as f64, churn.get(Churn::LoginFailed) as f64);
-        let all = [
-            ("auth_attempts_total", good + bad, "Total number of logins tried"),
-            ("auth_attempts_succeeded_total", good, "Total number of logins that succeeded"),
-            ("auth_attempts_failed_total", bad, "Total number of logins that failed"),
+        let logins = &self.http.broker().logins;
+        let rows = Protocol::ALL.map(|protocol| (labels(&[("protocol", protocol.name())]), logins.of(protocol)));
+        self.tried(scrape, "auth_attempts", "", &rows);
+    }
+
+    /// The same by source; there are rows only where they are kept.
+    pub fn logins_by_source(&self, scrape: &mut Scrape) {
+        let all = self.http.broker().logins.by_source().into_iter().map(|(source, tried)| {
+            let protocol = source.protocol.name();
+            let who = [("remote_address", &*source.address), ("username", &source.user), ("protocol", protocol)];
+            (labels(&who), tried)
+        });
+        self.tried(scrape, "auth_attempts_detailed", " by source", &all.collect::<Vec<_>>());
+    }
+
+    fn tried(&self, scrape: &mut Scrape, name: &str, how: &str, rows: &[(String, Tried)]) {
+        let all: [(&str, &str, fn(&Tried) -> u64); 3] = [
+            ("", "were tried", |tried| tried.total()),
+            ("_succeeded", "succeeded", |tried| tried.succeeded),
+            ("_failed", "failed", |tried| tried.failed),
         ];
-        for (name, value, help) in all {
-            let row = (labels(&[PROTOCOL]), value);
-            scrape.family(&format!("{}{name}", self.prefix), Counter, help, &[row]);
+        for (suffix, what, count) in all {
+            let rows: Vec<_> = rows.iter().map(|(labels, tried)| (labels.clone(), count(tried) as f64)).collect();
+            let name = format!("{}{name}{suffix}_total", self.prefix);
+            scrape.family(&name, Counter, &format!("Total number of logins that {what}{how}"), &rows);
         }
     }
 

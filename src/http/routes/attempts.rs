@@ -1,26 +1,21 @@
 //! How many logins were tried.
 
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
+use crate::auth::{Protocol, Tried};
 use crate::http::route::Outcome;
 use crate::http::{Access, Answer, ApiError, Call, Route, Work};
-use crate::stats::Churn;
 
 pub const ROUTES: &[Route] = &[
     Route::get("/api/auth/attempts/{node}", Access::Monitoring, "Logins that were tried.", Work::Quick(attempts)),
     Route::get(
         "/api/auth/attempts/{node}/source",
         Access::Monitoring,
-        "The same by address and user: not kept, as by default in RabbitMQ. The audit log has them.",
-        Work::Quick(by_source),
+        "The same by address and user, where track_auth_attempt_source is on.",
+        Work::Blocking(by_source),
     ),
     Route::delete("/api/auth/attempts/{node}", Access::Administrator, "Count logins anew.", Work::Quick(forget)),
-    Route::delete(
-        "/api/auth/attempts/{node}/source",
-        Access::Administrator,
-        "The same: nothing is kept by address.",
-        Work::Quick(forget),
-    ),
+    Route::delete("/api/auth/attempts/{node}/source", Access::Administrator, "The same.", Work::Quick(forget)),
 ];
 
 /// There is one node.
@@ -30,25 +25,33 @@ fn check(call: &Call) -> Result<(), ApiError> {
 
 fn attempts(call: &Call) -> Outcome {
     check(call)?;
-    let churn = &call.broker().churn;
-    let (succeeded, failed) = (churn.get(Churn::LoginSucceeded), churn.get(Churn::LoginFailed));
-    Answer::json(&json!([{
-        "protocol": "amqp091",
-        "auth_attempts": succeeded + failed,
-        "auth_attempts_succeeded": succeeded,
-        "auth_attempts_failed": failed,
-    }]))
+    let logins = &call.broker().logins;
+    Answer::json(&Protocol::ALL.map(|protocol| shown(json!({ "protocol": protocol.name() }), logins.of(protocol))))
 }
 
 fn by_source(call: &Call) -> Outcome {
     check(call)?;
-    Answer::json(&json!([]))
+    let rows = call.broker().logins.by_source().into_iter().map(|(source, tried)| {
+        let who = json!({
+            "remote_address": source.address,
+            "username": source.user,
+            "protocol": source.protocol.name(),
+        });
+        shown(who, tried)
+    });
+    Answer::json(&rows.collect::<Vec<_>>())
+}
+
+/// The counts beside what they are of.
+fn shown(mut of: Json, tried: Tried) -> Json {
+    of["auth_attempts"] = tried.total().into();
+    of["auth_attempts_failed"] = tried.failed.into();
+    of["auth_attempts_succeeded"] = tried.succeeded.into();
+    of
 }
 
 fn forget(call: &Call) -> Outcome {
     check(call)?;
-    for what in [Churn::LoginSucceeded, Churn::LoginFailed] {
-        call.broker().churn.reset(what);
-    }
+    call.broker().logins.forget();
     Ok(Answer::done())
 }

@@ -24,7 +24,12 @@ pub const ROUTES: &[Route] = &[
     Route::post("/api/leveret/node/resume_listeners", ADMIN, "New connections again.", Work::Blocking(resume)),
     Route::post("/api/leveret/node/drain", ADMIN, "Maintenance: connections are closed.", Work::Blocking(drain)),
     Route::post("/api/leveret/node/revive", ADMIN, "The end of maintenance.", Work::Blocking(revive)),
-    Route::put("/api/leveret/node/env/{key}", ADMIN, "channel_max or loopback_users.", Work::Blocking(set_env)),
+    Route::put(
+        "/api/leveret/node/env/{key}",
+        ADMIN,
+        "channel_max, loopback_users or track_auth_attempt_source.",
+        Work::Blocking(set_env),
+    ),
     Route::put("/api/leveret/memory/watermark", ADMIN, "The memory watermark.", Work::Blocking(set_watermark)),
     Route::put("/api/leveret/disk/limit", ADMIN, "The limit of free disk space.", Work::Blocking(set_disk_limit)),
     Route::get("/api/leveret/config", ADMIN, "Every setting that is in force; no secrets.", Work::Blocking(config)),
@@ -137,7 +142,8 @@ fn reset(call: &Call) -> Outcome {
         return Err(ApiError::bad_request("a node is reset only after stop_app"));
     }
     let broker = call.broker();
-    let vhosts = broker.vhosts().into_iter().map(|vhost| Command::DeleteVhost { name: vhost.name.to_string() });
+    let vhosts = broker.vhosts().into_iter().map(|vhost| vhost.name.to_string());
+    let vhosts = vhosts.map(|name| Command::DeleteVhost { name, even_protected: true });
     let users = broker.directory.users().into_iter().map(|user| Command::DeleteUser { name: user.name.clone() });
     let parameters = broker.global_parameters().into_iter().map(|p| Command::ClearGlobalParameter { name: p.name });
     let mut answer = Answer::done();
@@ -171,6 +177,7 @@ fn set_env(call: &Call) -> Outcome {
             let users = words.filter(|word| !word.is_empty()).map(str::to_owned).collect();
             call.broker().directory.set_loopback_users(users);
         }
+        "track_auth_attempt_source" => call.broker().logins.track(value.parse().map_err(|_| wrong())?),
         other => return Err(ApiError::missing(format!("there is no setting '{other}' to change"))),
     }
     tracing::warn!(target: "leveret", "'{}' has {} set to {value}", call.caller.name(), call.path("key"));

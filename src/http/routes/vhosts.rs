@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::http::StatusCode;
 use serde_json::{Value as Json, json};
 
 use super::permissions;
@@ -22,6 +23,18 @@ pub const ROUTES: &[Route] = &[
     Route::get("/api/vhosts/{vhost}", Access::VisibleVhost, "One virtual host.", Work::Blocking(one)),
     Route::put("/api/vhosts/{vhost}", Access::Administrator, "Make or change a virtual host.", Work::Blocking(put)),
     Route::delete("/api/vhosts/{vhost}", Access::Administrator, "Delete a virtual host.", Work::Blocking(delete)),
+    Route::post(
+        "/api/vhosts/{vhost}/deletion/protection",
+        Access::Administrator,
+        "Protect a virtual host from deletion.",
+        Work::Blocking(protect),
+    ),
+    Route::delete(
+        "/api/vhosts/{vhost}/deletion/protection",
+        Access::Administrator,
+        "The end of that.",
+        Work::Blocking(unprotect),
+    ),
     Route::post(
         "/api/vhosts/{vhost}/start/{node}",
         Access::Administrator,
@@ -79,10 +92,18 @@ impl Listed for Vhosts {
         fields.put("description", || record.description.as_str());
         fields.put("tags", || record.tags.clone());
         fields.put("default_queue_type", default_type);
-        fields.put(
-            "metadata",
-            || json!({ "description": record.description, "tags": record.tags, "default_queue_type": default_type() }),
-        );
+        fields.put("protected_from_deletion", || record.is_protected());
+        fields.put("metadata", || {
+            let mut metadata = json!({
+                "description": record.description,
+                "tags": record.tags,
+                "default_queue_type": default_type(),
+            });
+            if let Some(protected) = record.protected {
+                metadata["protected_from_deletion"] = protected.into();
+            }
+            metadata
+        });
         fields.put("tracing", || vhost.is_traced());
         figures::put_vhost(&self.http, vhost, &self.over, fields);
         fields.put("cluster_state", || json!({ self.http.node_name(): "running" }));
@@ -120,16 +141,15 @@ fn put(call: &Call) -> Outcome {
         None | Some("" | "undefined") => record.as_ref().and_then(|record| record.default_queue_type.clone()),
         Some(kind) => Some(known_type(kind)?),
     };
+    let protected = fields.flag("protected_from_deletion")?.or(metadata.flag("protected_from_deletion")?);
     let record = VhostRecord {
         name: name.to_owned(),
         description: description.unwrap_or_else(|| kept(|record| record.description.clone())),
         tags: tags.unwrap_or_else(|| record.as_ref().map(|record| record.tags.clone()).unwrap_or_default()),
         default_queue_type: default_type,
+        protected: protected.or_else(|| record.as_ref().and_then(|record| record.protected)),
     };
     let tracing = fields.flag("tracing")?;
-    if fields.flag("protected_from_deletion")?.or(metadata.flag("protected_from_deletion")?) == Some(true) {
-        return Err(ApiError::bad_request("field 'protected_from_deletion': virtual hosts cannot be protected yet"));
-    }
     let mut answer = Answer::put(is_new).after(&call.apply(Command::PutVhost(record))?);
     if let Some(user) = call.caller.user.as_ref().filter(|_| is_new && call.caller.is_internal()) {
         // Who makes a virtual host may use it, as in RabbitMQ.
@@ -153,9 +173,26 @@ fn known_type(kind: &str) -> Result<String, ApiError> {
 }
 
 fn delete(call: &Call) -> Outcome {
-    let name = call.vhost()?.name.to_string();
-    let applied = call.apply(Command::DeleteVhost { name })?;
+    let vhost = call.vhost()?;
+    let delete = Command::DeleteVhost { name: vhost.name.to_string(), even_protected: false };
+    let applied = call.apply(delete).map_err(|error| match vhost.record().is_protected() {
+        true => ApiError::new(StatusCode::PRECONDITION_FAILED, "precondition_failed", error.reason),
+        false => error,
+    })?;
     Ok(Answer::done().after(&applied))
+}
+
+fn protect(call: &Call) -> Outcome {
+    set_protection(call, true)
+}
+
+fn unprotect(call: &Call) -> Outcome {
+    set_protection(call, false)
+}
+
+fn set_protection(call: &Call, on: bool) -> Outcome {
+    let record = VhostRecord { protected: Some(on), ..(*call.vhost()?.record()).clone() };
+    Ok(Answer::done().after(&call.apply(Command::PutVhost(record))?))
 }
 
 fn start(call: &Call) -> Outcome {

@@ -51,6 +51,8 @@ struct VhostMetadata {
     tags: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     default_queue_type: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    protected_from_deletion: Option<bool>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -165,14 +167,16 @@ pub fn item(record: Record, detail: Detail) -> Result<Json, DefinitionsError> {
 
 impl VhostDefinition {
     pub fn of(record: VhostRecord) -> Self {
-        let VhostRecord { name, description, tags, default_queue_type } = record;
-        let metadata = VhostMetadata { description: description.clone(), tags: tags.clone(), default_queue_type };
+        let VhostRecord { name, description, tags, default_queue_type, protected: protected_from_deletion } = record;
+        let (described, tagged) = (description.clone(), tags.clone());
+        let metadata =
+            VhostMetadata { description: described, tags: tagged, default_queue_type, protected_from_deletion };
         Self { name, description, tags, metadata }
     }
 
     pub fn record(self) -> Record {
-        let VhostMetadata { description, tags, default_queue_type } = self.metadata;
-        Record::Vhost(VhostRecord { name: self.name, description, tags, default_queue_type })
+        let VhostMetadata { description, tags, default_queue_type, protected_from_deletion: protected } = self.metadata;
+        Record::Vhost(VhostRecord { name: self.name, description, tags, default_queue_type, protected })
     }
 }
 

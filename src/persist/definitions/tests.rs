@@ -52,11 +52,10 @@ fn record() -> impl Strategy<Value = Record> {
     let hash = || prop::option::of("[a-zA-Z0-9+/]{4}");
     let hashing = || prop::sample::select(Hashing::ALL.to_vec());
     prop_oneof![
-        (text(), text(), prop::collection::vec(text(), 0..3), prop::option::of(text())).prop_map(
-            |(name, description, tags, default_queue_type)| {
-                Record::Vhost(VhostRecord { name, description, tags, default_queue_type })
-            }
-        ),
+        (text(), text(), prop::collection::vec(text(), 0..3), prop::option::of(text()), any::<Option<bool>>())
+            .prop_map(|(name, description, tags, default_queue_type, protected)| {
+                Record::Vhost(VhostRecord { name, description, tags, default_queue_type, protected })
+            }),
         (text(), hash(), hashing(), prop::collection::vec(text(), 0..3), any::<Option<i64>>(), any::<Option<i64>>())
             .prop_map(|(name, password_hash, hashing, tags, max_connections, max_channels)| {
                 Record::User(User { name, password_hash, hashing, tags, max_connections, max_channels })
@@ -132,7 +131,7 @@ fn the_deepest_table_comes_back() {
 
 #[test]
 fn every_flipped_bit_and_every_cut_is_found() {
-    let vhost = VhostRecord { name: "/".into(), description: "d".into(), tags: vec![], default_queue_type: None };
+    let vhost = VhostRecord { description: "d".into(), ..crate::vhost::broker::default_vhost("/") };
     let bytes = write(vec![Record::Vhost(vhost)]).unwrap();
     for bit in 0..bytes.len() * 8 {
         let mut flipped = bytes.clone();

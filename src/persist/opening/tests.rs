@@ -18,6 +18,7 @@ fn records() -> Vec<Record> {
             description: "d".into(),
             tags: vec![],
             default_queue_type: None,
+            protected: None,
         }),
         Record::Queue(QueueRecord { vhost, name, durable: true, auto_delete: false, arguments, id: 0xfeed }),
     ]

@@ -12,7 +12,7 @@ use crate::persist::record::{
     VhostLimitsRecord, VhostRecord,
 };
 use crate::queue::arguments;
-use crate::vhost::apply::check_new_vhost;
+use crate::vhost::apply::{check_deletion, check_new_vhost};
 use crate::vhost::bindings::{check_local, is_durable};
 use crate::vhost::broker::Broker;
 use crate::vhost::command::{Command, DeleteQueue};
@@ -119,8 +119,9 @@ impl<'a> View<'a> {
     fn check(&mut self, command: &Command) -> Stepped {
         match command {
             Command::PutVhost(record) => self.put_vhost(record),
-            Command::DeleteVhost { name } => {
+            Command::DeleteVhost { name, even_protected } => {
                 let vhost = self.broker.vhost(name);
+                vhost.iter().try_for_each(|vhost| check_deletion(vhost, *even_protected))?;
                 self.vhosts.insert(name.clone(), None);
                 Ok((Effect::Delete, vhost.map_or(Step::Nothing, Step::DropVhost)))
             }

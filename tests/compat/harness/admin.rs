@@ -119,7 +119,7 @@ async fn apply(node: &Node, words: &[&str]) {
         ["set_user_limits", name, limits] => set_user_limits(name, limits),
         ["clear_user_limits", name, "all"] => Command::ClearUserLimits { user: name.into() },
         ["add_vhost", name] => Command::PutVhost(default_vhost(name)),
-        ["delete_vhost", name] => Command::DeleteVhost { name: name.into() },
+        ["delete_vhost", name] => Command::DeleteVhost { name: name.into(), even_protected: false },
         ["set_vhost_limits", "-p", vhost, limits] => {
             let limits: serde_json::Value = serde_json::from_str(limits).expect("limits in JSON");
             let limit = |name| limits.get(name).and_then(serde_json::Value::as_i64);
