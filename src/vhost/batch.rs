@@ -92,7 +92,7 @@ impl Broker {
     /// Everything that is refused.
     pub fn apply_all(&self, commands: &[Command], user: &str) -> Result<Applied, Vec<Objection>> {
         let (applied, spreads) = {
-            let _one_at_a_time = self.changing.lock();
+            let _one_at_a_time = self.turn_to_change();
             let steps = check(self, commands)?;
             let failed = |refusal| vec![Objection { index: 0, refusal, is_conflict: false }];
             if let Some(events) = &self.events {

@@ -3,9 +3,12 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
 
 use dashmap::DashMap;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::{Mutex, MutexGuard, RwLock};
+use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::task::block_in_place;
 
 use super::changes::Report;
 use super::channels::ChannelCounts;
@@ -34,6 +37,9 @@ use crate::queue::letter::Postman;
 use crate::queue::local::Shared;
 use crate::queue::timekeeper::Timekeeper;
 use crate::stats::{ChurnCounts, Totals};
+
+/// How long a change usually waits at most for those before it.
+const SHORT_TURN: Duration = Duration::from_millis(1);
 
 /// The parameter of the cluster that is its name.
 pub const CLUSTER_NAME: &str = "cluster_name";
@@ -358,7 +364,7 @@ impl Broker {
     /// The refusal that the client gets.
     pub fn apply_as(&self, command: Command, user: &str) -> Result<Applied, Refusal> {
         let mut applied = {
-            let _one_at_a_time = self.changing.lock();
+            let _one_at_a_time = self.turn_to_change();
             let report = Report::of(self, &command);
             if let Some(events) = &self.events {
                 events.begin(user);
@@ -376,6 +382,16 @@ impl Broker {
             spread.run();
         }
         Ok(applied)
+    }
+
+    /// Waits for the turn to change something. A long import before must not take a runtime's threads out of service, one for
+    /// each connection that waits: after a moment, the runtime is told that this thread blocks, and goes on with another.
+    pub(super) fn turn_to_change(&self) -> MutexGuard<'_, ()> {
+        if let Some(turn) = self.changing.try_lock_for(SHORT_TURN) {
+            return turn;
+        }
+        let can_say_so = Handle::try_current().is_ok_and(|r| r.runtime_flavor() == RuntimeFlavor::MultiThread);
+        if can_say_so { block_in_place(|| self.changing.lock()) } else { self.changing.lock() }
     }
 
     /// Waits until a change is on disk.
@@ -476,4 +492,32 @@ pub fn default_vhost(name: &str) -> VhostRecord {
 /// What a client hears when the disk fails it.
 pub(super) fn internal(error: &CatalogError) -> Refusal {
     Refusal::new(crate::frames::ReplyCode::InternalError, error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::persist::catalog::NoCatalog;
+
+    /// A large import holds the lock while declarations wait for it on the only thread of a runtime.
+    #[test]
+    fn who_waits_for_a_long_change_does_not_hold_up_the_runtime() {
+        let broker = Broker::start(Config::default(), Box::new(NoCatalog), MemoryAccount::new(1 << 30), None).unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+        let import = broker.changing.lock();
+        let waiting = runtime.spawn({
+            let broker = Arc::clone(&broker);
+            async move { broker.apply(Command::PutVhost(default_vhost("v"))).map(|_| ()) }
+        });
+        // It would wait for ever if the one thread did nothing but wait.
+        let (tell, told) = std::sync::mpsc::channel();
+        for _ in 0..100 {
+            let tell = tell.clone();
+            runtime.spawn(async move { tell.send(()) });
+        }
+        (0..100).for_each(|_| told.recv().unwrap());
+        drop(import);
+        runtime.block_on(waiting).unwrap().unwrap();
+        assert!(broker.vhost("v").is_some());
+    }
 }
