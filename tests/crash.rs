@@ -7,6 +7,7 @@
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
 mod crash {
+    mod answers;
     mod bitflips;
     mod broker;
     mod harness;

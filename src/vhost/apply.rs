@@ -355,25 +355,30 @@ pub(super) fn restore(broker: &Broker, record: Record) -> Result<(), StartError>
 mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
+    use parking_lot::Mutex;
+
     use super::*;
     use crate::auth::TopicPermission;
     use crate::config::Config;
     use crate::message::memory::MemoryAccount;
     use crate::persist::catalog::{Catalog, CatalogError};
+    use crate::persist::record::{BindingRecord, QueueRecord};
+    use crate::vhost::command::DeleteQueue;
 
     /// A store whose disk can become full.
-    struct Full(Arc<AtomicBool>);
+    struct Full(Arc<AtomicBool>, Arc<Mutex<Vec<Change>>>);
 
     impl Catalog for Full {
         fn load(&self) -> Result<Vec<Record>, CatalogError> {
             Ok(Vec::new())
         }
 
-        fn write(&self, _: &[Change]) -> Result<(), CatalogError> {
-            match self.0.load(Ordering::Relaxed) {
-                true => Err(CatalogError::Write("no space".to_owned())),
-                false => Ok(()),
+        fn write(&self, changes: &[Change]) -> Result<(), CatalogError> {
+            if self.0.load(Ordering::Relaxed) {
+                return Err(CatalogError::Write("no space".to_owned()));
             }
+            self.1.lock().extend_from_slice(changes);
+            Ok(())
         }
 
         fn flush(&self) -> Result<(), CatalogError> {
@@ -381,11 +386,77 @@ mod tests {
         }
     }
 
+    /// A broker whose catalog can become full, what that is switched with, and what has been written.
+    fn broker() -> (Arc<Broker>, Arc<AtomicBool>, Arc<Mutex<Vec<Change>>>) {
+        let (is_full, written) = (Arc::<AtomicBool>::default(), Arc::<Mutex<Vec<Change>>>::default());
+        let catalog = Box::new(Full(Arc::clone(&is_full), Arc::clone(&written)));
+        let broker = Broker::start(Config::default(), catalog, MemoryAccount::new(1 << 30), None).unwrap();
+        (broker, is_full, written)
+    }
+
+    #[test]
+    fn what_cannot_be_taken_out_of_the_catalog_stays() {
+        let (broker, is_full, written) = broker();
+        let vhost = "/".to_owned();
+        let exchange = |name: &str| ExchangeRecord {
+            name: name.to_owned(),
+            kind: "fanout".to_owned(),
+            auto_delete: true,
+            ..default_exchange("/")
+        };
+        let bind = |source: &str, destination: &str, to_exchange| BindingRecord {
+            vhost: "/".to_owned(),
+            source: source.to_owned(),
+            destination: destination.to_owned(),
+            to_exchange,
+            key: String::new(),
+            arguments: Table::default(),
+        };
+        let (name, arguments) = ("q".to_owned(), Table::default());
+        let queue = QueueRecord { vhost: vhost.clone(), name, durable: true, auto_delete: false, arguments, id: 0 };
+        broker.apply(Command::DeclareQueue { record: queue, exclusive_owner: None }).unwrap();
+        for name in ["far", "near"] {
+            broker.apply(Command::DeclareExchange(exchange(name))).unwrap();
+        }
+        let (far, near) = (bind("far", "near", true), bind("near", "q", false));
+        for record in [&far, &near] {
+            broker.apply(Command::Bind { record: record.clone(), connection: None }).unwrap();
+        }
+
+        is_full.store(true, Ordering::Relaxed);
+        let delete = DeleteQueue { vhost: vhost.clone(), name: "q".to_owned(), ..DeleteQueue::default() };
+        let commands = [
+            Command::DeleteQueue(delete.clone()),
+            Command::DeleteExchange { vhost, name: "near".to_owned(), if_unused: false },
+            Command::Unbind { record: near.clone(), connection: None },
+        ];
+        for command in commands {
+            broker.apply(command).unwrap_err();
+            let vhost = broker.vhost("/").unwrap();
+            let queue = vhost.queue("q").expect("the queue");
+            assert!(queue.delete(|_| true).is_err(), "the queue is open");
+            for (name, count) in [("far", 1), ("near", 1)] {
+                assert_eq!(vhost.exchange(name).expect(name).bindings.read().iter().count(), count, "{name}");
+            }
+        }
+
+        // The queue takes along what depends on it, in the catalog as in the broker.
+        is_full.store(false, Ordering::Relaxed);
+        written.lock().clear();
+        broker.apply(Command::DeleteQueue(delete)).unwrap();
+        let vhost = broker.vhost("/").unwrap();
+        assert!(vhost.queue("q").is_none() && vhost.exchange("near").is_none() && vhost.exchange("far").is_none());
+        let forgotten: Vec<_> = written.lock().iter().map(|change| format!("{change:?}")).collect();
+        let has = |what: &str| forgotten.iter().any(|change| change.starts_with(what));
+        assert!(forgotten.iter().all(|change| change.starts_with("Delete")), "{forgotten:?}");
+        assert!(has("Delete(Queue") && has("Delete(Exchange") && has("Delete(Binding"), "{forgotten:?}");
+        let exchanges = forgotten.iter().filter(|change| change.starts_with("Delete(Exchange")).count();
+        assert_eq!(exchanges, 2, "{forgotten:?}");
+    }
+
     #[test]
     fn a_permission_that_cannot_be_stored_does_not_count() {
-        let is_full = Arc::new(AtomicBool::new(false));
-        let catalog = Box::new(Full(Arc::clone(&is_full)));
-        let broker = Broker::start(Config::default(), catalog, MemoryAccount::new(1 << 30), None).unwrap();
+        let (broker, is_full, _) = broker();
         is_full.store(true, Ordering::Relaxed);
         let (user, vhost) = ("guest".to_owned(), "/".to_owned());
         let none = Permissions { configure: String::new(), write: String::new(), read: String::new() };

@@ -110,21 +110,21 @@ pub(super) fn unbind(broker: &Broker, record: &BindingRecord, connection: Option
     let not_there = || Applied { durable_at: settled(broker, true), ..Applied::default() };
     let Ok((source, destination)) = ends(&vhost, record) else { return Ok(not_there()) };
     check_owner(&destination, connection)?;
-    if !vhost.topology.write().unbind(&source, &destination, record) {
+    if !source.bindings.read().contains(&record.key, &record.arguments, &destination) {
         return Ok(not_there());
     }
+    let is_stored = is_durable(&source, &destination);
+    let change = is_stored.then(|| Change::Delete(Record::Binding(record.clone())));
+    // What cannot be taken out of the catalog stays.
+    let applied = persist(broker, change.as_slice())?;
+    vhost.topology.write().unbind(&source, &destination, record);
     vhost.move_epoch();
     broker.note_event(|| told::binding("binding.deleted", record));
-    let mut changes = Vec::new();
-    if is_durable(&source, &destination) {
-        changes.push(Change::Delete(Record::Binding(record.clone())));
-    }
     if source.is_abandoned() {
-        let applied = persist(broker, &changes)?;
         let deleted = super::declare::delete_exchange(broker, &record.vhost, &record.source, false)?;
         return Ok(Applied { durable_at: deleted.durable_at.or(applied.durable_at), ..deleted });
     }
-    persist(broker, &changes)
+    Ok(applied)
 }
 
 pub(super) fn restore(broker: &Broker, record: &BindingRecord) -> Result<(), (String, String)> {

@@ -1,5 +1,6 @@
 //! Declaring and deleting exchanges and queues, with RabbitMQ's rules and texts.
 
+use std::collections::HashSet;
 use std::sync::{Arc, Weak};
 
 use super::apply::{persist, settled, vhost_of};
@@ -146,12 +147,35 @@ pub(super) fn delete_exchange(broker: &Broker, vhost: &str, name: &str, if_unuse
     if if_unused && !exchange.bindings.read().is_empty() {
         return Err(Refusal::precondition_failed(format!("{} in use", exchange_text(&vhost.name, name))));
     }
-    let mut topology = vhost.topology.write();
-    let mut changes = Vec::new();
-    remove_exchange(broker, &mut topology, &exchange, &mut changes);
-    drop(topology);
+    let changes = end_of(&vhost.topology.read(), Destination::Exchange(Arc::clone(&exchange)));
+    // What cannot be taken out of the catalog stays.
+    let applied = persist(broker, &changes)?;
+    remove_exchange(broker, &mut vhost.topology.write(), &exchange, &mut Vec::new());
     vhost.move_epoch();
-    persist(broker, &changes)
+    Ok(applied)
+}
+
+/// What the catalog has to forget when something goes: it and its bindings, and auto-delete exchanges that lose their last
+/// binding by that. The same that [`remove_exchange`] and [`remove_queue`] take out of the broker afterwards.
+fn end_of(topology: &Topology, first: Destination) -> Vec<Change> {
+    let (mut changes, mut gone, mut leaving) = (Vec::new(), HashSet::from([first.id()]), vec![first]);
+    let mut forget = |is_stored: bool, record: Record| changes.extend(is_stored.then_some(Change::Delete(record)));
+    while let Some(one) = leaving.pop() {
+        match &one {
+            Destination::Exchange(exchange) => {
+                bindings_of(exchange).into_iter().for_each(|(b, is_stored)| forget(is_stored, Record::Binding(b)));
+                forget(exchange.record.durable, Record::Exchange(exchange.record.clone()));
+            }
+            Destination::Queue(queue) => forget(queue.spec.durable, Record::Queue(record_of(queue))),
+        }
+        bindings_to(topology, &one, true).into_iter().for_each(|(b, is_stored)| forget(is_stored, Record::Binding(b)));
+        for source in topology.sources_of(one.id()).into_iter().filter(|source| source.record.auto_delete) {
+            if source.bindings.read().iter().all(|b| gone.contains(&b.dest.id())) && gone.insert(source.id) {
+                leaving.push(Destination::Exchange(source));
+            }
+        }
+    }
+    changes
 }
 
 /// Takes an exchange and its bindings out, and with them auto-delete exchanges that lose their last binding.
@@ -446,6 +470,8 @@ pub(super) fn delete_queue(broker: &Broker, delete: &DeleteQueue) -> Result<Appl
     let mut objection = None;
     let mut is_used_again = false;
     let consumers = if broker.tells_events() { queue.subscribers() } else { Vec::new() };
+    let changes = end_of(&vhost.topology.read(), Destination::Queue(Arc::clone(&queue)));
+    let mut stored = None;
     let deleted = queue.delete(|counts| {
         is_used_again = (delete.if_abandoned || delete.if_expired) && counts.consumers > 0;
         if delete.if_unused && counts.consumers > 0 {
@@ -453,7 +479,11 @@ pub(super) fn delete_queue(broker: &Broker, delete: &DeleteQueue) -> Result<Appl
         } else if delete.if_empty && counts.ready + counts.held_back > 0 {
             objection = Some(format!("{text} not empty"));
         }
-        objection.is_some() || is_used_again
+        if objection.is_some() || is_used_again {
+            return true;
+        }
+        // Messages go only with a queue that the catalog has forgotten.
+        stored.insert(persist(broker, &changes)).is_err()
     });
     if is_used_again {
         return Ok(not_there());
@@ -461,13 +491,13 @@ pub(super) fn delete_queue(broker: &Broker, delete: &DeleteQueue) -> Result<Appl
     if let Some(objection) = objection {
         return Err(Refusal::precondition_failed(objection));
     }
+    // A queue that has been closed already is still to be forgotten.
+    let applied = stored.unwrap_or_else(|| persist(broker, &changes))?;
     for (tag, channel, owner) in consumers {
         let channel = format!("{} ({channel})", owner.connection);
         broker.note_event(|| told::consumer_ended(&vhost.name, &queue.spec.name, &tag, &channel));
     }
-    let mut changes = Vec::new();
-    remove_queue(broker, &vhost, &queue, &mut changes);
-    let applied = persist(broker, &changes)?;
+    remove_queue(broker, &vhost, &queue, &mut Vec::new());
     Ok(Applied { messages: deleted.map_or(0, |counts| counts.ready), ..applied })
 }
 
