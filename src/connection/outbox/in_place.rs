@@ -26,7 +26,8 @@ pub struct Left {
 #[derive(Default)]
 pub struct InPlace {
     socket: Weak<TcpStream>,
-    left: Option<Left>,
+    /// In a box, as the outbox is at home in few cache lines, which two threads share.
+    left: Option<Box<Left>>,
 }
 
 impl Outbox {
@@ -40,7 +41,7 @@ impl Outbox {
         let mut inner = self.inner.lock();
         let possible = inner.in_place.socket.strong_count() > 0;
         if possible {
-            inner.in_place.left = Some(left);
+            inner.in_place.left = Some(Box::new(left));
         }
         possible
     }
