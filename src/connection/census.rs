@@ -217,6 +217,17 @@ impl Census {
         Standing { counted, ready, unacked, received, sent, ..Standing::default() }
     }
 
+    /// Takes the first sample, from which on there are figures over time.
+    pub fn begin(&self, shared: &Shared) {
+        let (now, uses) = (shared.broker.clock.now_ms(), Uses::now(shared));
+        let (ready, unacked) = self.lengths(shared);
+        let mut state = self.state.lock();
+        state.lengths = [ready, unacked];
+        state.history.add(now, Standing { ready, unacked, ..Standing::default() });
+        state.uses = uses;
+        state.use_history.add(now, uses);
+    }
+
     /// Takes a sample of everything, `seconds` after the last one.
     pub fn tick(&self, shared: &Shared, seconds: f64) {
         let now = shared.broker.clock.now_ms();
@@ -335,6 +346,7 @@ pub async fn keep(shared: Arc<Shared>, interval: Duration, mut stopping: watch::
     let mut ticks = tokio::time::interval(interval);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut last = ticks.tick().await;
+    shared.census.begin(&shared);
     loop {
         let now = tokio::select! {
             _ = stopping.changed() => return,

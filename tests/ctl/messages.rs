@@ -146,15 +146,16 @@ fn a_plan_says_how_many_messages_go_and_an_import_repeats_its_warnings() {
     let path = file.display().to_string();
     let kept = r#"{"name":"work","vhost":"/","durable":true,"auto_delete":false,"arguments":{},"colour":"red"}"#;
     std::fs::write(&file, format!(r#"{{"vhosts":[{{"name":"/"}}],"queues":[{kept}]}}"#)).unwrap();
-    let plan = quiet(&broker, &["definitions", "plan", "--prune", &path]);
+    let plan = ctl(&broker, &["definitions", "plan", "-q", "--prune", &path]).out;
     assert!(plan.contains("- queue 'dead' in vhost '/': 3 messages go with it\n"), "{plan}");
     assert_eq!(quiet(&broker, &["list_queues", "-s", "name", "messages"]).lines().count(), 2, "nothing is gone");
 
     let warning = "warning: queues: unknown field 'colour' (1 items)\n";
-    let said = quiet(&broker, &["import_definitions", &path]);
-    assert_eq!(said, format!("{warning}Successfully imported definitions.\n"));
-    let json = quiet(&broker, &["import_definitions", &path, "--formatter", "json"]);
-    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let done = ctl(&broker, &["import_definitions", "-q", &path]);
+    assert_eq!((done.code, done.out.as_str()), (0, "Successfully imported definitions.\n"));
+    assert_eq!(done.err, warning, "scripts read the output");
+    let done = ctl(&broker, &["import_definitions", "-q", &path, "--formatter", "json"]);
+    let json: serde_json::Value = serde_json::from_str(&done.out).unwrap();
     assert_eq!(
         (&json["result"], &json["warnings"][0]),
         (&"ok".into(), &"queues: unknown field 'colour' (1 items)".into())

@@ -83,7 +83,7 @@ fn import(session: &mut Session) -> Result<(), Failure> {
         let answer = json!({ "result": "ok", "message": done, "warnings": warnings });
         return session.out.line(answer.to_string());
     }
-    warnings.iter().try_for_each(|warning| session.out.line(format!("warning: {warning}")))?;
+    warn(&warnings);
     session.say(done)
 }
 
@@ -100,8 +100,17 @@ fn send(session: &mut Session, document: Bytes) -> Result<Vec<String>, Failure> 
         return ask(session, &route, document).map(|_| Vec::new());
     }
     let answer = session.accept(reply)?;
+    Ok(warnings_of(&answer))
+}
+
+fn warnings_of(answer: &Json) -> Vec<String> {
     let warnings = answer.get("warnings").and_then(Json::as_array).map_or(&[][..], Vec::as_slice);
-    Ok(warnings.iter().filter_map(Json::as_str).map(visible).collect())
+    warnings.iter().filter_map(Json::as_str).map(visible).collect()
+}
+
+/// Says beside the output, which scripts read, what the node has to remark.
+fn warn(warnings: &[String]) {
+    warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
 }
 
 fn plan_or_apply(session: &mut Session) -> Result<(), Failure> {
@@ -124,8 +133,7 @@ fn plan_or_apply(session: &mut Session) -> Result<(), Failure> {
         return outcome(session, status, &answer);
     }
     session.out.bytes(text.as_bytes())?;
-    let warnings = answer.get("warnings").and_then(Json::as_array).cloned().unwrap_or_default();
-    warnings.iter().filter_map(Json::as_str).try_for_each(|warning| session.out.line(format!("warning: {warning}")))?;
+    warn(&warnings_of(&answer));
     if text.is_empty() {
         session.say("Nothing differs.")?;
     }

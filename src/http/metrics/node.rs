@@ -61,12 +61,14 @@ impl Node<'_> {
     }
 
     fn tried(&self, scrape: &mut Scrape, name: &str, how: &str, rows: &[(String, Tried)]) {
-        let all: [(&str, &str, fn(&Tried) -> u64); 3] = [
-            ("", "were tried", |tried| tried.total()),
-            ("_succeeded", "succeeded", |tried| tried.succeeded),
-            ("_failed", "failed", |tried| tried.failed),
-        ];
-        for (suffix, what, count) in all {
+        for (n, (suffix, what)) in
+            [("", "were tried"), ("_succeeded", "succeeded"), ("_failed", "failed")].into_iter().enumerate()
+        {
+            let count = |tried: &Tried| match n {
+                0 => tried.total(),
+                1 => tried.succeeded,
+                _ => tried.failed,
+            };
             let rows: Vec<_> = rows.iter().map(|(labels, tried)| (labels.clone(), count(tried) as f64)).collect();
             let name = format!("{}{name}{suffix}_total", self.prefix);
             scrape.family(&name, Counter, &format!("Total number of logins that {what}{how}"), &rows);

@@ -44,9 +44,14 @@ fn by_source(call: &Call) -> Outcome {
 
 /// The counts beside what they are of.
 fn shown(mut of: Json, tried: Tried) -> Json {
-    of["auth_attempts"] = tried.total().into();
-    of["auth_attempts_failed"] = tried.failed.into();
-    of["auth_attempts_succeeded"] = tried.succeeded.into();
+    let counts = [
+        ("auth_attempts", tried.total()),
+        ("auth_attempts_failed", tried.failed),
+        ("auth_attempts_succeeded", tried.succeeded),
+    ];
+    if let Some(fields) = of.as_object_mut() {
+        fields.extend(counts.map(|(name, count)| (name.to_owned(), count.into())));
+    }
     of
 }
 

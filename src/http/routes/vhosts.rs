@@ -99,8 +99,8 @@ impl Listed for Vhosts {
                 "tags": record.tags,
                 "default_queue_type": default_type(),
             });
-            if let Some(protected) = record.protected {
-                metadata["protected_from_deletion"] = protected.into();
+            if let (Some(protected), Some(metadata)) = (record.protected, metadata.as_object_mut()) {
+                metadata.insert("protected_from_deletion".to_owned(), protected.into());
             }
             metadata
         });
