@@ -217,15 +217,15 @@ impl Census {
         Standing { counted, ready, unacked, received, sent, ..Standing::default() }
     }
 
-    /// Takes the first sample, from which on there are figures over time.
+    /// Notes how the node is at its start, so that there are figures over time from then on.
     pub fn begin(&self, shared: &Shared) {
         let (now, uses) = (shared.broker.clock.now_ms(), Uses::now(shared));
         let (ready, unacked) = self.lengths(shared);
         let mut state = self.state.lock();
         state.lengths = [ready, unacked];
-        state.history.add(now, Standing { ready, unacked, ..Standing::default() });
+        state.history.begin(now, Standing { ready, unacked, ..Standing::default() });
         state.uses = uses;
-        state.use_history.add(now, uses);
+        state.use_history.begin(now, uses);
     }
 
     /// Takes a sample of everything, `seconds` after the last one.

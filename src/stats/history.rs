@@ -28,12 +28,14 @@ struct Ring<T> {
 #[derive(Clone, Debug)]
 pub struct History<T> {
     rings: Vec<Ring<T>>,
+    /// How it was at first: told until there is a sample.
+    first: Option<Sample<T>>,
 }
 
 impl<T> Default for History<T> {
     fn default() -> Self {
         let ring = |(step, reach)| Ring { step, reach, samples: VecDeque::new() };
-        Self { rings: RINGS.into_iter().map(ring).collect() }
+        Self { rings: RINGS.into_iter().map(ring).collect(), first: None }
     }
 }
 
@@ -47,6 +49,11 @@ impl<T> History<T> {
 }
 
 impl<T: Copy + PartialEq> History<T> {
+    /// Notes how it is at first, before the first sample.
+    pub fn begin(&mut self, at: u64, value: T) {
+        self.first = Some(Sample { at, value });
+    }
+
     /// Takes a sample; times must rise.
     pub fn add(&mut self, at: u64, value: T) {
         for ring in &mut self.rings {
@@ -68,6 +75,10 @@ impl<T: Copy + PartialEq> History<T> {
         let Some(step) = Some(step).filter(|step| *step > 0) else { return Vec::new() };
         let ring = self.rings.iter().find(|ring| ring.reach >= age).or(self.rings.last());
         let Some(ring) = ring else { return Vec::new() };
+        if ring.samples.is_empty() {
+            let first = self.first.filter(|first| first.at <= until && first.at >= until.saturating_sub(age));
+            return first.into_iter().collect();
+        }
         let times = (0..=age / step).map(|n| until.saturating_sub(n * step)).take(MOST);
         times
             .filter_map(|at| {
@@ -127,5 +138,14 @@ mod tests {
         (0..100_000).for_each(|n| resting.add(n * 5_000, 7));
         assert!(resting.rings.iter().all(|ring| ring.samples.len() == 1), "{resting:?}");
         assert_eq!(resting.between(500_000_000, 600_000, 5_000).len(), 121);
+    }
+
+    #[test]
+    fn there_is_something_to_tell_before_the_first_sample() {
+        let mut history = History::default();
+        history.begin(1_000, 7);
+        assert_eq!(history.between(2_000, 60_000, 5_000), [Sample { at: 1_000, value: 7 }]);
+        history.add(1_500, 8);
+        assert_eq!(history.between(2_000, 60_000, 5_000), [Sample { at: 2_000, value: 8 }]);
     }
 }
