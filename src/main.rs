@@ -135,11 +135,9 @@ async fn serve_until_told(config: Config) -> Result<(), String> {
         tell(&|manager| manager.status(&error.to_string()));
         error.to_string()
     })?;
-    let addresses: Vec<String> = node.amqp_addrs().iter().map(ToString::to_string).collect();
+    let mut addresses: Vec<String> = node.amqp_addrs().iter().map(ToString::to_string).collect();
+    addresses.extend(node.amqps_addrs().iter().map(|address| format!("{address} (TLS)")));
     let mut others = String::new();
-    for address in node.amqps_addrs() {
-        others += &format!(", AMQP over TLS on {address}");
-    }
     for (what, address) in [("HTTP API", node.http_addr()), ("metrics", node.metrics_addr())] {
         others += &address.map(|address| format!(", {what} on {address}")).unwrap_or_default();
     }

@@ -1,10 +1,13 @@
 //! What the first line of the log says of logging in: only what is true of the users that there are.
 
+use crate::auth::sasl::Mechanism;
 use crate::vhost::Broker;
 
 /// How to log in, for whoever starts a broker for the first time.
 pub fn login_hint(broker: &Broker) -> String {
-    if !broker.backends.are_internal() {
+    let mut mechanisms = broker.config.auth.mechanisms.iter().filter_map(|name| Mechanism::parse(name));
+    let takes_passwords = mechanisms.any(|mechanism| Mechanism::USUAL.contains(&mechanism));
+    if !broker.backends.are_internal() || !takes_passwords {
         return String::new();
     }
     if broker.directory.users().is_empty() {
@@ -51,6 +54,7 @@ mod tests {
         assert_eq!(login_hint(&broker(&[("loopback_users", "none")])), ", log in as guest/guest from anywhere");
         let other = broker(&[("default_user", "ann"), ("default_pass", "secret")]);
         assert_eq!(login_hint(&other), ", log in as 'ann'");
+        assert_eq!(login_hint(&broker(&[("auth_mechanisms.1", "EXTERNAL")])), "", "only certificates count");
         let guest = broker(&[]);
         let mut changed = (*guest.directory.user("guest").unwrap()).clone();
         changed.password_hash = None;
