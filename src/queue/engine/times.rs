@@ -31,10 +31,14 @@ impl Times {
         self.heap.peek().map(|Reverse((at, _))| *at)
     }
 
-    /// The position of the earliest entry, if its time has come.
+    /// The position of the earliest entry, if its time has come. An entry that is there several times comes once: whoever
+    /// has let its message go would look for it a second time, and among cold messages find another in its place.
     pub fn pop_due(&mut self, now: u64) -> Option<u64> {
-        self.heap.peek().filter(|Reverse((at, _))| *at <= now)?;
-        self.heap.pop().map(|Reverse((_, position))| position)
+        let first = self.heap.peek().filter(|Reverse((at, _))| *at <= now).copied()?;
+        while self.heap.peek() == Some(&first) {
+            self.heap.pop();
+        }
+        Some(first.0.1)
     }
 
     /// The earliest entries, at most so many: time and position, in order.
@@ -82,6 +86,14 @@ mod tests {
         assert_eq!(times.earliest(2), [(3, 2), (4, 4)]);
         assert_eq!((times.pop_due(4), times.pop_due(4), times.pop_due(4)), (Some(2), Some(4), None));
         assert_eq!(times.len(), 2);
+    }
+
+    #[test]
+    fn what_is_there_twice_is_due_once() {
+        let mut times = Times::of([(5, 1), (5, 1), (5, 2), (6, 1)].into_iter());
+        times.push(5, 1);
+        let due: Vec<_> = std::iter::from_fn(|| times.pop_due(9)).collect();
+        assert_eq!(due, [1, 2, 1]);
     }
 
     #[test]
