@@ -29,6 +29,8 @@ pub mod recall;
 pub mod reload;
 pub mod route;
 pub mod submit;
+#[cfg(test)]
+mod test_catalog;
 pub mod throttles;
 pub mod topology;
 

@@ -353,50 +353,15 @@ pub(super) fn restore(broker: &Broker, record: Record) -> Result<(), StartError>
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicBool, Ordering};
-
-    use parking_lot::Mutex;
-
     use super::*;
     use crate::auth::TopicPermission;
-    use crate::config::Config;
-    use crate::message::memory::MemoryAccount;
-    use crate::persist::catalog::{Catalog, CatalogError};
     use crate::persist::record::{BindingRecord, QueueRecord};
     use crate::vhost::command::DeleteQueue;
-
-    /// A store whose disk can become full.
-    struct Full(Arc<AtomicBool>, Arc<Mutex<Vec<Change>>>);
-
-    impl Catalog for Full {
-        fn load(&self) -> Result<Vec<Record>, CatalogError> {
-            Ok(Vec::new())
-        }
-
-        fn write(&self, changes: &[Change]) -> Result<(), CatalogError> {
-            if self.0.load(Ordering::Relaxed) {
-                return Err(CatalogError::Write("no space".to_owned()));
-            }
-            self.1.lock().extend_from_slice(changes);
-            Ok(())
-        }
-
-        fn flush(&self) -> Result<(), CatalogError> {
-            Ok(())
-        }
-    }
-
-    /// A broker whose catalog can become full, what that is switched with, and what has been written.
-    fn broker() -> (Arc<Broker>, Arc<AtomicBool>, Arc<Mutex<Vec<Change>>>) {
-        let (is_full, written) = (Arc::<AtomicBool>::default(), Arc::<Mutex<Vec<Change>>>::default());
-        let catalog = Box::new(Full(Arc::clone(&is_full), Arc::clone(&written)));
-        let broker = Broker::start(Config::default(), catalog, MemoryAccount::new(1 << 30), None).unwrap();
-        (broker, is_full, written)
-    }
+    use crate::vhost::test_catalog::TestCatalog;
 
     #[test]
     fn what_cannot_be_taken_out_of_the_catalog_stays() {
-        let (broker, is_full, written) = broker();
+        let (broker, catalog) = TestCatalog::with_broker();
         let vhost = "/".to_owned();
         let exchange = |name: &str| ExchangeRecord {
             name: name.to_owned(),
@@ -423,7 +388,7 @@ mod tests {
             broker.apply(Command::Bind { record: record.clone(), connection: None }).unwrap();
         }
 
-        is_full.store(true, Ordering::Relaxed);
+        catalog.set_full(true);
         let delete = DeleteQueue { vhost: vhost.clone(), name: "q".to_owned(), ..DeleteQueue::default() };
         let commands = [
             Command::DeleteQueue(delete.clone()),
@@ -431,7 +396,8 @@ mod tests {
             Command::Unbind { record: near.clone(), connection: None },
         ];
         for command in commands {
-            broker.apply(command).unwrap_err();
+            broker.apply(command.clone()).unwrap_err();
+            broker.apply_all(&[command], "tester").unwrap_err();
             let vhost = broker.vhost("/").unwrap();
             let queue = vhost.queue("q").expect("the queue");
             assert!(queue.delete(|_| true).is_err(), "the queue is open");
@@ -441,12 +407,14 @@ mod tests {
         }
 
         // The queue takes along what depends on it, in the catalog as in the broker.
-        is_full.store(false, Ordering::Relaxed);
-        written.lock().clear();
+        catalog.set_full(false);
+        let before = catalog.writes().len();
         broker.apply(Command::DeleteQueue(delete)).unwrap();
         let vhost = broker.vhost("/").unwrap();
         assert!(vhost.queue("q").is_none() && vhost.exchange("near").is_none() && vhost.exchange("far").is_none());
-        let forgotten: Vec<_> = written.lock().iter().map(|change| format!("{change:?}")).collect();
+        let writes = catalog.writes();
+        assert_eq!(writes.len(), before + 1);
+        let forgotten: Vec<_> = writes[before].iter().map(|change| format!("{change:?}")).collect();
         let has = |what: &str| forgotten.iter().any(|change| change.starts_with(what));
         assert!(forgotten.iter().all(|change| change.starts_with("Delete")), "{forgotten:?}");
         assert!(has("Delete(Queue") && has("Delete(Exchange") && has("Delete(Binding"), "{forgotten:?}");
@@ -456,8 +424,8 @@ mod tests {
 
     #[test]
     fn a_permission_that_cannot_be_stored_does_not_count() {
-        let (broker, is_full, _) = broker();
-        is_full.store(true, Ordering::Relaxed);
+        let (broker, catalog) = TestCatalog::with_broker();
+        catalog.set_full(true);
         let (user, vhost) = ("guest".to_owned(), "/".to_owned());
         let none = Permissions { configure: String::new(), write: String::new(), read: String::new() };
         let record = PermissionRecord { user: user.clone(), vhost: vhost.clone(), permissions: none };

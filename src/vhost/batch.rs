@@ -1,13 +1,13 @@
 //! Many changes as one: a definitions file, for example.
 //!
 //! Every command is checked first, against what is there and what the commands before it will have made ([`view`]). When
-//! none is refused, all of it goes to the catalog in one write, and then into the broker; so a crash, a full disk or a
-//! wrong item leaves all or nothing.
+//! none is refused, all of it, with what goes along ([`going`]), is written to the catalog at once, and then comes into the
+//! broker; so a crash, a full disk or a wrong item leaves all or nothing.
 
+mod going;
 mod told;
 mod view;
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::apply::{self, persist};
@@ -16,7 +16,6 @@ use super::changes::Report;
 use super::command::{Applied, Command};
 use super::declare;
 use super::policies::{Policy, Spread};
-use super::throttles::Of;
 use super::topology::{Destination, Exchange, Vhost};
 use crate::auth::User;
 use crate::exchange::Settings;
@@ -28,6 +27,7 @@ use crate::persist::record::{
 use crate::persist::{Change, Record};
 use crate::queue::Queue;
 use crate::stats::Churn;
+use going::Going;
 use view::View;
 
 /// What a command of a batch does.
@@ -125,32 +125,31 @@ fn check(broker: &Broker, commands: &[Command]) -> Result<Vec<Step>, Vec<Objecti
     if objections.is_empty() { Ok(steps) } else { Err(objections) }
 }
 
-fn perform(broker: &Broker, steps: Vec<Step>) -> Result<(Applied, Vec<Spread>), Refusal> {
+fn perform(broker: &Broker, mut steps: Vec<Step>) -> Result<(Applied, Vec<Spread>), Refusal> {
+    let going = Going::of(broker, &steps);
     let mut changes = Vec::new();
     for step in &steps {
         note(step, &mut changes);
     }
-    note_of_dropped(broker, &steps, &mut changes)?;
+    changes.retain(|change| !matches!(change, Change::Put(record) if going.takes(broker, record)));
+    if going.has_vhosts_or_users() {
+        let stored = broker.catalog.load().map_err(|e| super::broker::internal(&e))?;
+        changes.extend(stored.into_iter().filter(|record| going.takes(broker, record)).map(Change::Delete));
+    }
+    let Going { followers, forgotten, .. } = going;
+    changes.extend(forgotten);
     let applied = persist(broker, &changes)?;
-    let (mut also, mut spreads) = (Vec::new(), Vec::new());
+    steps.extend(followers.into_iter().map(|(vhost, exchange)| Step::DropExchange(vhost, exchange)));
+    let mut spreads = Vec::new();
     for step in steps {
-        carry_out(broker, step, &mut also, &mut spreads);
+        carry_out(broker, step, &mut spreads);
     }
-    // Auto-delete exchanges go with their last bindings: nobody has named them.
-    also.retain(|change| matches!(change, Change::Delete(Record::Exchange(_) | Record::Binding(_))));
-    if also.is_empty() {
-        return Ok((applied, spreads));
-    }
-    let known: HashSet<_> = changes.iter().map(|(Change::Put(r) | Change::Delete(r))| r.key()).collect();
-    also.retain(|(Change::Put(r) | Change::Delete(r))| !known.contains(&r.key()));
-    let followed = persist(broker, &also)?;
-    Ok((Applied { durable_at: followed.durable_at.or(applied.durable_at), ..applied }, spreads))
+    Ok((applied, spreads))
 }
 
 /// What the catalog has to hear of a step.
 fn note(step: &Step, changes: &mut Vec<Change>) {
     let change = match step {
-        Step::Nothing | Step::DropVhost(_) | Step::DropUser(_) => return,
         Step::NewVhost(record, policies) => {
             changes.extend(policies.iter().map(|policy| Change::Put(Record::Policy(policy.record.clone()))));
             Change::Put(Record::Vhost(record.clone()))
@@ -173,61 +172,15 @@ fn note(step: &Step, changes: &mut Vec<Change>) {
         Step::Queue(record) if record.durable => Change::Put(Record::Queue(record.clone())),
         Step::Bind { record, is_durable: true } => Change::Put(Record::Binding(record.clone())),
         Step::Unbind { record, is_durable: true } => Change::Delete(Record::Binding(record.clone())),
-        Step::DropExchange(vhost, exchange) => {
-            end(declare::bindings_of(exchange), changes);
-            let destination = Destination::Exchange(Arc::clone(exchange));
-            end(declare::bindings_to(&vhost.topology.read(), &destination, true), changes);
-            if !exchange.record.durable {
-                return;
-            }
-            Change::Delete(Record::Exchange(exchange.record.clone()))
-        }
-        Step::DropQueue(vhost, queue) => {
-            let destination = Destination::Queue(Arc::clone(queue));
-            end(declare::bindings_to(&vhost.topology.read(), &destination, true), changes);
-            if !queue.spec.durable {
-                return;
-            }
-            Change::Delete(Record::Queue(declare::record_of(queue)))
-        }
-        Step::Exchange(..) | Step::Queue(_) | Step::Bind { .. } | Step::Unbind { .. } => return,
+        Step::Nothing | Step::Exchange(..) | Step::Queue(_) | Step::Bind { .. } | Step::Unbind { .. } => return,
+        // These take others along: see [`Going`].
+        Step::DropVhost(_) | Step::DropUser(_) | Step::DropExchange(..) | Step::DropQueue(..) => return,
     };
     changes.push(change);
 }
 
-fn end(bindings: Vec<(BindingRecord, bool)>, changes: &mut Vec<Change>) {
-    let stored = bindings.into_iter().filter(|(_, is_stored)| *is_stored);
-    changes.extend(stored.map(|(record, _)| Change::Delete(Record::Binding(record))));
-}
-
-/// What goes with the virtual hosts and users that go.
-fn note_of_dropped(broker: &Broker, steps: &[Step], changes: &mut Vec<Change>) -> Result<(), Refusal> {
-    let (mut vhosts, mut users) = (HashSet::new(), HashSet::new());
-    for step in steps {
-        match step {
-            Step::DropVhost(vhost) => drop(vhosts.insert(&*vhost.name)),
-            Step::DropUser(name) => drop(users.insert(name.as_str())),
-            _ => {}
-        }
-    }
-    if vhosts.is_empty() && users.is_empty() {
-        return Ok(());
-    }
-    let stored = broker.catalog.load().map_err(|e| super::broker::internal(&e))?;
-    let leaves = |record: &Record| {
-        let (vhost, user) = match Of::owner(record) {
-            Some(Of::Vhost(name)) => (Some(name), None),
-            Some(Of::User(name)) => (None, Some(name)),
-            None => (record.vhost(), record.user()),
-        };
-        vhost.is_some_and(|name| vhosts.contains(name)) || user.is_some_and(|name| users.contains(name))
-    };
-    changes.extend(stored.into_iter().filter(leaves).map(Change::Delete));
-    Ok(())
-}
-
 /// Makes a step visible. It is written already and has been checked, so nothing is refused here.
-fn carry_out(broker: &Broker, step: Step, also: &mut Vec<Change>, spreads: &mut Vec<Spread>) {
+fn carry_out(broker: &Broker, step: Step, spreads: &mut Vec<Spread>) {
     told::note(broker, &step);
     let directory = &broker.directory;
     match step {
@@ -296,8 +249,7 @@ fn carry_out(broker: &Broker, step: Step, also: &mut Vec<Change>, spreads: &mut 
             }
         }
         Step::DropExchange(vhost, exchange) => {
-            declare::remove_exchange(broker, &mut vhost.topology.write(), &exchange, also);
-            vhost.move_epoch();
+            declare::remove(broker, &vhost, &[Destination::Exchange(exchange)]);
         }
         Step::Queue(record) => {
             if let Some(vhost) = broker.vhost(&record.vhost) {
@@ -309,7 +261,7 @@ fn carry_out(broker: &Broker, step: Step, also: &mut Vec<Change>, spreads: &mut 
         Step::DropQueue(vhost, queue) => {
             // Nothing objects, so there is nothing to learn from the answer.
             let _ = queue.delete(|_| false);
-            declare::remove_queue(broker, &vhost, &queue, also);
+            declare::remove(broker, &vhost, &[Destination::Queue(queue)]);
         }
         Step::Bind { record, .. } => {
             if let Some((vhost, source, destination)) = view::ends(broker, &record) {
@@ -325,3 +277,6 @@ fn carry_out(broker: &Broker, step: Step, also: &mut Vec<Change>, spreads: &mut 
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

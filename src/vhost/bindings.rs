@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::apply::{add_own_exchange, persist, settled, vhost_of};
 use super::broker::Broker;
 use super::command::Applied;
-use super::declare::check_exclusive_access;
+use super::declare::{check_exclusive_access, delete_exchange};
 use super::events::{self, told};
 use super::log_exchange;
 use super::names::{exchange_text, queue_text};
@@ -113,6 +113,10 @@ pub(super) fn unbind(broker: &Broker, record: &BindingRecord, connection: Option
     if !source.bindings.read().contains(&record.key, &record.arguments, &destination) {
         return Ok(not_there());
     }
+    if source.record.auto_delete && source.bindings.read().iter().nth(1).is_none() {
+        // It goes with its last binding.
+        return delete_exchange(broker, &record.vhost, &record.source, false);
+    }
     let is_stored = is_durable(&source, &destination);
     let change = is_stored.then(|| Change::Delete(Record::Binding(record.clone())));
     // What cannot be taken out of the catalog stays.
@@ -120,10 +124,6 @@ pub(super) fn unbind(broker: &Broker, record: &BindingRecord, connection: Option
     vhost.topology.write().unbind(&source, &destination, record);
     vhost.move_epoch();
     broker.note_event(|| told::binding("binding.deleted", record));
-    if source.is_abandoned() {
-        let deleted = super::declare::delete_exchange(broker, &record.vhost, &record.source, false)?;
-        return Ok(Applied { durable_at: deleted.durable_at.or(applied.durable_at), ..deleted });
-    }
     Ok(applied)
 }
 

@@ -1,6 +1,6 @@
 //! Declaring and deleting exchanges and queues, with RabbitMQ's rules and texts.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Weak};
 
 use super::apply::{persist, settled, vhost_of};
@@ -147,20 +147,29 @@ pub(super) fn delete_exchange(broker: &Broker, vhost: &str, name: &str, if_unuse
     if if_unused && !exchange.bindings.read().is_empty() {
         return Err(Refusal::precondition_failed(format!("{} in use", exchange_text(&vhost.name, name))));
     }
-    let changes = end_of(&vhost.topology.read(), Destination::Exchange(Arc::clone(&exchange)));
+    let (going, changes) = going(&vhost.topology.read(), vec![Destination::Exchange(exchange)], loses_all);
     // What cannot be taken out of the catalog stays.
     let applied = persist(broker, &changes)?;
-    remove_exchange(broker, &mut vhost.topology.write(), &exchange, &mut Vec::new());
-    vhost.move_epoch();
+    remove(broker, &vhost, &going);
     Ok(applied)
 }
 
-/// What the catalog has to forget when something goes: it and its bindings, and auto-delete exchanges that lose their last
-/// binding by that. The same that [`remove_exchange`] and [`remove_queue`] take out of the broker afterwards.
-fn end_of(topology: &Topology, first: Destination) -> Vec<Change> {
-    let (mut changes, mut gone, mut leaving) = (Vec::new(), HashSet::from([first.id()]), vec![first]);
+/// Whether an exchange has no binding left when these queues and exchanges are gone.
+pub(super) fn loses_all(exchange: &Exchange, gone: &HashSet<u64>) -> bool {
+    exchange.bindings.read().iter().all(|binding| gone.contains(&binding.dest.id()))
+}
+
+/// All that goes with these, themselves first: auto-delete exchanges that lose their last binding by that, as `loses_all` says.
+/// And what the catalog has to forget of them and of their bindings.
+pub(super) fn going(
+    topology: &Topology,
+    first: Vec<Destination>,
+    loses_all: impl Fn(&Exchange, &HashSet<u64>) -> bool,
+) -> (Vec<Destination>, Vec<Change>) {
+    let (mut going, mut changes) = (Vec::new(), Vec::new());
+    let (mut gone, mut leaving): (HashSet<_>, _) = (first.iter().map(Destination::id).collect(), VecDeque::from(first));
     let mut forget = |is_stored: bool, record: Record| changes.extend(is_stored.then_some(Change::Delete(record)));
-    while let Some(one) = leaving.pop() {
+    while let Some(one) = leaving.pop_front() {
         match &one {
             Destination::Exchange(exchange) => {
                 bindings_of(exchange).into_iter().for_each(|(b, is_stored)| forget(is_stored, Record::Binding(b)));
@@ -170,50 +179,84 @@ fn end_of(topology: &Topology, first: Destination) -> Vec<Change> {
         }
         bindings_to(topology, &one, true).into_iter().for_each(|(b, is_stored)| forget(is_stored, Record::Binding(b)));
         for source in topology.sources_of(one.id()).into_iter().filter(|source| source.record.auto_delete) {
-            if source.bindings.read().iter().all(|b| gone.contains(&b.dest.id())) && gone.insert(source.id) {
-                leaving.push(Destination::Exchange(source));
+            if loses_all(&source, &gone) && gone.insert(source.id) {
+                leaving.push_back(Destination::Exchange(source));
+            }
+        }
+        going.push(one);
+    }
+    (going, changes)
+}
+
+/// Takes what goes out of the broker, each with its bindings, after it has left the catalog. Queues have been closed before.
+pub(super) fn remove(broker: &Broker, vhost: &Vhost, going: &[Destination]) {
+    {
+        let mut topology = vhost.topology.write();
+        for one in going {
+            match one {
+                Destination::Exchange(exchange) => remove_exchange(broker, &mut topology, exchange),
+                Destination::Queue(queue) => {
+                    topology.queues.remove(&*queue.spec.name);
+                    drop_bindings_to(broker, &mut topology, one);
+                }
             }
         }
     }
-    changes
+    // Of queues is told last, as RabbitMQ does.
+    for one in going {
+        if let Destination::Queue(queue) = one {
+            forget_queue(broker, vhost, queue);
+        }
+    }
+    vhost.move_epoch();
 }
 
-/// Takes an exchange and its bindings out, and with them auto-delete exchanges that lose their last binding.
-pub(super) fn remove_exchange(
-    broker: &Broker,
-    topology: &mut Topology,
-    exchange: &Arc<Exchange>,
-    changes: &mut Vec<Change>,
-) {
-    let mut leaving = vec![Arc::clone(exchange)];
-    while let Some(exchange) = leaving.pop() {
-        if topology.exchanges.remove(exchange.record.name.as_str()).is_none() {
-            continue;
-        }
-        let destination = Destination::Exchange(Arc::clone(&exchange));
-        broker.note_event(|| told::exchange_deleted(&exchange.record.vhost, &exchange.record.name));
-        note_ended(broker, bindings_of(&exchange), changes);
-        topology.unbind_source(&exchange);
-        leaving.extend(drop_destination(broker, topology, &destination, changes));
-        if exchange.record.durable {
-            changes.push(Change::Delete(Record::Exchange(exchange.record.clone())));
-        }
-        if let Some(delays) = &exchange.delays {
-            // Nothing objects, so there is nothing to learn from the answer.
-            let _ = delays.delete(|_| false);
-        }
+fn remove_exchange(broker: &Broker, topology: &mut Topology, exchange: &Arc<Exchange>) {
+    if topology.exchanges.remove(exchange.record.name.as_str()).is_none() {
+        return;
+    }
+    broker.note_event(|| told::exchange_deleted(&exchange.record.vhost, &exchange.record.name));
+    if broker.tells_events() {
+        note_ended(broker, &bindings_of(exchange));
+    }
+    topology.unbind_source(exchange);
+    drop_bindings_to(broker, topology, &Destination::Exchange(Arc::clone(exchange)));
+    if let Some(delays) = &exchange.delays {
+        // Nothing objects, so there is nothing to learn from the answer.
+        let _ = delays.delete(|_| false);
     }
 }
 
+/// A queue is in no table any more.
+fn forget_queue(broker: &Broker, vhost: &Vhost, queue: &Queue) {
+    broker.churn.note(Churn::QueueDeleted);
+    broker.note_event(|| told::queue_deleted(&vhost.name, &queue.spec.name));
+    vhost.by_name.forget();
+    if let Some(owner) = queue.spec.exclusive_owner {
+        broker.disown(owner, queue.id);
+    }
+}
+
+fn drop_bindings_to(broker: &Broker, topology: &mut Topology, leaving: &Destination) {
+    if broker.tells_events() {
+        note_ended(broker, &bindings_to(topology, leaving, false));
+    }
+    topology.unbind_destination(leaving);
+}
+
+fn note_ended(broker: &Broker, ended: &[(BindingRecord, bool)]) {
+    ended.iter().for_each(|(record, _)| broker.note_event(|| told::binding("binding.deleted", record)));
+}
+
 /// The bindings of an exchange, and whether each is stored.
-pub(super) fn bindings_of(exchange: &Exchange) -> Vec<(BindingRecord, bool)> {
+fn bindings_of(exchange: &Exchange) -> Vec<(BindingRecord, bool)> {
     let bindings = exchange.bindings.read();
     let record = |b: BindingRef<'_, Destination>| (record_of_binding(exchange, &b), is_durable(exchange, b.dest));
     bindings.iter().map(record).collect()
 }
 
 /// The bindings to something, and whether each is stored; with `only_stored` no others.
-pub(super) fn bindings_to(topology: &Topology, to: &Destination, only_stored: bool) -> Vec<(BindingRecord, bool)> {
+fn bindings_to(topology: &Topology, to: &Destination, only_stored: bool) -> Vec<(BindingRecord, bool)> {
     let mut found = Vec::new();
     for source in topology.sources_of(to.id()) {
         let is_stored = is_durable(&source, to);
@@ -223,26 +266,6 @@ pub(super) fn bindings_to(topology: &Topology, to: &Destination, only_stored: bo
         }
     }
     found
-}
-
-fn note_ended(broker: &Broker, ended: Vec<(BindingRecord, bool)>, changes: &mut Vec<Change>) {
-    for (record, is_stored) in ended {
-        broker.note_event(|| told::binding("binding.deleted", &record));
-        changes.extend(is_stored.then_some(Change::Delete(Record::Binding(record))));
-    }
-}
-
-/// Removes all bindings to something that goes away; gives back the auto-delete exchanges that must follow it.
-fn drop_destination(
-    broker: &Broker,
-    topology: &mut Topology,
-    leaving: &Destination,
-    changes: &mut Vec<Change>,
-) -> Vec<Arc<Exchange>> {
-    note_ended(broker, bindings_to(topology, leaving, !broker.tells_events()), changes);
-    let mut sources = topology.unbind_destination(leaving);
-    sources.retain(|source| source.is_abandoned());
-    sources
 }
 
 /// An exclusive queue may be used only by the connection that declared it.
@@ -470,7 +493,7 @@ pub(super) fn delete_queue(broker: &Broker, delete: &DeleteQueue) -> Result<Appl
     let mut objection = None;
     let mut is_used_again = false;
     let consumers = if broker.tells_events() { queue.subscribers() } else { Vec::new() };
-    let changes = end_of(&vhost.topology.read(), Destination::Queue(Arc::clone(&queue)));
+    let (going, changes) = going(&vhost.topology.read(), vec![Destination::Queue(Arc::clone(&queue))], loses_all);
     let mut stored = None;
     let deleted = queue.delete(|counts| {
         is_used_again = (delete.if_abandoned || delete.if_expired) && counts.consumers > 0;
@@ -497,30 +520,8 @@ pub(super) fn delete_queue(broker: &Broker, delete: &DeleteQueue) -> Result<Appl
         let channel = format!("{} ({channel})", owner.connection);
         broker.note_event(|| told::consumer_ended(&vhost.name, &queue.spec.name, &tag, &channel));
     }
-    remove_queue(broker, &vhost, &queue, &mut Vec::new());
+    remove(broker, &vhost, &going);
     Ok(Applied { messages: deleted.map_or(0, |counts| counts.ready), ..applied })
-}
-
-/// Takes a deleted queue and its bindings out, and with them auto-delete exchanges that lose their last binding.
-pub(super) fn remove_queue(broker: &Broker, vhost: &Vhost, queue: &Arc<Queue>, changes: &mut Vec<Change>) {
-    {
-        let mut topology = vhost.topology.write();
-        topology.queues.remove(&*queue.spec.name);
-        let destination = Destination::Queue(Arc::clone(queue));
-        for exchange in drop_destination(broker, &mut topology, &destination, changes) {
-            remove_exchange(broker, &mut topology, &exchange, changes);
-        }
-    }
-    broker.churn.note(Churn::QueueDeleted);
-    broker.note_event(|| told::queue_deleted(&vhost.name, &queue.spec.name));
-    vhost.by_name.forget();
-    vhost.move_epoch();
-    if let Some(owner) = queue.spec.exclusive_owner {
-        broker.disown(owner, queue.id);
-    }
-    if queue.spec.durable {
-        changes.push(Change::Delete(Record::Queue(record_of(queue))));
-    }
 }
 
 /// The catalog's record of a queue.

@@ -83,8 +83,6 @@ pub struct Exchange {
     in_force: RwLock<Arc<InForce>>,
     /// Where messages wait until they are due, in a delayed exchange.
     pub delays: Option<Arc<Queue>>,
-    /// An auto-delete exchange goes with its last binding, not before its first.
-    pub had_binding: AtomicBool,
     recall: Recall,
     pub counts: Arc<ExchangeCounts>,
 }
@@ -112,7 +110,6 @@ impl Exchange {
             bindings,
             in_force: RwLock::default(),
             delays: keeps.delays,
-            had_binding: AtomicBool::new(false),
             recall,
             counts: Arc::default(),
         }
@@ -130,11 +127,6 @@ impl Exchange {
 
     pub(super) fn set_in_force(&self, in_force: InForce) {
         *self.in_force.write() = Arc::new(in_force);
-    }
-
-    /// True for an auto-delete exchange that has lost its last binding.
-    pub fn is_abandoned(&self) -> bool {
-        self.record.auto_delete && self.had_binding.load(Ordering::Relaxed) && self.bindings.read().is_empty()
     }
 }
 
@@ -165,7 +157,6 @@ impl Topology {
         if !source.bindings.write().bind(&record.key, &record.arguments, destination.clone()) {
             return false;
         }
-        source.had_binding.store(true, Ordering::Relaxed);
         let sources = self.sources.entry(destination.id()).or_default();
         sources.entry(source.id).or_insert_with(|| (Arc::clone(source), 0)).1 += 1;
         true
@@ -200,14 +191,11 @@ impl Topology {
         sources.into_iter().flat_map(|s| s.values().map(|(exchange, _)| Arc::clone(exchange))).collect()
     }
 
-    /// Removes all bindings to a destination; gives back the exchanges they came from.
-    pub fn unbind_destination(&mut self, destination: &Destination) -> Vec<Arc<Exchange>> {
-        let sources = self.sources.remove(&destination.id()).unwrap_or_default();
-        let sources: Vec<_> = sources.into_values().map(|(exchange, _)| exchange).collect();
-        for source in &sources {
+    /// Removes all bindings to a destination.
+    pub fn unbind_destination(&mut self, destination: &Destination) {
+        for (source, _) in self.sources.remove(&destination.id()).unwrap_or_default().into_values() {
             source.bindings.write().remove_destination(destination);
         }
-        sources
     }
 
     /// Removes everything, for a virtual host that is deleted; gives back the queues. Exchanges that are bound in a circle
