@@ -540,3 +540,49 @@ async fn figures_are_hidden_where_they_are_switched_off() {
         }
     }
 }
+
+/// What is not said of a queue without such messages is said of one with them.
+#[tokio::test(flavor = "multi_thread")]
+async fn it_is_told_what_survives_and_how_old_the_next_message_is() {
+    let broker = Broker::start().await;
+    let channel = broker.connect().await.create_channel().await.unwrap();
+    channel.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
+    let durable = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+    for queue in ["old", "young", "empty"] {
+        channel.queue_declare(queue.into(), durable, FieldTable::default()).await.unwrap();
+    }
+    let publish = async |queue: &str, body: &[u8], properties: BasicProperties| {
+        let options = BasicPublishOptions::default();
+        let sent = channel.basic_publish("".into(), queue.into(), options, body, properties).await.unwrap();
+        assert!(sent.await.unwrap().is_ack());
+    };
+    let persistent = || BasicProperties::default().with_delivery_mode(2);
+    publish("old", b"123", persistent().with_timestamp(1_000)).await;
+    publish("old", b"12", BasicProperties::default()).await;
+    publish("old", b"1", persistent()).await;
+    publish("young", b"1234", persistent().with_timestamp(2_000)).await;
+    let queue = broker.api("/api/queues/%2F/old").await;
+    assert_eq!((&queue["messages_persistent"], &queue["message_bytes_persistent"]), (&2.into(), &4.into()));
+    assert_eq!(queue["head_message_timestamp"], 1_000);
+    let empty = broker.api("/api/queues/%2F/empty?columns=messages_persistent,head_message_timestamp").await;
+    assert_eq!(empty, serde_json::json!({ "messages_persistent": 0, "head_message_timestamp": null }));
+    let hidden = broker.api("/api/queues/%2F/old?disable_stats=true&enable_queue_totals=true").await;
+    assert!(hidden.get("messages_persistent").is_none() && hidden.get("head_message_timestamp").is_none(), "{hidden}");
+    for (prefix, path) in [("", "/metrics/per-object"), ("detailed_", "/metrics/detailed?family=queue_metrics")] {
+        let each = broker.scrape(path).await;
+        let name =
+            |metric: &str, queue: &str| format!("rabbitmq_{prefix}queue_{metric}{{vhost=\"/\",queue=\"{queue}\"}}");
+        assert_eq!(each.get(&name("messages_persistent", "old")), 2.0);
+        assert_eq!(each.get(&name("messages_persistent_bytes", "young")), 4.0);
+        assert_eq!(each.get(&name("head_message_timestamp", "young")), 2_000.0);
+        assert!(!each.series.contains_key(&name("head_message_timestamp", "empty")));
+    }
+    broker.scrape("/metrics").await.expect(&[
+        ("rabbitmq_queue_messages_persistent", 3.0),
+        ("rabbitmq_queue_messages_persistent_bytes", 8.0),
+        ("rabbitmq_queue_head_message_timestamp", 1_000.0),
+    ]);
+    // The next one has none.
+    channel.basic_get("old".into(), BasicGetOptions { no_ack: true }).await.unwrap().unwrap();
+    assert_eq!(broker.api("/api/queues/%2F/old").await["head_message_timestamp"], Json::Null);
+}

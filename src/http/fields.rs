@@ -26,7 +26,7 @@ const RATES: [&str; 5] = ["message_stats", "incoming", "outgoing", "deliveries",
 /// Numbers of messages.
 const TOTALS: [&str; 4] = ["messages", "messages_ready", "messages_unacknowledged", "queue_totals"];
 /// What else changes by itself.
-const OTHERS: [&str; 28] = [
+const OTHERS: [&str; 29] = [
     "messages_details",
     "messages_ready_details",
     "messages_unacknowledged_details",
@@ -41,6 +41,7 @@ const OTHERS: [&str; 28] = [
     "message_bytes_ram",
     "message_bytes_paged_out",
     "message_bytes_persistent",
+    "head_message_timestamp",
     "memory",
     "consumers",
     "consumer_capacity",

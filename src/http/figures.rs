@@ -149,7 +149,7 @@ fn put_lengths<T>(
 }
 
 /// What [`put_queue`] may put. The queue is looked at only when one of them is wanted.
-const QUEUE_FIELDS: [&str; 21] = [
+const QUEUE_FIELDS: [&str; 24] = [
     "messages",
     "messages_details",
     "messages_ready",
@@ -162,11 +162,14 @@ const QUEUE_FIELDS: [&str; 21] = [
     "message_bytes_unacknowledged",
     "message_bytes_ram",
     "message_bytes_paged_out",
+    "message_bytes_persistent",
     "memory",
     "messages_ram",
     "messages_ready_ram",
     "messages_unacknowledged_ram",
     "messages_paged_out",
+    "messages_persistent",
+    "head_message_timestamp",
     "consumer_capacity",
     "consumer_utilisation",
     "idle_since",
@@ -178,8 +181,8 @@ pub fn put_queue(queue: &Queue, over: &Over<QueueSample>, fields: &mut Fields<'_
     if !QUEUE_FIELDS.iter().any(|field| fields.wants(field)) {
         return;
     }
-    let Standing { ready, unacked, consumers, ready_bytes, unacked_bytes, cold, held_bytes, numbers, .. } =
-        queue.standing();
+    let standing = queue.standing();
+    let Standing { ready, unacked, consumers, ready_bytes, unacked_bytes, cold, held_bytes, numbers, .. } = standing;
     let lengths = |sample: &QueueSample| [sample.ready, sample.unacked];
     put_lengths([ready, unacked], numbers.length_rates, &over.lengths, lengths, fields);
     for (name, value) in [
@@ -189,14 +192,17 @@ pub fn put_queue(queue: &Queue, over: &Over<QueueSample>, fields: &mut Fields<'_
         ("message_bytes_unacknowledged", unacked_bytes),
         ("message_bytes_ram", held_bytes + unacked_bytes),
         ("message_bytes_paged_out", ready_bytes.saturating_sub(held_bytes)),
+        ("message_bytes_persistent", standing.persistent_bytes),
         ("memory", held_bytes + unacked_bytes),
         ("messages_ram", ready.saturating_sub(cold) + unacked),
         ("messages_ready_ram", ready.saturating_sub(cold)),
         ("messages_unacknowledged_ram", unacked),
         ("messages_paged_out", cold),
+        ("messages_persistent", standing.persistent),
     ] {
         fields.put(name, || value);
     }
+    fields.put("head_message_timestamp", || standing.head_timestamp);
     let capacity = numbers.capacity.unwrap_or(0.0);
     fields.put("consumer_capacity", || capacity);
     fields.put("consumer_utilisation", || capacity);

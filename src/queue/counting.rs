@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 
 use super::engine::{Delivery, Got, Stall};
 use super::local::{Queue, State};
+use crate::frames::content::Properties;
 use crate::stats::rates::{change, rounded};
 use crate::stats::{Counted, Kind, QUEUE_KINDS, QueueCounted, Rates};
 
@@ -165,12 +166,17 @@ pub struct Standing {
     /// Bytes of bodies; of messages that are not in memory, about.
     pub ready_bytes: u64,
     pub unacked_bytes: u64,
+    /// Of both, those that survive a restart: messages, and bytes of bodies.
+    pub persistent: u64,
+    pub persistent_bytes: u64,
     /// Ready messages that are not in memory.
     pub cold: u64,
     /// Bytes that ready messages hold in memory.
     pub held_bytes: u64,
     /// When the message that is next came, in milliseconds since 1970; none when none waits or it is not in memory.
     pub first_came_at: Option<u64>,
+    /// The timestamp that its publisher has given that message, in seconds since 1970.
+    pub head_timestamp: Option<u64>,
     /// Bytes on disk that nothing needs any more, about.
     pub reclaimable: u64,
     pub numbers: QueueNumbers,
@@ -280,7 +286,9 @@ impl Queue {
     pub fn standing(&self) -> Standing {
         let state = self.state.lock();
         let engine = &state.engine;
-        Standing {
+        let (persistent, persistent_bytes) = engine.persistent();
+        let first = engine.first_message().cloned();
+        let standing = Standing {
             ready: engine.ready_count() as u64,
             unacked: engine.unacked_count() as u64,
             consumers: engine.consumer_count() as u64,
@@ -288,10 +296,16 @@ impl Queue {
             unacked_bytes: engine.unacked_bytes(),
             cold: engine.cold().count,
             held_bytes: engine.held_bytes() as u64,
-            first_came_at: engine.first_came_at(),
+            persistent,
+            persistent_bytes,
+            first_came_at: first.as_ref().map(|first| first.traits().at),
+            head_timestamp: None,
             reclaimable: state.shelf.as_ref().map_or(0, |shelf| shelf.reclaimable()),
             numbers: state.numbers_now(),
-        }
+        };
+        drop(state);
+        let head_timestamp = first.and_then(|first| Properties::parse(first.view().properties).ok()?.timestamp);
+        Standing { head_timestamp, ..standing }
     }
 
     /// What it has counted.

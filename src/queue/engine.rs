@@ -23,12 +23,14 @@ pub mod backlog;
 mod consumers;
 mod departures;
 pub mod times;
+mod transients;
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::ops::Range;
 
 use super::letter::Reason;
+use super::rare::Rare;
 use crate::message::{Incoming, LARGE_BODY, Message, MessageView};
 use backlog::{Backlog, First, Ready};
 pub use backlog::{Cold, Purged};
@@ -36,6 +38,7 @@ use consumers::Consumers;
 pub use departures::Departure;
 use departures::Departures;
 use std::num::NonZeroU64;
+use transients::Transients;
 
 /// Names a consumer of one queue. Never reused for another consumer, so a late settlement does no harm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -219,6 +222,8 @@ pub struct Engine<C> {
     /// Messages that consumers without acks have taken, where they are asked for.
     consumed: Vec<(u64, Message)>,
     tells_consumed: bool,
+    /// Which of its messages do not survive, where it does.
+    transients: Rare<Transients>,
     is_durable: bool,
     unacked: HashMap<u64, Unacked, BuildHasherDefault<PositionHasher>>,
     /// Bytes of the bodies of those.
@@ -239,6 +244,7 @@ impl<C> Engine<C> {
             horizon_step: HORIZON_STEPS.0,
             returns: BTreeMap::new(),
             consumed: Vec::new(),
+            transients: Rare::default(),
             is_durable,
             tells_consumed: is_durable,
             unacked: HashMap::default(),
@@ -291,9 +297,9 @@ impl<C> Engine<C> {
         self.unacked_bytes
     }
 
-    /// When the message that is next came, in milliseconds since 1970; none when none waits or it is not in memory.
-    pub fn first_came_at(&self) -> Option<u64> {
-        Some(self.backlog.first()?.message?.traits().at)
+    /// The message that is next; none when none waits or it is not in memory.
+    pub fn first_message(&self) -> Option<&Message> {
+        self.backlog.first()?.message
     }
 
     /// The position that the next message gets.
@@ -412,6 +418,7 @@ impl<C> Engine<C> {
             self.consumers.turn();
             if taken {
                 if let (Some(message), false) = (held, no_ack) {
+                    self.comes(&message);
                     self.unacked_bytes += message.view().body.len() as u64;
                     self.unacked.insert(position, Unacked { message, consumer: Some(key) });
                 }
@@ -426,6 +433,7 @@ impl<C> Engine<C> {
     #[inline]
     fn append(&mut self, entry: Ready) {
         let (position, due) = (entry.position, entry.message.traits().due);
+        self.comes(&entry.message);
         self.backlog.push(entry);
         if let Some(due) = due {
             self.departures.due_at(due.get(), position);
@@ -497,6 +505,7 @@ impl<C> Engine<C> {
             debug_assert!(before.is_none(), "a message is delivered to one at a time");
             return;
         }
+        self.goes(&entry.message);
         self.returns.remove(&entry.position);
         if self.tells_consumed {
             self.consumed.push((entry.position, entry.message));
@@ -516,6 +525,7 @@ impl<C> Engine<C> {
         }
         Some(match how {
             Settlement::Ack => {
+                self.goes(&message);
                 self.forget_returns(position);
                 Settled::Gone(message)
             }
@@ -524,6 +534,7 @@ impl<C> Engine<C> {
                 Settled::Leaves
             }
             Settlement::Discard => {
+                self.goes(&message);
                 self.forget_returns(position);
                 Settled::Gone(message)
             }
@@ -595,6 +606,7 @@ impl<C> Engine<C> {
         self.departures.forget_waiting();
         let (unacked, departures) = (&self.unacked, &self.departures);
         self.returns.retain(|position, _| unacked.contains_key(position) || departures.is_leaving(*position));
+        self.recount_transients();
         self.backlog.purge()
     }
 
@@ -664,6 +676,7 @@ impl<C> Engine<C> {
         let purged = self.purge();
         self.unacked = HashMap::default();
         self.unacked_bytes = 0;
+        self.transients = Rare::default();
         self.departures.close();
         self.returns.clear();
         (self.take_consumers(), purged)

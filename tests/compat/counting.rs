@@ -2,6 +2,7 @@
 
 use leveret::connection::census::Sums;
 use leveret::connection::machine::Shared;
+use leveret::queue::counting::Standing;
 use leveret::stats::Kind;
 
 use super::harness::*;
@@ -130,4 +131,114 @@ fn rates_are_those_of_the_last_interval() {
     shared.census.tick(shared, 5.0);
     assert_eq!(found.numbers().rates.get(Kind::Publish as usize), 0.0);
     assert_eq!(shared.census.rates().get(Kind::Confirm as usize), 0.0);
+}
+
+fn standing(broker: &Broker, queue: &str) -> Standing {
+    let vhost = shared(broker).broker.vhost("/").expect("the default vhost");
+    vhost.queue(queue).expect("a queue that is there").standing()
+}
+
+/// Messages of a queue that survive, and the bytes of their bodies.
+fn persistent(broker: &Broker, queue: &str) -> (u64, u64) {
+    let Standing { persistent, persistent_bytes, .. } = standing(broker, queue);
+    (persistent, persistent_bytes)
+}
+
+#[test]
+fn persistent_messages_are_counted_whatever_becomes_of_them() {
+    let Some(mut broker) = broker() else { return };
+    let client = broker.connect();
+    let channel = client.channel();
+    channel.declare(queue_declare("dead").durable());
+    let letters_go = queue_declare("q").durable().arg("x-dead-letter-exchange", "");
+    channel.declare(letters_go.arg("x-dead-letter-routing-key", "dead"));
+    channel.declare(queue_declare("transient"));
+    channel.call(confirm_select());
+    let confirmed = std::cell::Cell::new(0);
+    let publish = |queue: &str, mixed: &[(&str, bool)]| {
+        for (body, is_persistent) in mixed {
+            let props = if *is_persistent { props().persistent() } else { props() };
+            channel.publish_with("", queue, props, body);
+        }
+        channel.expect_confirms_from(confirmed.get() + 1, mixed.len());
+        confirmed.set(confirmed.get() + mixed.len() as u64);
+    };
+    publish("transient", &[("a", true), ("b", false)]);
+    assert_eq!(persistent(&broker, "transient"), (0, 0), "nothing in it survives");
+    let mixed =
+        [("p1", true), ("t2t2", false), ("p3p3", true), ("t4", false), ("p5p5p5", true), ("t6", false), ("p7", true)];
+    publish("q", &mixed);
+    assert_eq!(persistent(&broker, "q"), (4, 14));
+    // Unacked messages count, those that come back too, and dead letters where they are.
+    let tags: Vec<u64> = (0..5).map(|_| channel.expect_get("q").delivery_tag).collect();
+    assert_eq!(persistent(&broker, "q"), (4, 14));
+    channel.send(basic_ack(tags[0]));
+    channel.send(basic_ack(tags[1]));
+    channel.send(basic_nack(tags[2]).requeue());
+    channel.send(basic_reject(tags[3]));
+    channel.send(basic_reject(tags[4]));
+    channel.ready("q");
+    assert_eq!(persistent(&broker, "q"), (2, 6), "p3p3 and p7 are left");
+    eventually("both letters have arrived", || channel.ready("dead") == 2);
+    assert_eq!(persistent(&broker, "dead"), (1, 6));
+    // What nobody acks is gone once it is delivered.
+    assert_eq!(channel.get_with(basic_get("q").no_ack()).unwrap().text(), "p3p3");
+    assert_eq!(persistent(&broker, "q"), (1, 2));
+    // Expired messages leave, whatever they are.
+    channel.publish_with("", "q", props().persistent().expiration("1"), "short");
+    channel.publish_with("", "q", props().expiration("1"), "lives");
+    channel.expect_confirms_from(confirmed.get() + 1, 2);
+    confirmed.set(confirmed.get() + 2);
+    eventually("they have expired", || channel.ready("dead") == 4);
+    assert_eq!((persistent(&broker, "q"), persistent(&broker, "dead")), ((1, 2), (2, 11)));
+    // A purge leaves what is unacked.
+    let last = [channel.expect_get("q").text().to_owned(), channel.expect_get("q").text().to_owned()];
+    assert_eq!(last, ["t6", "p7"]);
+    publish("q", &[("gone", true), ("gone", false)]);
+    assert_eq!(channel.purge("q"), 2);
+    assert_eq!(persistent(&broker, "q"), (1, 2));
+    publish("q", &[("t8", false), ("p9p9", true)]);
+    assert_eq!(persistent(&broker, "q"), (2, 6));
+    drop((channel, client));
+
+    broker.restart();
+    assert_eq!((persistent(&broker, "q"), persistent(&broker, "dead")), ((2, 6), (2, 11)));
+    let channel = broker.connect().channel();
+    assert_eq!(channel.drain("q"), ["p7", "p9p9"]);
+    channel.send(basic_ack(0).multiple());
+    channel.ready("q");
+    assert_eq!(persistent(&broker, "q"), (0, 0));
+}
+
+#[test]
+fn persistent_messages_are_counted_when_they_are_on_disk_only() {
+    let small = [("store.journal_file_size", "64KiB"), ("store.journal_keep", "0"), ("store.segment_size", "64KiB")];
+    let Some(mut broker) = Broker::start_with(&small) else { return };
+    let channel = broker.connect().channel();
+    channel.declare(queue_declare("q").durable());
+    channel.call(confirm_select());
+    let body = "x".repeat(8192);
+    let mut published = 0;
+    eventually("most have left memory", || {
+        for props in [props(), props().persistent(), props().persistent(), props().persistent()] {
+            channel.publish_with("", "q", props, &body);
+        }
+        channel.expect_confirms_from(published + 1, 4);
+        published += 4;
+        standing(&broker, "q").cold > 60
+    });
+    let surviving = |n: u64| (n / 4 * 3, n / 4 * 3 * 8192);
+    assert_eq!(persistent(&broker, "q"), surviving(published));
+    for _ in 0..100 {
+        let message = channel.expect_get_eventually("q");
+        channel.send(basic_ack(message.delivery_tag));
+    }
+    channel.ready("q");
+    assert_eq!(persistent(&broker, "q"), surviving(published - 100));
+    drop(channel);
+    broker.restart();
+    assert_eq!(persistent(&broker, "q"), surviving(published - 100));
+    let channel = broker.connect().channel();
+    assert_eq!(u64::from(channel.purge("q")), surviving(published - 100).0);
+    assert_eq!(persistent(&broker, "q"), (0, 0));
 }

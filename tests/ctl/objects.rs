@@ -60,6 +60,9 @@ fn queues_are_listed_purged_and_deleted() {
     assert_eq!(listed, "Timeout: 60.0 seconds ...\nListing queues for vhost / ...\nname\tmessages\nq 2\t0\nq1\t0\n");
     let listed = quiet(&broker, &["list_queues", "name,arguments", "durable", "policy", "type"]);
     assert_eq!(listed.lines().last(), Some("q1\t[{\"x-max-length\",100}]\ttrue\t\tclassic"));
+    let columns = "name,messages_persistent,message_bytes_persistent,head_message_timestamp";
+    let listed = quiet(&broker, &["list_queues", "-s", columns]);
+    assert_eq!(listed.lines().last(), Some("q1\t0\t0\t"));
     let json = quiet(&broker, &["list_queues", "name", "arguments", "--formatter", "json"]);
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json[1]["arguments"], serde_json::json!([["x-max-length", "signedint", 100]]));

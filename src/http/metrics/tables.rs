@@ -25,6 +25,9 @@ impl Queue {
         sum.consumers += one.consumers;
         sum.ready_bytes += one.ready_bytes;
         sum.unacked_bytes += one.unacked_bytes;
+        sum.persistent += one.persistent;
+        sum.persistent_bytes += one.persistent_bytes;
+        sum.head_timestamp = sum.head_timestamp.into_iter().chain(one.head_timestamp).min();
         sum.cold += one.cold;
         sum.held_bytes += one.held_bytes;
         sum.reclaimable += one.reclaimable;
@@ -118,6 +121,10 @@ pub const QUEUE: &[Metric<Queue>] = &[
     gauge("queue_messages_unacked_ram", "Unacknowledged messages stored in memory", |q| {
         Some(q.standing.unacked as f64)
     }),
+    gauge("queue_messages_persistent", "Messages that survive a restart", |q| Some(q.standing.persistent as f64)),
+    gauge("queue_messages_persistent_bytes", "Size in bytes of messages that survive a restart", |q| {
+        Some(q.standing.persistent_bytes as f64)
+    }),
     gauge("queue_messages_bytes", "Size in bytes of ready and unacknowledged messages", |q| {
         Some((q.standing.ready_bytes + q.standing.unacked_bytes) as f64)
     }),
@@ -129,6 +136,11 @@ pub const QUEUE: &[Metric<Queue>] = &[
     gauge("queue_messages_paged_out_bytes", "Size in bytes of messages paged out to disk, about", |q| {
         Some(q.standing.ready_bytes.saturating_sub(q.standing.held_bytes) as f64)
     }),
+    gauge(
+        "queue_head_message_timestamp",
+        "Timestamp that the publisher of the message that is next has given it",
+        |q| q.standing.head_timestamp.map(|timestamp| timestamp as f64),
+    ),
     counter("queue_disk_reads_total", "Total number of times queue read messages from disk", |q| {
         q.counted(Event::DiskReads)
     }),

@@ -43,7 +43,7 @@ impl Consumers {
 
 #[derive(Clone, Debug)]
 enum Step {
-    Publish(u8),
+    Publish(u8, bool),
     /// Consumers have room for so many more.
     Room(usize),
     Ack(usize),
@@ -60,7 +60,7 @@ enum Step {
 
 fn any_step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        4 => (1u8..6).prop_map(Step::Publish),
+        4 => (1u8..6, any::<bool>()).prop_map(|(count, persistent)| Step::Publish(count, persistent)),
         4 => (1usize..6).prop_map(Step::Room),
         4 => any::<usize>().prop_map(Step::Ack),
         4 => any::<usize>().prop_map(Step::Requeue),
@@ -82,6 +82,7 @@ struct Queue {
     consumers: Consumers,
     disk: BTreeMap<u64, Message>,
     reading: Option<Reading>,
+    transient: BTreeSet<u64>,
     account: &'static MemoryAccount,
 }
 
@@ -90,17 +91,26 @@ impl Queue {
         let mut engine = Engine::new(false, true);
         let key = engine.subscribe((), Terms::default()).unwrap();
         let (consumers, disk) = (Consumers::default(), BTreeMap::new());
-        Self { engine, key, consumers, disk, reading: None, account: MemoryAccount::new(u64::MAX) }
+        Self {
+            engine,
+            key,
+            consumers,
+            disk,
+            reading: None,
+            transient: BTreeSet::new(),
+            account: MemoryAccount::new(u64::MAX),
+        }
     }
 
     fn step(&mut self, step: Step) {
         let pick = |set: &BTreeSet<u64>, n: usize| set.iter().nth(n % set.len().max(1)).copied();
         match step {
-            Step::Publish(count) => {
+            Step::Publish(count, persistent) => {
                 for _ in 0..count {
                     let message =
-                        Message::from_parts(&[0, 0], &[0, 0], Vec::new(), Traits::plain(0, true), self.account);
+                        Message::from_parts(&[0, 0], &[0, 0], Vec::new(), Traits::plain(0, persistent), self.account);
                     let position = self.engine.next_position();
+                    self.transient.extend((!persistent).then_some(position));
                     let placed = self.engine.publish(&mut Incoming::Held(message), &mut self.consumers);
                     if placed == Placed::Waiting {
                         self.consumers.ready.insert(position);
@@ -160,6 +170,9 @@ impl Queue {
         }
         self.engine.pump(&mut self.consumers);
         assert_eq!(self.engine.ready_count(), self.consumers.ready.len(), "messages are counted");
+        let here = self.consumers.ready.union(&self.consumers.out);
+        let surviving = here.filter(|position| !self.transient.contains(position)).count();
+        assert_eq!(self.engine.persistent().0, surviving as u64, "persistent ones, too");
     }
 
     /// With room for all, all that is ready is delivered.

@@ -152,6 +152,11 @@ impl Departures {
         self.moving.transit.contains_key(&position)
     }
 
+    /// It leaves, and has to be read first.
+    fn is_unread(&self, position: u64) -> bool {
+        self.moving.transit.get(&position).is_some_and(|transit| transit.message.is_none())
+    }
+
     pub(super) fn is_here(&self, position: u64) -> bool {
         self.moving.transit.contains_key(&position) || self.moving.held_back.contains_key(&position)
     }
@@ -310,10 +315,12 @@ impl<C> Engine<C> {
     /// A cold message that leaves has been read.
     pub fn take_unread_up(&mut self, position: u64, message: Message) {
         let has_dead_letters = self.departures.has_dead_letters();
-        let moving = &mut *self.departures.moving;
-        let Some(transit) = moving.transit.get_mut(&position).filter(|transit| transit.message.is_none()) else {
+        if !self.departures.is_unread(position) {
             return;
-        };
+        }
+        self.goes(&message);
+        let moving = &mut *self.departures.moving;
+        let Some(transit) = moving.transit.get_mut(&position) else { return };
         moving.cold = moving.cold.saturating_sub(1);
         if transit.reason == Reason::Due || has_dead_letters {
             // Its place among the letters it has.
@@ -327,6 +334,9 @@ impl<C> Engine<C> {
 
     /// A message leaves.
     pub(super) fn depart(&mut self, position: u64, message: Option<Message>, reason: Reason) {
+        if let Some(message) = &message {
+            self.goes(message);
+        }
         let departures = &mut self.departures;
         let goes_on = reason == Reason::Due || departures.has_dead_letters();
         match message {
@@ -382,6 +392,7 @@ impl<C> Engine<C> {
     }
 
     fn hold_back(&mut self, entry: Ready, until: u64) {
+        self.goes(&entry.message);
         self.departures.moving.backs.push(until, entry.position);
         self.departures.moving.held_back.insert(entry.position, (entry, until));
     }
@@ -474,6 +485,7 @@ impl<C> Engine<C> {
             && let Some(position) = self.departures.moving.backs.pop_due(now)
         {
             if let Some((entry, _)) = self.departures.moving.held_back.remove(&position) {
+                self.comes(&entry.message);
                 self.wait_again(entry);
                 left -= 1;
             }

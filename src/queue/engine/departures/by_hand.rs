@@ -52,6 +52,7 @@ impl<C> Engine<C> {
         let found = self.departures.moving.transit.remove(&position);
         if let Some(message) = found.and_then(|transit| transit.message) {
             let redelivered = position < self.delivered;
+            self.comes(&message);
             self.wait_again(Ready { message, position, redelivered });
         }
     }
@@ -61,10 +62,12 @@ impl<C> Engine<C> {
         if !self.waits(position, &is_dead) {
             return None;
         }
-        match self.backlog.remove(position, is_dead) {
-            Removed::Held(entry) => Some(entry),
-            Removed::Cold => Some(Ready { message, position, redelivered: position < self.delivered }),
-            Removed::NotHere => None,
-        }
+        let entry = match self.backlog.remove(position, is_dead) {
+            Removed::Held(entry) => entry,
+            Removed::Cold => Ready { message, position, redelivered: position < self.delivered },
+            Removed::NotHere => return None,
+        };
+        self.goes(&entry.message);
+        Some(entry)
     }
 }

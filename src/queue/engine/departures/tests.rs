@@ -22,7 +22,7 @@ impl Outlets<()> for Nobody {
 
 #[derive(Clone, Debug)]
 enum Step {
-    Publish { priority: u8, after: Option<u64>, size: u8 },
+    Publish { priority: u8, after: Option<u64>, size: u8, persistent: bool },
     Get,
     Settle(usize, u8),
     Wait(u64),
@@ -58,9 +58,9 @@ fn any_settings() -> impl Strategy<Value = Settings> {
 }
 
 fn any_step() -> impl Strategy<Value = Step> {
-    let publish = (0..4_u8, prop::option::weighted(0.4, 0..50_u64), 0..20_u8);
+    let publish = (0..4_u8, prop::option::weighted(0.4, 0..50_u64), 0..20_u8, any::<bool>());
     prop_oneof![
-        8 => publish.prop_map(|(priority, after, size)| Step::Publish { priority, after, size }),
+        8 => publish.prop_map(|(priority, after, size, persistent)| Step::Publish { priority, after, size, persistent }),
         5 => Just(Step::Get),
         5 => (any::<usize>(), 0..4_u8).prop_map(|(n, how)| Step::Settle(n, how)),
         4 => (0..25_u64).prop_map(Step::Wait),
@@ -89,6 +89,7 @@ struct Plain {
     size: u64,
     at: u64,
     due: Option<u64>,
+    persistent: bool,
     returned: u32,
     state: State,
 }
@@ -208,7 +209,8 @@ struct Test {
 
 impl Test {
     fn new(highest: u8) -> Self {
-        let engine = Engine::new(false, false).with_priorities(highest);
+        let mut engine = Engine::new(false, true).with_priorities(highest);
+        engine.set_horizon(u64::MAX);
         let (model, account) = (Model { now: 1000, ..Model::default() }, MemoryAccount::new(u64::MAX));
         Self { engine, model, account, disk: BTreeMap::new(), dead: BTreeSet::new(), left: Vec::new(), highest }
     }
@@ -259,7 +261,9 @@ impl Test {
     fn step(&mut self, step: Step) {
         let now = self.model.now;
         match step {
-            Step::Publish { priority, after, size } => self.publish(priority, after.map(|ms| now + ms), size.into()),
+            Step::Publish { priority, after, size, persistent } => {
+                self.publish(priority, after.map(|ms| now + ms), size.into(), persistent);
+            }
             Step::Get => {
                 let got = loop {
                     match self.engine.get(false) {
@@ -379,9 +383,9 @@ impl Test {
         }
     }
 
-    fn publish(&mut self, priority: u8, due: Option<u64>, size: u64) {
+    fn publish(&mut self, priority: u8, due: Option<u64>, size: u64, persistent: bool) {
         let at = self.model.now;
-        let traits = Traits { at, due: due.and_then(NonZeroU64::new), priority, persistent: true, hidden: false };
+        let traits = Traits { at, due: due.and_then(NonZeroU64::new), priority, persistent, hidden: false };
         let body = vec![0; usize::try_from(size).unwrap()];
         let message = Message::from_parts(&[0, 0], &[0, 0], body, traits, self.account);
         let position = self.engine.next_position();
@@ -392,7 +396,7 @@ impl Test {
         assert_eq!(placed, if refused { Placed::Refused } else { Placed::Waiting });
         if !refused {
             let (priority, state) = (priority.min(self.highest), State::Waiting);
-            self.model.messages.insert(position, Plain { priority, size, at, due, returned: 0, state });
+            self.model.messages.insert(position, Plain { priority, size, at, due, persistent, returned: 0, state });
         }
     }
 
@@ -411,8 +415,13 @@ impl Test {
         assert_eq!(self.engine.ready_count(), self.model.sums().0);
         let held_back = self.model.messages.values().filter(|m| matches!(m.state, State::HeldBack(_))).count();
         assert_eq!(self.engine.held_back_count(), held_back);
+        let here = self.model.messages.values().filter(|m| matches!(m.state, State::Waiting | State::Unacked));
+        let surviving: Vec<u64> = here.filter(|m| m.persistent).map(|m| m.size).collect();
+        let (count, bytes) = self.engine.persistent();
+        assert_eq!(count, surviving.len() as u64);
         if !self.engine.has_cold() {
             assert_eq!(self.engine.ready_bytes(), self.model.sums().1);
+            assert_eq!(bytes, surviving.iter().sum::<u64>());
         }
         let living: Vec<bool> = self.engine.living(self.model.messages.keys().copied());
         let in_memory = living.iter().filter(|lives| **lives).count();
