@@ -3,7 +3,7 @@
 //! [`files`] reads what `ssl_options.*` names; an [`Acceptor`] makes a rustls configuration of it, does the handshakes of a
 //! listener (a bounded number at a time, each within a time) and can read the files again: new connections use the new
 //! ones, and files that cannot be used leave the old ones in force. [`verify`] checks client certificates and remembers
-//! whose was refused; [`subject`] reads the names in a certificate, which EXTERNAL logins take for the user's.
+//! whose was refused, for reasons that [`words`] has; [`subject`] reads the names in a certificate, which EXTERNAL logins take for the user's.
 //!
 //! What a handshake leaves is a socket and rustls' state: AMQP goes on with both as a [`stream::Stream`], the HTTP server
 //! with the stream that they make together.
@@ -13,9 +13,10 @@ mod files;
 pub mod stream;
 mod subject;
 mod verify;
+mod words;
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -74,6 +75,25 @@ pub fn ends(path: &Path) -> Result<Vec<u64>, String> {
     certificates.iter().map(subject::end).collect()
 }
 
+/// All that is wrong with the files of a listener: each of them is looked at, and then what they come to together.
+pub fn faults(options: &TlsOptions, purpose: Purpose) -> Vec<TlsError> {
+    let look = |path: &Option<PathBuf>, key, read: &dyn Fn(&Path) -> Result<(), FileError>| match path {
+        Some(path) => read(path).err().map(TlsError::File),
+        None => Some(TlsError::Missing { keys: purpose.keys, key }),
+    };
+    let certificates = |path: &Path| files::certificates(path).map(drop);
+    let mut faults = Vec::new();
+    faults.extend(look(&options.certfile, "certfile", &certificates));
+    faults.extend(look(&options.keyfile, "keyfile", &|path| files::key(path, options.password.as_ref()).map(drop)));
+    if options.verify_peer {
+        faults.extend(look(&options.cacertfile, "cacertfile", &certificates));
+    }
+    if faults.is_empty() {
+        faults.extend(Material::read(options.clone(), purpose).err());
+    }
+    faults
+}
+
 /// Why a handshake has failed.
 #[derive(Debug, thiserror::Error)]
 pub enum HandshakeError {
@@ -81,10 +101,10 @@ pub enum HandshakeError {
     TooLong(Duration),
     #[error("client certificate refused: {reason} (subject: {subject})")]
     Certificate { reason: String, subject: String },
-    #[error("TLS handshake refused: the client sent no certificate, which fail_if_no_peer_cert asks for")]
-    NoCertificate,
+    #[error("TLS handshake refused: the client sent no certificate, which {0}.fail_if_no_peer_cert asks for")]
+    NoCertificate(&'static str),
     #[error("TLS handshake refused: {0}")]
-    Protocol(rustls::Error),
+    Protocol(String),
     /// Health checks connect and leave.
     #[error("the client left during the TLS handshake: {0}")]
     Gone(io::Error),
@@ -195,13 +215,25 @@ impl Acceptor {
         let material = Arc::clone(&self.current.read());
         let Some(verifier) = &material.verifier else {
             let accepted = TlsAcceptor::from(Arc::clone(&material.config)).accept(stream).await;
-            return accepted.map_err(|error| failed(error, None));
+            return accepted.map_err(|error| self.failed(error, None));
         };
         // A configuration of its own, so that it is known whose certificate was refused.
         let (verifier, refused) = verifier.for_one();
-        let config = material.config_with(verifier).map_err(HandshakeError::Protocol)?;
+        let config = material.config_with(verifier).map_err(|error| HandshakeError::Protocol(error.to_string()))?;
         let accepted = TlsAcceptor::from(Arc::new(config)).accept(stream).await;
-        accepted.map_err(|error| failed(error, refused.take()))
+        accepted.map_err(|error| self.failed(error, refused.take()))
+    }
+
+    /// Why a handshake has failed, from what tokio-rustls says and whose certificate was refused.
+    fn failed(&self, error: io::Error, refused: Option<Refused>) -> HandshakeError {
+        if let Some(Refused { subject, reason }) = refused {
+            return HandshakeError::Certificate { subject, reason };
+        }
+        match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+            Some(rustls::Error::NoCertificatesPresented) => HandshakeError::NoCertificate(self.purpose.keys),
+            Some(other) => HandshakeError::Protocol(words::of_handshake(other, self.purpose.keys)),
+            None => HandshakeError::Gone(error),
+        }
     }
 }
 
@@ -301,17 +333,5 @@ fn verifier(options: &TlsOptions, purpose: Purpose, provider: &Arc<CryptoProvide
     let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
     let builder = if options.fail_if_no_peer_cert { builder } else { builder.allow_unauthenticated() };
     let inner = builder.build().map_err(|error| unusable(error.to_string()))?;
-    Ok(Verifier::new(inner, options.depth))
-}
-
-/// Why a handshake has failed, from what tokio-rustls says and whose certificate was refused.
-fn failed(error: io::Error, refused: Option<Refused>) -> HandshakeError {
-    if let Some(Refused { subject, reason }) = refused {
-        return HandshakeError::Certificate { subject, reason };
-    }
-    match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-        Some(rustls::Error::NoCertificatesPresented) => HandshakeError::NoCertificate,
-        Some(other) => HandshakeError::Protocol(other.clone()),
-        None => HandshakeError::Gone(error),
-    }
+    Ok(Verifier::new(inner, options.depth, purpose.keys))
 }

@@ -1,5 +1,5 @@
 //! Checks of client certificates. What is right is webpki's to say; this remembers whose certificate was refused and why,
-//! for the log, and keeps `ssl_options.depth`.
+//! in [`words`], for the log, and keeps `ssl_options.depth`.
 
 use std::sync::Arc;
 
@@ -10,6 +10,7 @@ use tokio_rustls::rustls::server::danger::{ClientCertVerified, ClientCertVerifie
 use tokio_rustls::rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 
 use super::subject::{Names, is_self_issued};
+use super::words;
 
 /// Whose certificate was refused, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,17 +35,20 @@ pub struct Verifier {
     inner: Arc<dyn ClientCertVerifier>,
     /// Most certificates between the client's and an authority's.
     depth: u8,
+    /// What the names of the listener's keys begin with.
+    keys: &'static str,
 }
 
 impl Verifier {
-    pub fn new(inner: Arc<dyn ClientCertVerifier>, depth: u8) -> Self {
-        Self { inner, depth }
+    pub fn new(inner: Arc<dyn ClientCertVerifier>, depth: u8, keys: &'static str) -> Self {
+        Self { inner, depth, keys }
     }
 
     /// The verifier of one handshake, and where it leaves whom it has refused.
     pub fn for_one(&self) -> (Arc<dyn ClientCertVerifier>, Note) {
         let note = Note::default();
-        let one = OneHandshake { inner: Arc::clone(&self.inner), depth: self.depth, note: note.clone() };
+        let one =
+            OneHandshake { inner: Arc::clone(&self.inner), depth: self.depth, keys: self.keys, note: note.clone() };
         (Arc::new(one), note)
     }
 }
@@ -53,6 +57,7 @@ impl Verifier {
 struct OneHandshake {
     inner: Arc<dyn ClientCertVerifier>,
     depth: u8,
+    keys: &'static str,
     note: Note,
 }
 
@@ -88,13 +93,13 @@ impl ClientCertVerifier for OneHandshake {
         if count > usize::from(depth) {
             self.refused(
                 certificate,
-                format!("{count} certificates are between it and the authority, ssl_options.depth allows {depth}"),
+                format!("{count} certificates are between it and the authority, {}.depth allows {depth}", self.keys),
             );
             return Err(CertificateError::UnknownIssuer.into());
         }
         self.inner
             .verify_client_cert(certificate, intermediates, now)
-            .inspect_err(|error| self.refused(certificate, reason(error)))
+            .inspect_err(|error| self.refused(certificate, words::of_certificate(error, self.keys)))
     }
 
     fn verify_tls12_signature(
@@ -105,7 +110,7 @@ impl ClientCertVerifier for OneHandshake {
     ) -> Result<HandshakeSignatureValid, Error> {
         self.inner
             .verify_tls12_signature(message, certificate, signed)
-            .inspect_err(|error| self.refused(certificate, reason(error)))
+            .inspect_err(|error| self.refused(certificate, words::of_signature(error, self.keys)))
     }
 
     fn verify_tls13_signature(
@@ -116,27 +121,10 @@ impl ClientCertVerifier for OneHandshake {
     ) -> Result<HandshakeSignatureValid, Error> {
         self.inner
             .verify_tls13_signature(message, certificate, signed)
-            .inspect_err(|error| self.refused(certificate, reason(error)))
+            .inspect_err(|error| self.refused(certificate, words::of_signature(error, self.keys)))
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.inner.supported_verify_schemes()
-    }
-}
-
-/// In words for whoever has to find out which certificate is at fault.
-fn reason(error: &Error) -> String {
-    match error {
-        Error::InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. }) => {
-            "it has expired".to_owned()
-        }
-        Error::InvalidCertificate(CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. }) => {
-            "it is not valid yet".to_owned()
-        }
-        Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
-            "it is signed by no authority of ssl_options.cacertfile".to_owned()
-        }
-        Error::InvalidCertificate(other) => other.to_string(),
-        other => other.to_string(),
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use leveret::config::Config;
 use leveret::node::Node;
-use rcgen::KeyPair;
+use rcgen::{BasicConstraints, ExtendedKeyUsagePurpose, IsCa, KeyPair, date_time_ymd};
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, ClientConnection, ProtocolVersion, StreamOwned};
 
@@ -133,6 +133,8 @@ fn both_versions_are_spoken_and_one_can_be_asked_for() {
     assert_eq!(speaks(&broker, v13).expect("1.3"), Some(v13));
     let only_new = self::broker(&authority, &[("ssl_options.versions.1", "tlsv1.3")]);
     assert!(speaks(&only_new, v12).is_err());
+    let port = address(&only_new).to_string();
+    logs::expect_line(&[&port, "the client offers no version of TLS that is served: ssl_options.versions names those"]);
     assert_eq!(speaks(&only_new, v13).expect("1.3"), Some(v13));
 }
 
@@ -143,7 +145,10 @@ fn a_client_without_a_certificate_is_refused_where_one_is_asked_for() {
     let broker = broker(&authority, &more);
     let told = refused(&broker, authority.client_config(None));
     assert!(told.contains("ertificateRequired") || told.contains("HandshakeFailure"), "{told}");
-    logs::expect_line(&[&address(&broker).to_string(), "the client sent no certificate"]);
+    logs::expect_line(&[
+        &address(&broker).to_string(),
+        "the client sent no certificate, which ssl_options.fail_if_no_peer_cert",
+    ]);
     client(&broker, authority.client_config(Some(&authority.client("welcome")))).close();
 }
 
@@ -159,12 +164,33 @@ fn without_fail_if_no_peer_cert_a_certificate_is_checked_but_not_needed() {
 
 #[test]
 fn a_wrong_or_expired_certificate_is_refused_and_the_log_says_whose() {
-    let (authority, other) = (Authority::new("strict"), Authority::new("impostor"));
+    let (authority, other, namesake) = (Authority::new("strict"), Authority::new("impostor"), Authority::new("strict"));
     let more = [("ssl_options.verify", "verify_peer"), ("ssl_options.fail_if_no_peer_cert", "true")];
     let broker = broker(&authority, &more);
     let cases = [
         (other.client(&unique("wrong")), "signed by no authority of ssl_options.cacertfile"),
-        (authority.expired(&unique("old")), "it has expired"),
+        (
+            authority.expired(&unique("old")),
+            "it has expired: it, or one that has signed it, was valid until 2020-01-01T",
+        ),
+        (
+            authority.sign(&unique("early"), &[], |p| p.not_before = date_time_ymd(2090, 1, 1)),
+            "it is not valid before 2090",
+        ),
+        (
+            authority.sign(&unique("ca"), &[], |p| p.is_ca = IsCa::Ca(BasicConstraints::Unconstrained)),
+            "it is the certificate of an authority (CA:TRUE), which no client can have",
+        ),
+        (
+            authority.sign(&unique("purpose"), &[], |p| {
+                p.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+            }),
+            "it is not for clients: its extended key usage does not name clientAuth",
+        ),
+        (
+            namesake.client(&unique("namesake")),
+            "its signature is not by the authority of that name in ssl_options.cacertfile",
+        ),
     ];
     for (identity, reason) in cases {
         refused(&broker, authority.client_config(Some(&identity)));
@@ -272,7 +298,7 @@ fn plain_amqp_on_the_tls_port_is_refused_and_leaves_nothing_behind() {
     let _ = socket.read_to_end(&mut answer);
     assert!(!answer.starts_with(b"AMQP"));
     let local = socket.local_addr().expect("an address").to_string();
-    logs::expect_line(&[&local, "TLS handshake refused"]);
+    logs::expect_line(&[&local, "TLS handshake refused: what the client sends is not TLS"]);
     eventually("no connection", || broker.node().connections().count() == 0);
 }
 
