@@ -326,7 +326,7 @@ impl Config {
         let (mut settings, errors) = parse::settings(text, name);
         let over = |(key, value): &(String, String)| Setting::new(Origin::Override, key.clone(), value.clone());
         settings.extend(overrides.iter().map(over));
-        Self::from_settings(settings, errors, None).outcome
+        Self::from_settings(settings, errors, None).outcome()
     }
 
     /// Reads the values of all settings; what is wrong is added to the errors that there are.
@@ -346,17 +346,28 @@ impl Config {
         let warnings = config.warnings.clone();
         config.settings = settings;
         errors.extend(network::port_taken_twice(&config));
-        let outcome = if errors.is_empty() { Ok(config) } else { Err(ConfigErrors(errors)) };
-        Examined { outcome, warnings }
+        Examined { config, errors, warnings }
     }
 }
 
 /// What came of reading a configuration.
 #[derive(Debug)]
 pub struct Examined {
-    pub outcome: Result<Config, ConfigErrors>,
+    /// What is right, the rest as it is by default.
+    pub config: Config,
+    pub errors: Vec<ConfigError>,
     /// What was accepted but has no effect, also beside errors.
     pub warnings: Vec<String>,
+}
+
+impl Examined {
+    /// The configuration, if nothing is wrong.
+    ///
+    /// # Errors
+    /// All that is wrong.
+    pub fn outcome(self) -> Result<Config, ConfigErrors> {
+        if self.errors.is_empty() { Ok(self.config) } else { Err(ConfigErrors(self.errors)) }
+    }
 }
 
 /// Whether keys that mean nothing are errors or warnings.

@@ -97,16 +97,14 @@ fn check(files: &[PathBuf], strict: bool, data_dir: Option<&Path>) -> (String, b
     if let Some(dir) = data_dir {
         sources.set("data_dir", &dir.display().to_string());
     }
-    let Examined { outcome, mut warnings } = sources.examine();
-    let (count, errors) = match outcome {
-        Ok(config) => {
-            let has_data_dir = config.settings.iter().any(|setting| setting.key == "data_dir");
-            let mut rehearsal = rehearse(&config, has_data_dir);
-            warnings.append(&mut rehearsal.warnings);
-            (config.settings.len() - usize::from(data_dir.is_some()), rehearsal.errors)
-        }
-        Err(errors) => (0, errors.0.iter().map(ToString::to_string).collect()),
-    };
+    let Examined { config, errors, mut warnings } = sources.examine();
+    let mut errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
+    // What is right is tried all the same: whoever mends the rest does not want to hear of it only then.
+    let has_data_dir = config.settings.iter().any(|setting| setting.key == "data_dir");
+    let mut rehearsal = rehearse(&config, has_data_dir);
+    errors.append(&mut rehearsal.errors);
+    warnings.append(&mut rehearsal.warnings);
+    let count = config.settings.len() - usize::from(data_dir.is_some());
     if errors.is_empty() && warnings.is_empty() {
         return (format!("{count} keys are set, nothing is wrong\n"), false);
     }
@@ -208,7 +206,10 @@ mod tests {
         ] {
             let (said, is_wrong) = check_of(text, false);
             assert!(is_wrong && said.contains(expected), "{text}: {said}");
-            assert!(said.starts_with("errors:\n") && said.contains("1 error, 0 warnings"), "{text}: {said}");
+            assert!(
+                said.starts_with("errors:\n") && said.contains(", 0 warnings: a broker does not start"),
+                "{text}: {said}"
+            );
         }
         let (said, is_wrong) = definitions("{\"queues\": [{\"name\": 1}]}");
         assert!(
@@ -217,6 +218,40 @@ mod tests {
         );
         let (said, is_wrong) = definitions("{\"quues\": []}");
         assert!(!is_wrong && said.contains("warnings:\n") && said.contains("quues"), "{said}");
+    }
+
+    #[test]
+    fn all_that_is_wrong_is_said_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let is_there = dir.path().join("there.json");
+        std::fs::write(&is_there, "{\"queues\": [{\"name\": 1}]}").unwrap();
+        let text = format!(
+            "heartbeat = x\nload_definitions = DIR/none.json\ndefinitions.import_backend = local_filesystem\n\
+             definitions.local.path = {}\n\
+             listeners.ssl.default = 5671\nssl_options.certfile = DIR/cert\nssl_options.keyfile = DIR/key\n\
+             ssl_options.cacertfile = DIR/ca\nssl_options.verify = verify_peer\nmanagement.ssl.port = 15671\n\
+             auth_backends.1 = http\nauth_http.ssl_options.certfile = DIR/a.conf\nauth_backends.2 = oauth2\n\
+             log.file = DIR/a.conf/log\nlog.audit = DIR/a.conf/audit\n",
+            is_there.display()
+        );
+        let (said, is_wrong) = check_of(&text, false);
+        for expected in [
+            "DIR/a.conf:1: heartbeat = x",
+            "the definitions in DIR/none.json cannot be read",
+            "there.json are not loaded:",
+            "cannot read DIR/cert:",
+            "cannot read DIR/key:",
+            "cannot read DIR/ca:",
+            "management.ssl.certfile must be set",
+            "management.ssl.keyfile must be set",
+            "auth_http.ssl_options.keyfile must be set",
+            "auth_oauth2.resource_server_id must be set",
+            "DIR/a.conf/log",
+            "DIR/a.conf/audit",
+        ] {
+            assert!(is_wrong && said.contains(expected), "{expected}: {said}");
+        }
+        assert!(said.contains("\n12 errors, 0 warnings"), "{said}");
     }
 
     #[test]

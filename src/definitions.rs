@@ -25,7 +25,7 @@ pub use plan::{Action, Difference, Mode, Plan};
 pub use problem::{Problem, Problems};
 pub use read::{Definitions, Reading};
 pub use report::Report;
-pub use start::{LoadError, load};
+pub use start::{LoadError, load, readable};
 
 /// The name of the parameter in which the broker keeps what it has loaded. It is shown to nobody.
 pub const LOADED: &str = "imported_definition_hash_value";

@@ -95,13 +95,10 @@ pub fn start(config: &Config) -> Result<&'static Logs, LogError> {
     HANDLE.get().ok_or(LogError::Twice)
 }
 
-/// Whether the log's files could be opened, by what can be seen without making them.
-///
-/// # Errors
-/// For the first that could not.
-pub fn rehearse(log: &Log) -> Result<(), LogError> {
+/// Why the log's files could not be opened, by what can be seen without making them.
+pub fn rehearse(log: &Log) -> Vec<LogError> {
     let names = [&log.file, &log.audit].into_iter().flatten();
-    names.into_iter().try_for_each(|name| LogFile::rehearse(&log.dir.join(name)))
+    names.filter_map(|name| LogFile::rehearse(&log.dir.join(name)).err()).collect()
 }
 
 /// The log and what collects its events.

@@ -77,7 +77,7 @@ impl Sources {
     /// # Errors
     /// All that is wrong, at once.
     pub fn load(&self) -> Result<Config, ConfigErrors> {
-        self.examine().outcome
+        self.examine().outcome()
     }
 
     /// The same, and what is doubtful beside what is wrong.
@@ -91,9 +91,7 @@ impl Sources {
         }
         settings.extend(self.settings.iter().cloned());
         let mut examined = Config::from_settings(settings, errors, self.strictness);
-        if let Ok(config) = &mut examined.outcome {
-            config.sources = self.clone();
-        }
+        examined.config.sources = self.clone();
         examined
     }
 }

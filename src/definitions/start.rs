@@ -12,7 +12,7 @@ use super::problem::Problems;
 use super::read::{Definitions, Reading};
 use super::report::Report;
 use crate::auth::Hashing;
-use crate::config::OnConflict;
+use crate::config::{self, OnConflict};
 use crate::vhost::events::INTERNAL;
 use crate::vhost::{Applied, Broker};
 
@@ -56,6 +56,19 @@ pub fn load(broker: &Broker) -> Result<Applied, LoadError> {
         applied.durable_at = done.1.durable_at.or(applied.durable_at);
     }
     Ok(applied)
+}
+
+/// Those of the files of a configuration that can be read, and why the others cannot.
+pub fn readable(settings: &config::Definitions) -> (Vec<PathBuf>, Vec<LoadError>) {
+    let (mut found, mut errors) = (Vec::new(), Vec::new());
+    for path in &settings.load {
+        match files_of(path) {
+            Ok(files) => found.extend(files),
+            Err(error) => errors.push(error),
+        }
+    }
+    found.retain(|path| read(path, settings.max_size).map_err(|error| errors.push(error)).is_ok());
+    (found, errors)
 }
 
 fn load_file(broker: &Broker, bytes: &[u8], hash: Option<&str>) -> Result<(Plan, Applied), Problems> {

@@ -2,7 +2,7 @@
 //!
 //! The broker is a real one with a catalog that remembers nothing, so that users, policies, services for logins and
 //! definitions go the way that they go at a start, and what is wrong with them is said in the same words. What a start
-//! would log as a warning is a warning here.
+//! would log as a warning is a warning here. One fault does not hide another: what is at fault is left out of the rest.
 
 use std::sync::Arc;
 
@@ -12,14 +12,15 @@ use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
 use super::{NodeError, memory_limit, sync_mode, warn_without_users};
-use crate::config::{Config, TlsOptions};
+use crate::backends::Backends;
+use crate::config::{Auth, AuthBackend, Backend, Config, TlsOptions};
 use crate::definitions;
 use crate::logs;
 use crate::message::memory::MemoryAccount;
 use crate::persist::catalog::NoCatalog;
 use crate::persist::disk::RealDisk;
 use crate::persist::{DataDir, DataDirError};
-use crate::tls::{Acceptor, Purpose, TlsError};
+use crate::tls::{Purpose, TlsError, faults};
 use crate::vhost::Broker;
 
 /// What came of it.
@@ -41,18 +42,36 @@ pub fn rehearse(config: &Config, with_data: bool) -> Rehearsal {
 
 fn parts(config: &Config, with_data: bool) -> Rehearsal {
     let mut done = Rehearsal::default();
-    if let Err(error) = logs::rehearse(&config.log) {
-        done.errors.push(error.to_string());
-    }
+    done.errors.extend(logs::rehearse(&config.log).iter().map(ToString::to_string));
     if with_data {
         data_dir(config, &mut done);
     }
     sync_mode(config);
-    if let Err(error) = broker(config) {
-        done.errors.push(error.to_string());
+    let (mut config, mut errors) = (config.clone(), backends(&config.auth));
+    if !errors.is_empty() {
+        // The rest is tried without them.
+        config.auth.backends = Auth::default().backends;
     }
-    done.errors.extend(tls(config).map(|error| NodeError::Tls(error).to_string()));
+    let (load, unreadable) = definitions::readable(&config.definitions);
+    config.definitions.load = load;
+    errors.extend(unreadable.into_iter().map(NodeError::Definitions));
+    errors.extend(broker(&config).err());
+    errors.extend(tls(&config).map(NodeError::Tls));
+    for text in errors.iter().map(ToString::to_string) {
+        // A file may be named for two purposes.
+        if !done.errors.contains(&text) {
+            done.errors.push(text);
+        }
+    }
     done
+}
+
+/// What is wrong with each backend of logins.
+fn backends(auth: &Auth) -> Vec<NodeError> {
+    let is_named = |kind| auth.backends.iter().any(|backend| backend.authn == kind || backend.authz == kind);
+    let alone = |kind| Auth { backends: vec![AuthBackend::both(kind)], ..auth.clone() };
+    let errors = [Backend::Http, Backend::OAuth2].into_iter().filter(|kind| is_named(*kind));
+    errors.filter_map(|kind| Backends::new(&alone(kind)).err()).map(|e| NodeError::Start(e.into())).collect()
 }
 
 fn data_dir(config: &Config, done: &mut Rehearsal) {
@@ -86,10 +105,7 @@ fn tls(config: &Config) -> impl Iterator<Item = TlsError> {
         (web.listener.is_some(), &web.tls, Purpose::MANAGEMENT),
         (metrics.listener.is_some(), &metrics.tls, Purpose::PROMETHEUS),
     ];
-    listeners
-        .into_iter()
-        .filter(|(is_there, ..)| *is_there)
-        .filter_map(|(_, options, purpose)| Acceptor::new(options.clone(), purpose, config.tls.handshake_timeout).err())
+    listeners.into_iter().filter(|(is_there, ..)| *is_there).flat_map(|(_, options, purpose)| faults(options, purpose))
 }
 
 /// Hears what would be logged as a warning or an error.
