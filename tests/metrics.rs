@@ -509,6 +509,20 @@ async fn in_detail_it_is_told_who_has_to_do_with_whom() {
         ("rabbitmq_exchange_messages_confirmed_total{vhost=\"/\",exchange=\"\"}", 4.0),
         ("rabbitmq_exchange_messages_confirmed_total{vhost=\"/\",exchange=\"amq.fanout\"}", 2.0),
     ]);
+    let labelled = |scrape: &Scrape, name: &str, labels: &str| -> Vec<f64> {
+        let is_it = |series: &str| series.starts_with(&format!("{name}{{channel=\"<")) && series.ends_with(labels);
+        scrape.series.iter().filter(|(series, _)| is_it(series)).map(|(_, value)| *value).collect()
+    };
+    let of_queue = ",vhost=\"/\",queue=\"q\"}";
+    assert_eq!(labelled(&confirmed, "rabbitmq_channel_messages_delivered_ack_total", of_queue), [2.0]);
+    assert_eq!(labelled(&confirmed, "rabbitmq_channel_messages_delivered_ack_total", "\"}"), [2.0], "nothing twice");
+    let of_fanout = ",vhost=\"/\",exchange=\"amq.fanout\"}";
+    assert_eq!(labelled(&confirmed, "rabbitmq_channel_messages_published_total", of_fanout), [2.0]);
+    let family = "/metrics/detailed?family=channel_queue_metrics&vhost=";
+    let here = broker.scrape(&format!("{family}%2F")).await;
+    assert_eq!(labelled(&here, "rabbitmq_detailed_channel_messages_acked_total", of_queue), [1.0]);
+    let elsewhere = broker.scrape(&format!("{family}other")).await;
+    assert!(labelled(&elsewhere, "rabbitmq_detailed_channel_messages_acked_total", "}").is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]

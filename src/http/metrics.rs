@@ -5,6 +5,7 @@
 //! how things stand on a thread that may block, a short lock for each queue, and the text ([`text`]) is made from these
 //! notes as fast as it is read. [`tables`] says what is told of the objects, [`node`] of the node.
 
+mod apart;
 mod node;
 mod tables;
 pub mod text;
@@ -129,9 +130,13 @@ fn whole(http: &Http, by_object: bool, scrape: &mut Scrape) {
     for table in [tables::QUEUE_COARSE, tables::QUEUE_CONSUMERS, tables::QUEUE] {
         scrape.table(PLAIN, table, &queues);
     }
-    for table in [tables::CHANNEL, tables::CHANNEL_EXCHANGE, tables::CHANNEL_QUEUE] {
-        scrape.table(PLAIN, table, &channels);
-    }
+    let [by_exchange, by_queue] = match by_object {
+        true => apart::of_channels(http, &channels, &|_| true),
+        false => [Arc::clone(&channels), Arc::clone(&channels)],
+    };
+    scrape.table(PLAIN, tables::CHANNEL, &channels);
+    scrape.table(PLAIN, tables::CHANNEL_EXCHANGE, &by_exchange);
+    scrape.table(PLAIN, tables::CHANNEL_QUEUE, &by_queue);
     scrape.table(PLAIN, tables::CONNECTION_COARSE, &connections);
     scrape.table(PLAIN, tables::CONNECTION, &connections);
     if by_object {
@@ -186,15 +191,18 @@ fn detailed(http: &Http, families: &[String], vhosts: &[String], scrape: &mut Sc
             }
         }
     }
-    let of_channels = [
-        ("channel_metrics", tables::CHANNEL),
-        ("channel_exchange_metrics", tables::CHANNEL_EXCHANGE),
-        ("channel_queue_metrics", tables::CHANNEL_QUEUE),
-    ];
-    if any(&of_channels.map(|(family, _)| family)) {
+    if any(&["channel_metrics", "channel_exchange_metrics", "channel_queue_metrics"]) {
         let channels = Arc::new(channels(http));
-        let wanted = of_channels.iter().filter(|(family, _)| wants(family));
-        wanted.for_each(|(_, table)| scrape.table(DETAILED, table, &channels));
+        let [by_exchange, by_queue] = apart::of_channels(http, &channels, &here);
+        for (family, table, rows) in [
+            ("channel_metrics", tables::CHANNEL, &channels),
+            ("channel_exchange_metrics", tables::CHANNEL_EXCHANGE, &by_exchange),
+            ("channel_queue_metrics", tables::CHANNEL_QUEUE, &by_queue),
+        ] {
+            if wants(family) {
+                scrape.table(DETAILED, table, rows);
+            }
+        }
     }
     let of_connections =
         [("connection_coarse_metrics", tables::CONNECTION_COARSE), ("connection_metrics", tables::CONNECTION)];
