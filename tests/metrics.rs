@@ -129,6 +129,12 @@ impl Scrape {
     }
 }
 
+struct Client {
+    connection: Connection,
+    channel: Channel,
+    _consumer: lapin::Consumer,
+}
+
 struct Broker {
     node: Node,
     _data: TempDir,
@@ -153,6 +159,21 @@ impl Broker {
             settings.iter().chain(more).map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         let node = Node::start(Config::load(None, &settings).unwrap()).await.unwrap();
         Self { node, _data: data }
+    }
+
+    /// With a client that has caused [`traffic`] and stays.
+    async fn with_traffic(more: &[(&str, &str)]) -> (Self, Client) {
+        let broker = Self::start_with(more).await;
+        let connection = broker.connect().await;
+        let channel = connection.create_channel().await.unwrap();
+        let consumer = traffic(&channel).await;
+        (broker, Client { connection, channel, _consumer: consumer })
+    }
+
+    /// Takes a sample of everything, as after five seconds.
+    fn tick(&self) {
+        let shared = self.node.shared();
+        shared.census.tick(shared, 5.0);
     }
 
     async fn connect(&self) -> Connection {
@@ -245,10 +266,7 @@ async fn publish(channel: &Channel, exchange: &str, key: &str, mandatory: bool) 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn metrics_have_the_names_that_dashboards_know_and_tell_the_truth() {
-    let broker = Broker::start().await;
-    let connection = broker.connect().await;
-    let channel = connection.create_channel().await.unwrap();
-    let _consumer = traffic(&channel).await;
+    let (broker, client) = Broker::with_traffic(&[]).await;
     let scrape = broker.scrape("/metrics").await;
     let missing: Vec<_> = NAMES.iter().filter(|name| !scrape.kinds.contains_key(**name)).collect();
     assert!(missing.is_empty(), "missing: {missing:?}");
@@ -304,7 +322,7 @@ async fn metrics_have_the_names_that_dashboards_know_and_tell_the_truth() {
         assert!(identity.contains(label), "{identity}");
     }
     // What was counted stays when those who have counted are gone.
-    connection.close(200, "done".into()).await.unwrap();
+    client.connection.close(200, "done".into()).await.unwrap();
     let after = broker.scrape("/metrics").await;
     assert_eq!(after.get(&global("messages_received_total")), 6.0);
     assert_eq!(after.get("rabbitmq_connections_closed_total"), 1.0);
@@ -312,10 +330,7 @@ async fn metrics_have_the_names_that_dashboards_know_and_tell_the_truth() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn objects_have_lines_of_their_own_and_families_can_be_chosen() {
-    let broker = Broker::start().await;
-    let connection = broker.connect().await;
-    let channel = connection.create_channel().await.unwrap();
-    let _consumer = traffic(&channel).await;
+    let (broker, _client) = Broker::with_traffic(&[]).await;
     let each = broker.scrape("/metrics/per-object").await;
     each.expect(&[
         ("rabbitmq_queue_messages_ready{vhost=\"/\",queue=\"q\"}", 1.0),
@@ -338,12 +353,8 @@ async fn objects_have_lines_of_their_own_and_families_can_be_chosen() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn routes_show_connections_channels_and_consumers_and_close_them() {
-    let broker = Broker::start().await;
-    let connection = broker.connect().await;
-    let channel = connection.create_channel().await.unwrap();
-    let _consumer = traffic(&channel).await;
-    let shared = broker.node.shared();
-    shared.census.tick(shared, 5.0);
+    let (broker, _client) = Broker::with_traffic(&[]).await;
+    broker.tick();
     let overview = broker.api("/api/overview?msg_rates_age=60&msg_rates_incr=5&lengths_age=60&lengths_incr=5").await;
     assert_eq!(overview["queue_totals"]["messages"], 2);
     assert_eq!(overview["object_totals"]["connections"], 1);
@@ -391,12 +402,8 @@ const AGES: &str = "lengths_age=60&lengths_incr=5&msg_rates_age=60&msg_rates_inc
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_of_single_objects_have_samples_when_they_are_asked_for() {
-    let broker = Broker::start().await;
-    let connection = broker.connect().await;
-    let channel = connection.create_channel().await.unwrap();
-    let _consumer = traffic(&channel).await;
-    let shared = broker.node.shared();
-    shared.census.tick(shared, 5.0);
+    let (broker, _client) = Broker::with_traffic(&[]).await;
+    broker.tick();
     let name =
         broker.api("/api/connections").await[0]["name"].as_str().unwrap().replace(' ', "%20").replace('>', "%3E");
     let node = broker.api("/api/overview").await["node"].as_str().unwrap().to_owned();
@@ -432,42 +439,34 @@ async fn what_has_never_moved_has_samples_from_the_first_look_on() {
     let broker = Broker::start().await;
     let channel = broker.connect().await.create_channel().await.unwrap();
     channel.queue_declare("still".into(), QueueDeclareOptions::default(), FieldTable::default()).await.unwrap();
-    let shared = broker.node.shared();
-    shared.census.tick(shared, 5.0);
-    assert!(shared.census.albums.queues.objects().is_empty(), "an idle queue costs nothing");
+    broker.tick();
+    assert!(broker.node.shared().census.albums.queues.objects().is_empty(), "an idle queue costs nothing");
     let queue = broker.api("/api/queues/%2F/still?lengths_age=60&lengths_incr=5").await;
     assert_eq!(samples(&queue["messages_details"]), [0]);
-    assert_eq!(shared.census.albums.queues.objects().len(), 1);
+    assert_eq!(broker.node.shared().census.albums.queues.objects().len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_channels_have_counted_stays_when_they_are_gone() {
-    let broker = Broker::start().await;
-    let connection = broker.connect().await;
-    let channel = connection.create_channel().await.unwrap();
-    let _consumer = traffic(&channel).await;
-    channel.close(200, "done".into()).await.unwrap();
+    let (broker, client) = Broker::with_traffic(&[]).await;
+    client.channel.close(200, "done".into()).await.unwrap();
     let overview = broker.api("/api/overview").await;
     assert_eq!(overview["object_totals"]["channels"], 0);
     assert_eq!(overview["message_stats"]["publish"], 6);
     assert_eq!(broker.api("/api/vhosts/%2F").await["message_stats"]["publish"], 6);
     let sizes = broker.scrape("/metrics").await.get("rabbitmq_message_size_bytes_count{protocol=\"amqp091\"}");
     assert!(sizes == 6.0, "{sizes}");
-    drop(connection);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn in_detail_it_is_told_who_has_to_do_with_whom() {
-    let broker = Broker::start_with(&[("management.rates_mode", "detailed")]).await;
-    let connection = broker.connect().await;
-    let (channel, other) = (connection.create_channel().await.unwrap(), connection.create_channel().await.unwrap());
-    let _consumer = traffic(&channel).await;
+    let (broker, client) = Broker::with_traffic(&[("management.rates_mode", "detailed")]).await;
+    let other = client.connection.create_channel().await.unwrap();
     let plain = BasicPublishOptions::default();
     other.basic_publish("".into(), "q".into(), plain, b"x", BasicProperties::default()).await.unwrap();
     // An answer on the channel means that what was published before has been counted.
     other.queue_declare("other".into(), QueueDeclareOptions::default(), FieldTable::default()).await.unwrap();
-    let shared = broker.node.shared();
-    shared.census.tick(shared, 5.0);
+    broker.tick();
     let name = broker.api("/api/connections").await[0]["name"].as_str().unwrap().to_owned();
     let queue = broker.api("/api/queues/%2F/q").await;
     let incoming = &queue["incoming"][0];
@@ -532,9 +531,7 @@ async fn figures_are_hidden_where_they_are_switched_off() {
         ("management.disable_stats", "true", &["message_stats", "messages", "messages_details", "consumers"]),
         ("management_agent.disable_metrics_collector", "true", &["message_stats", "messages", "messages_details"]),
     ] {
-        let broker = Broker::start_with(&[(key, value)]).await;
-        let channel = broker.connect().await.create_channel().await.unwrap();
-        let _consumer = traffic(&channel).await;
+        let (broker, _client) = Broker::with_traffic(&[(key, value)]).await;
         let queue = broker.api("/api/queues/%2F/q").await;
         let list = broker.api("/api/queues").await;
         for field in hidden {
