@@ -30,8 +30,16 @@ pub struct Span {
 /// Histories of the objects `K`, whose samples are `T`.
 #[derive(Debug)]
 pub struct Album<K, T> {
+    pages: Mutex<Pages<K, T>>,
+}
+
+#[derive(Debug)]
+struct Pages<K, T> {
     /// By the object's address, which is its own as long as its page is here.
-    pages: Mutex<HashMap<usize, Page<K, T>>>,
+    by_address: HashMap<usize, Page<K, T>>,
+    /// None was used before: the search for one that rests is spared whoever would not find one. Many objects may move and
+    /// have no place.
+    used_since: u64,
 }
 
 #[derive(Debug)]
@@ -44,7 +52,7 @@ struct Page<K, T> {
 
 impl<K, T> Default for Album<K, T> {
     fn default() -> Self {
-        Self { pages: Mutex::default() }
+        Self { pages: Mutex::new(Pages { by_address: HashMap::new(), used_since: 0 }) }
     }
 }
 
@@ -53,11 +61,11 @@ impl<K, T: Copy + PartialEq> Album<K, T> {
     pub fn note(&self, of: &Arc<K>, now: u64, value: T, moved: bool) {
         let mut pages = self.pages.lock();
         let key = Arc::as_ptr(of).addr();
-        let may_join = |pages: &mut HashMap<_, _>| moved && has_room(pages, now.saturating_sub(RESTING));
-        if !pages.contains_key(&key) && !may_join(&mut pages) {
+        let may_join = |pages: &mut Pages<K, T>| moved && pages.has_room(now.saturating_sub(RESTING));
+        if !pages.by_address.contains_key(&key) && !may_join(&mut pages) {
             return;
         }
-        let page = pages.entry(key).or_insert_with(|| Page::new(of, now));
+        let page = pages.by_address.entry(key).or_insert_with(|| Page::new(of, now));
         page.history.add(now, value);
         if moved {
             page.used = now;
@@ -66,23 +74,23 @@ impl<K, T: Copy + PartialEq> Album<K, T> {
 
     /// The objects that have histories.
     pub fn objects(&self) -> Vec<Arc<K>> {
-        self.pages.lock().values().filter_map(|page| page.of.upgrade()).collect()
+        self.pages.lock().by_address.values().filter_map(|page| page.of.upgrade()).collect()
     }
 
     /// Forgets objects that are gone, or rest for long.
     pub fn sweep(&self, now: u64) {
         let is_used = |page: &Page<K, T>| page.of.strong_count() > 0 && now.saturating_sub(page.used) < FORGOTTEN;
-        self.pages.lock().retain(|_, page| is_used(page));
+        self.pages.lock().by_address.retain(|_, page| is_used(page));
     }
 
     /// How an object was; newest first. The first look at one begins its history with how it is.
     pub fn look(&self, of: &Arc<K>, now: u64, value: T, span: Span) -> Vec<Sample<T>> {
         let mut pages = self.pages.lock();
         let key = Arc::as_ptr(of).addr();
-        if !pages.contains_key(&key) {
-            has_room(&mut pages, u64::MAX);
+        if !pages.by_address.contains_key(&key) {
+            pages.has_room(u64::MAX);
         }
-        let page = pages.entry(key).or_insert_with(|| {
+        let page = pages.by_address.entry(key).or_insert_with(|| {
             let mut page = Page::new(of, now);
             page.history.add(now, value);
             page
@@ -98,13 +106,20 @@ impl<K, T: Copy + PartialEq> Page<K, T> {
     }
 }
 
-/// Whether there is room for one more, if need be in the place of the one that was used least lately, before `unused_since`.
-fn has_room<K, T>(pages: &mut HashMap<usize, Page<K, T>>, unused_since: u64) -> bool {
-    if pages.len() < MOST {
-        return true;
+impl<K, T> Pages<K, T> {
+    /// Whether there is room for one more, if need be in the place of the one that was used least lately, before
+    /// `unused_since`.
+    fn has_room(&mut self, unused_since: u64) -> bool {
+        if self.by_address.len() < MOST {
+            return true;
+        }
+        if self.used_since >= unused_since {
+            return false;
+        }
+        let Some((used, key)) = self.by_address.iter().map(|(key, page)| (page.used, *key)).min() else { return true };
+        self.used_since = used;
+        used < unused_since && self.by_address.remove(&key).is_some()
     }
-    let stalest = pages.iter().map(|(key, page)| (page.used, *key)).min().filter(|(used, _)| *used < unused_since);
-    stalest.is_some_and(|(_, key)| pages.remove(&key).is_some())
 }
 
 #[cfg(test)]
