@@ -17,6 +17,10 @@ use super::ring::Ring;
 use super::syslog::SyslogSink;
 use crate::config::{Log, LogFormat, LogLevel};
 
+/// Entries after which is flushed and told what has come, also if there are more: whoever follows the log while much is logged
+/// is not kept waiting for the end of it.
+const TOGETHER: usize = 512;
+
 /// What the thread is asked to do.
 pub enum Order {
     Write(Entry),
@@ -75,7 +79,7 @@ impl Writer {
     pub fn run(mut self, orders: &Receiver<Order>) {
         while let Ok(order) = orders.recv() {
             self.carry_out(order);
-            while let Ok(order) = orders.try_recv() {
+            for order in orders.try_iter().take(TOGETHER) {
                 self.carry_out(order);
             }
             self.tell_of_drops();
@@ -148,5 +152,43 @@ impl Writer {
             let _ = console.flush();
         }
         self.file.iter_mut().for_each(LogFile::flush);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+    use std::sync::mpsc::sync_channel;
+
+    use super::*;
+
+    /// Counts how often it is flushed.
+    struct Console(Arc<AtomicUsize>);
+
+    impl Write for Console {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            self.0.fetch_add(1, Relaxed);
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn entries_without_end_are_flushed_all_the_same() {
+        let (log, flushes) = (Log::default(), Arc::<AtomicUsize>::default());
+        let (tell, _) = watch::channel(0);
+        let lines = Lines { ring: Arc::default(), news: tell };
+        let mut writer = Writer::new(&log, None, None, Arc::new(Levels::new(&log)), lines);
+        writer.console = Some(Box::new(Console(Arc::clone(&flushes))));
+        let (orders, inbox) = sync_channel(4 * TOGETHER);
+        for _ in 0..4 * TOGETHER {
+            orders.send(Order::Write(Entry::now(LogLevel::Info, "one of many".to_owned()))).unwrap();
+        }
+        drop(orders);
+        writer.run(&inbox);
+        assert_eq!(flushes.load(Relaxed), 4);
     }
 }
