@@ -268,6 +268,11 @@ impl Node {
         self.service.asked_to_stop().await;
     }
 
+    /// Says how long clients may take to answer when the application stops, before they are cut off.
+    pub fn set_patience(&self, patience: Duration) {
+        self.service.set_patience(patience);
+    }
+
     /// Where the HTTP API is served.
     pub fn http_addr(&self) -> Option<SocketAddr> {
         self.addr_of("http")

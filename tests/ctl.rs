@@ -4,6 +4,12 @@
 
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
+#[path = "compat"]
+#[allow(dead_code, unused_imports, reason = "other tests use more of it")]
+mod compat {
+    pub mod harness;
+}
+
 mod ctl {
     #[allow(dead_code)]
     #[path = "../http/harness.rs"]

@@ -26,10 +26,16 @@ use super::router::{Api, Turns};
 use super::socket::LocalSocket;
 use crate::tls::{Acceptor, HandshakeError};
 
-/// Connections that are open at a time on one listener; for more, idle ones have to leave.
-const CONNECTIONS: usize = 512;
-/// How long a connection may take to send its first request.
-const FIRST: Duration = Duration::from_secs(10);
+/// What a listener lets its clients do.
+#[derive(Clone, Copy, Debug)]
+struct Bounds {
+    /// Connections that are open at a time; for more, idle ones have to leave.
+    connections: usize,
+    /// How long a connection may take to send its first request.
+    first: Duration,
+}
+
+const BOUNDS: Bounds = Bounds { connections: 512, first: Duration::from_secs(10) };
 /// How long a connection may take to send the head of another request, be idle, or take nothing of an answer.
 const IDLE: Duration = Duration::from_secs(60);
 /// How long a connection that makes room may take for the rest of its last answer.
@@ -76,7 +82,7 @@ impl Answers for Api {
 /// Serves a listener until the node stops.
 pub async fn serve(door: impl Door, api: Arc<impl Answers>, stopping: watch::Receiver<bool>) {
     let secure = |stream, _| async move { Some(stream) };
-    serve_secured(door, secure, api, CONNECTIONS, stopping).await;
+    serve_secured(door, secure, api, BOUNDS, stopping).await;
 }
 
 /// Serves a listener whose clients speak TLS.
@@ -90,7 +96,7 @@ pub async fn serve_tls(
         let acceptor = Arc::clone(&acceptor);
         async move { shake_hands(&acceptor, stream, peer).await }
     };
-    serve_secured(door, secure, api, CONNECTIONS, stopping).await;
+    serve_secured(door, secure, api, BOUNDS, stopping).await;
 }
 
 /// Does a client's TLS handshake; the log says why there is none.
@@ -112,7 +118,7 @@ async fn serve_secured<D, F, W, S>(
     mut door: D,
     secure: F,
     api: Arc<impl Answers>,
-    most: usize,
+    bounds: Bounds,
     mut stopping: watch::Receiver<bool>,
 ) where
     D: Door,
@@ -120,7 +126,7 @@ async fn serve_secured<D, F, W, S>(
     W: Future<Output = Option<S>> + Send + 'static,
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let (turns, places) = (Arc::new(Turns::default()), Arc::new(Places::new(most)));
+    let (turns, places) = (Arc::new(Turns::default()), Arc::new(Places::new(bounds.connections)));
     let mut connections = JoinSet::new();
     // Who has come and waits for a place.
     let mut newcomer = None;
@@ -146,7 +152,7 @@ async fn serve_secured<D, F, W, S>(
                             secured = secured => secured,
                         };
                         if let Some(stream) = secured {
-                            connection(stream, peer, api, turns, Arc::new(place), stopping).await;
+                            connection(stream, peer, api, (turns, bounds.first), Arc::new(place), stopping).await;
                         }
                     });
                 }
@@ -175,7 +181,7 @@ async fn connection<S, A>(
     stream: S,
     peer: Peer,
     api: Arc<A>,
-    turns: Arc<Turns>,
+    (turns, patience): (Arc<Turns>, Duration),
     place: Arc<Place>,
     mut stopping: watch::Receiver<bool>,
 ) where
@@ -197,7 +203,7 @@ async fn connection<S, A>(
     http.timer(TokioTimer::new()).header_read_timeout(IDLE).max_buf_size(64 << 10);
     let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(Patient::new(stream, IDLE)), answer));
     let first = async {
-        tokio::time::sleep(FIRST).await;
+        tokio::time::sleep(patience).await;
         if place.has_asked() {
             std::future::pending::<()>().await;
         }
@@ -257,7 +263,8 @@ mod tests {
         let address = door.local_addr().unwrap();
         let (stop, stopping) = watch::channel(false);
         let secure = |stream, _| async move { Some(stream) };
-        let server = tokio::spawn(serve_secured(door, secure, Arc::new(Here), 2, stopping));
+        let server =
+            tokio::spawn(serve_secured(door, secure, Arc::new(Here), Bounds { connections: 2, ..BOUNDS }, stopping));
         let mut keeper = TcpStream::connect(address).await.unwrap();
         assert!(ask(&mut keeper).await.starts_with("HTTP/1.1 200 OK"));
         let mut silent = Vec::new();
@@ -275,6 +282,28 @@ mod tests {
         assert!(ask(&mut another).await.starts_with("HTTP/1.1 200 OK"));
         assert_eq!(newcomer.read(&mut [0; 1]).await.unwrap_or_default(), 0);
         assert!(ask(&mut keeper).await.starts_with("HTTP/1.1 200 OK"));
+        stop.send_replace(true);
+        server.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn who_says_nothing_is_cut_off_and_who_has_asked_is_not() {
+        let door = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = door.local_addr().unwrap();
+        let (stop, stopping) = watch::channel(false);
+        let secure = |stream, _| async move { Some(stream) };
+        let bounds = Bounds { first: Duration::from_secs(1), ..BOUNDS };
+        let server = tokio::spawn(serve_secured(door, secure, Arc::new(Here), bounds, stopping));
+        let mut keeper = TcpStream::connect(address).await.unwrap();
+        ask(&mut keeper).await;
+        let mut silent = TcpStream::connect(address).await.unwrap();
+        let mut slow = TcpStream::connect(address).await.unwrap();
+        slow.write_all(b"GET / HTTP/1.1\r\nhost:").await.unwrap();
+        for stream in [&mut silent, &mut slow] {
+            assert_eq!(stream.read(&mut [0; 1]).await.unwrap_or_default(), 0);
+        }
+        // It came first.
+        ask(&mut keeper).await;
         stop.send_replace(true);
         server.await.unwrap();
     }

@@ -20,7 +20,7 @@ use crate::http::{Control, ListenerInfo, Phase};
 use crate::vhost::Broker;
 use crate::vhost::command::{Command, DeleteQueue};
 
-/// How long is waited for sockets to be shut and connections to be gone.
+/// How long is waited for sockets to be shut and connections to be gone, unless it is said otherwise.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The node's listeners and its phase.
@@ -33,6 +33,7 @@ pub struct Service {
     others: Mutex<Vec<ListenerInfo>>,
     /// One change of the phase at a time.
     changing: Mutex<()>,
+    patience: Mutex<Duration>,
     stop: watch::Sender<bool>,
 }
 
@@ -80,6 +81,7 @@ impl Service {
             doors: Mutex::default(),
             others: Mutex::default(),
             changing: Mutex::default(),
+            patience: Mutex::new(PATIENCE),
             stop: watch::Sender::new(false),
         }
     }
@@ -129,8 +131,17 @@ impl Service {
         Ok(())
     }
 
+    /// Says how long is waited for sockets to be shut and connections to be gone.
+    pub fn set_patience(&self, patience: Duration) {
+        *self.patience.lock() = patience;
+    }
+
+    fn until(&self) -> Instant {
+        Instant::now() + *self.patience.lock()
+    }
+
     fn wait_for_doors(&self) -> Result<(), String> {
-        let until = Instant::now() + PATIENCE;
+        let until = self.until();
         let doors = self.doors.lock().clone();
         match doors.iter().find(|door| !door.wait_until_shut(until)) {
             Some(door) => Err(format!("the listener on {} is still open", door.info.address)),
@@ -156,7 +167,7 @@ impl Service {
     }
 
     fn wait_until_gone(&self) -> bool {
-        let until = Instant::now() + PATIENCE;
+        let until = self.until();
         while self.shared.registry.count() > 0 {
             if Instant::now() >= until {
                 return false;

@@ -1,12 +1,15 @@
 //! What is done with the node itself.
 
 use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
 
 use leveret::vhost::Command;
 use leveret::vhost::broker::default_vhost;
 
 use super::broker::Broker;
 use super::harness::{ctl, tool};
+use crate::compat::harness::wire::is_connection_close;
+use crate::compat::harness::{Client, Options};
 
 fn amqp(broker: &Broker) -> SocketAddr {
     broker.node.as_ref().unwrap().amqp_addrs()[0]
@@ -50,6 +53,21 @@ fn stop_app_shuts_the_listeners_and_start_app_opens_them() {
     let running = format!("RabbitMQ on node {node} is fully booted and running\n");
     assert_eq!(tool(&broker, "rabbitmq-diagnostics", &["check_running", "-q"]).good(), running);
     ctl(&broker, &["await_startup"]).good();
+}
+
+#[test]
+fn stop_app_cuts_off_clients_that_do_not_answer() {
+    let broker = Broker::start();
+    let node = broker.node.as_ref().unwrap();
+    node.set_patience(Duration::from_millis(200));
+    let silent = Client::new(amqp(&broker));
+    silent.handshake(&Options::default());
+    assert_eq!(node.connections().count(), 1);
+    ctl(&broker, &["stop_app"]).good();
+    assert_eq!(node.connections().count(), 0);
+    let told = silent.expect_method("the close that is not answered");
+    assert!(is_connection_close(&told), "{told:?}");
+    silent.wire().expect_any_end();
 }
 
 #[test]

@@ -1,8 +1,11 @@
 //! The log of this process, which all tests share: each looks for lines of its own.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
+use base64::Engine as _;
 use leveret::config::Config;
 use leveret::logs;
 use serde_json::json;
@@ -98,4 +101,28 @@ fn the_log_is_followed_without_asking_again_and_again() {
     });
     assert!(found > 0);
     broker.get("/api/leveret/log/follow?wait=soon").expect_error(400, "wait must be a whole number");
+}
+
+#[test]
+fn whoever_follows_is_answered_when_the_node_stops() {
+    let (mut broker, _) = start();
+    let credentials = base64::engine::general_purpose::STANDARD.encode("guest:guest");
+    let head = format!("HTTP/1.1\r\nhost: t\r\nauthorization: Basic {credentials}\r\n\r\n");
+    let mut stream = TcpStream::connect(broker.http).unwrap();
+    // With the first answer, the second request is there.
+    let far = u64::MAX / 2;
+    let requests = format!("GET /api/whoami {head}GET /api/leveret/log/follow?since={far}&wait=30000 {head}");
+    stream.write_all(requests.as_bytes()).unwrap();
+    let mut first = Vec::new();
+    while !first.ends_with(b"}") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        first.push(byte[0]);
+    }
+    broker.get("/api/whoami").expect(200);
+    let node = broker.node.take().unwrap();
+    broker.runtime.block_on(node.stop());
+    let mut rest = String::new();
+    stream.read_to_string(&mut rest).unwrap();
+    assert!(rest.starts_with("HTTP/1.1 200 OK") && rest.contains("\"lines\":[]"), "{rest}");
 }
