@@ -44,6 +44,7 @@ pub(super) fn predeclared(broker: &Broker, vhost: &str) -> impl Iterator<Item = 
 pub(super) fn apply(broker: &Broker, command: Command) -> Result<Applied, Refusal> {
     match command {
         Command::PutVhost(record) => put_vhost(broker, record),
+        Command::ProtectVhost { name, on } => protect_vhost(broker, &name, on),
         Command::DeleteVhost { name, even_protected } => delete_vhost(broker, &name, even_protected),
         Command::PutUser(user) => {
             let applied = persist(broker, &[Change::Put(Record::User(user.clone()))])?;
@@ -103,63 +104,83 @@ pub(super) fn vhost_of(broker: &Broker, name: &str) -> Result<Arc<Vhost>, Refusa
     broker.vhost(name).ok_or_else(|| Refusal::not_allowed(format!("vhost {name} not found")))
 }
 
-/// The operator policies that a new virtual host begins with; `others` is how many there are already.
-pub(super) fn check_new_vhost(broker: &Broker, name: &str, others: usize) -> Result<Vec<Policy>, Refusal> {
-    if let Some(most) = broker.limits().vhost_max
-        && others as u64 >= most
-    {
-        let text = format!("cannot create vhost '{name}': vhost limit of {most} is reached");
-        return Err(Refusal::precondition_failed(text));
+/// What a new virtual host begins with, by the configuration: operator policies, and what default users may do there.
+pub(super) struct NewVhost {
+    pub record: VhostRecord,
+    policies: Vec<Policy>,
+    permissions: Vec<PermissionRecord>,
+}
+
+impl NewVhost {
+    /// Checks whether there may be one; `others` is how many there are already.
+    pub fn check(broker: &Broker, record: VhostRecord, others: usize) -> Result<Self, Refusal> {
+        let name = &record.name;
+        if let Some(most) = broker.limits().vhost_max
+            && others as u64 >= most
+        {
+            let text = format!("cannot create vhost '{name}': vhost limit of {most} is reached");
+            return Err(Refusal::precondition_failed(text));
+        }
+        let permissions = broker.default_permissions(name);
+        let permissions = permissions.map_err(|error| Refusal::precondition_failed(error.to_string()))?;
+        for PermissionRecord { user, vhost, permissions } in &permissions {
+            Rules::compile(user, vhost, permissions, []).map_err(unusable_default)?;
+        }
+        let policies = policies::defaults_of(&broker.config, name).map_err(Refusal::precondition_failed)?;
+        Ok(Self { record, policies, permissions })
     }
-    policies::defaults_of(&broker.config, name).map_err(Refusal::precondition_failed)
+
+    /// What the catalog has to hear of it.
+    pub fn changes(&self) -> impl Iterator<Item = Change> {
+        let policies = self.policies.iter().map(|policy| Record::Policy(policy.record.clone()));
+        let permissions = self.permissions.iter().cloned().map(Record::Permission);
+        iter::once(Record::Vhost(self.record.clone())).chain(policies).chain(permissions).map(Change::Put)
+    }
+
+    /// Makes it visible.
+    pub fn put(self, broker: &Broker) {
+        let Self { record, policies, permissions } = self;
+        let event = broker.tells_events().then(|| told::vhost_created(&record));
+        let vhost = add_vhost(broker, record);
+        if let Some(event) = event {
+            broker.note_event(|| told::exchange_created(&default_exchange(&vhost.name), None));
+            for exchange in vhost.topology.read().exchanges.values() {
+                broker.note_event(|| told::exchange_created(&exchange.record, None));
+            }
+            broker.note_event(|| event);
+        }
+        for policy in policies {
+            vhost.policies.write().put(Arc::new(policy));
+        }
+        for permission in permissions {
+            broker.note_event(|| told::permission_created(&permission));
+            let PermissionRecord { user, vhost, permissions } = permission;
+            // Its patterns have been compiled once.
+            let _ = broker.directory.set_permissions(&user, &vhost, permissions);
+        }
+    }
 }
 
 fn put_vhost(broker: &Broker, record: VhostRecord) -> Result<Applied, Refusal> {
-    let existing = broker.vhost(&record.name);
-    let (policies, permissions) = match existing {
-        None => {
-            let permissions = broker.default_permissions(&record.name);
-            let permissions = permissions.map_err(|error| Refusal::precondition_failed(error.to_string()))?;
-            for PermissionRecord { user, vhost, permissions } in &permissions {
-                Rules::compile(user, vhost, permissions, []).map_err(unusable_default)?;
-            }
-            (check_new_vhost(broker, &record.name, broker.vhosts().len())?, permissions)
-        }
-        Some(_) => (Vec::new(), Vec::new()),
+    let Some(vhost) = broker.vhost(&record.name) else {
+        let new = NewVhost::check(broker, record, broker.vhosts().len())?;
+        let applied = persist(broker, &new.changes().collect::<Vec<_>>())?;
+        new.put(broker);
+        return Ok(applied);
     };
-    let records = policies.iter().map(|policy| Record::Policy(policy.record.clone()));
-    let records = records.chain(permissions.iter().cloned().map(Record::Permission));
-    let changes: Vec<_> = iter::once(Record::Vhost(record.clone())).chain(records).map(Change::Put).collect();
-    let applied = persist(broker, &changes)?;
-    if let Some(vhost) = existing {
-        vhost.set_record(record);
-    } else {
-        put_new_vhost(broker, record, policies);
-    }
-    for PermissionRecord { user, vhost, permissions } in permissions {
-        broker.directory.set_permissions(&user, &vhost, permissions).map_err(unusable_default)?;
-    }
+    let applied = persist(broker, &[Change::Put(Record::Vhost(record.clone()))])?;
+    vhost.set_record(record);
     Ok(applied)
+}
+
+/// Changes nothing else of it, whatever is changed at the same time; one that is gone does not come back.
+fn protect_vhost(broker: &Broker, name: &str, on: bool) -> Result<Applied, Refusal> {
+    let vhost = vhost_of(broker, name)?;
+    put_vhost(broker, VhostRecord { protected: Some(on), ..(*vhost.record()).clone() })
 }
 
 fn unusable_default(error: PatternError) -> Refusal {
     Refusal::precondition_failed(format!("default_users: {error}"))
-}
-
-/// Makes a virtual host visible that is in the catalog.
-pub(super) fn put_new_vhost(broker: &Broker, record: VhostRecord, policies: Vec<Policy>) {
-    let event = broker.tells_events().then(|| told::vhost_created(&record));
-    let vhost = add_vhost(broker, record);
-    if let Some(event) = event {
-        broker.note_event(|| told::exchange_created(&default_exchange(&vhost.name), None));
-        for exchange in vhost.topology.read().exchanges.values() {
-            broker.note_event(|| told::exchange_created(&exchange.record, None));
-        }
-        broker.note_event(|| event);
-    }
-    for policy in policies {
-        vhost.policies.write().put(Arc::new(policy));
-    }
 }
 
 fn add_vhost(broker: &Broker, record: VhostRecord) -> Arc<Vhost> {
@@ -434,5 +455,20 @@ mod tests {
         let permission = TopicPermission { exchange: "x".to_owned(), write: String::new(), read: String::new() };
         broker.apply(Command::SetTopicPermissions(TopicPermissionRecord { user, vhost, permission })).unwrap_err();
         assert!(broker.directory.topic_permissions().is_empty());
+    }
+
+    #[test]
+    fn protection_changes_nothing_else_and_brings_nothing_back() {
+        let (broker, _) = TestCatalog::with_broker();
+        let name = "v".to_owned();
+        let record = VhostRecord { description: "d".to_owned(), ..crate::vhost::broker::default_vhost(&name) };
+        broker.apply(Command::PutVhost(record.clone())).unwrap();
+        broker.apply(Command::ProtectVhost { name: name.clone(), on: true }).unwrap();
+        assert_eq!(*broker.vhost(&name).unwrap().record(), VhostRecord { protected: Some(true), ..record });
+        let delete = |even_protected| broker.apply(Command::DeleteVhost { name: name.clone(), even_protected });
+        delete(false).unwrap_err();
+        delete(true).unwrap();
+        broker.apply(Command::ProtectVhost { name: name.clone(), on: false }).unwrap_err();
+        assert!(broker.vhost(&name).is_none());
     }
 }

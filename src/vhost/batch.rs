@@ -10,7 +10,7 @@ mod view;
 
 use std::sync::Arc;
 
-use super::apply::{self, persist};
+use super::apply::{self, NewVhost, persist};
 use super::broker::Broker;
 use super::changes::Report;
 use super::command::{Applied, Command};
@@ -53,7 +53,7 @@ pub struct Objection {
 /// A command that has been checked.
 enum Step {
     Nothing,
-    NewVhost(VhostRecord, Vec<Policy>),
+    NewVhost(Box<NewVhost>),
     Vhost(Arc<Vhost>, VhostRecord),
     DropVhost(Arc<Vhost>),
     User(User),
@@ -150,10 +150,7 @@ fn perform(broker: &Broker, mut steps: Vec<Step>) -> Result<(Applied, Vec<Spread
 /// What the catalog has to hear of a step.
 fn note(step: &Step, changes: &mut Vec<Change>) {
     let change = match step {
-        Step::NewVhost(record, policies) => {
-            changes.extend(policies.iter().map(|policy| Change::Put(Record::Policy(policy.record.clone()))));
-            Change::Put(Record::Vhost(record.clone()))
-        }
+        Step::NewVhost(new) => return changes.extend(new.changes()),
         Step::Vhost(_, record) => Change::Put(Record::Vhost(record.clone())),
         Step::User(user) => Change::Put(Record::User(user.clone())),
         Step::Permission(p) => Change::Put(Record::Permission(p.clone())),
@@ -185,7 +182,7 @@ fn carry_out(broker: &Broker, step: Step, spreads: &mut Vec<Spread>) {
     let directory = &broker.directory;
     match step {
         Step::Nothing => {}
-        Step::NewVhost(record, policies) => apply::put_new_vhost(broker, record, policies),
+        Step::NewVhost(new) => new.put(broker),
         Step::Vhost(vhost, record) => vhost.set_record(record),
         Step::DropVhost(vhost) => apply::remove_vhost(broker, &vhost),
         Step::User(user) => directory.put_user(user),

@@ -93,6 +93,7 @@ fn describe(command: &Command) -> (&'static str, String, bool) {
     let clients = |action, what| (action, what, false);
     match command {
         Command::PutVhost(v) => operators("vhost.put", format!("vhost '{}'", v.name)),
+        Command::ProtectVhost { name, on } => operators("vhost.protect", format!("vhost '{name}', {on}")),
         Command::DeleteVhost { name, .. } => operators("vhost.delete", format!("vhost '{name}'")),
         Command::PutUser(u) => operators("user.put", format!("user '{}', tags [{}]", u.name, u.tags.join(", "))),
         Command::DeleteUser { name } => operators("user.delete", format!("user '{name}'")),

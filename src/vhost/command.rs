@@ -15,6 +15,11 @@ use crate::queue::Queue;
 #[derive(Clone, Debug)]
 pub enum Command {
     PutVhost(VhostRecord),
+    /// Protects a virtual host from being deleted, or no longer.
+    ProtectVhost {
+        name: String,
+        on: bool,
+    },
     DeleteVhost {
         name: String,
         /// Whatever protects it.

@@ -191,8 +191,8 @@ fn unprotect(call: &Call) -> Outcome {
 }
 
 fn set_protection(call: &Call, on: bool) -> Outcome {
-    let record = VhostRecord { protected: Some(on), ..(*call.vhost()?.record()).clone() };
-    Ok(Answer::done().after(&call.apply(Command::PutVhost(record))?))
+    let name = call.vhost()?.name.to_string();
+    Ok(Answer::done().after(&call.apply(Command::ProtectVhost { name, on })?))
 }
 
 fn start(call: &Call) -> Outcome {

@@ -123,3 +123,28 @@ fn what_is_made_for_something_that_goes_is_not_kept() {
     again.apply(Command::PutUser(ann())).unwrap();
     assert!(!again.directory.permissions().iter().any(|(user, ..)| user == "ann"), "a new ann is somebody else");
 }
+
+#[test]
+fn a_new_virtual_host_of_a_batch_begins_as_any_other() {
+    let settings = [
+        ("default_users.joe.password", "secret"),
+        ("default_users.joe.vhost_pattern", "^v"),
+        ("default_users.joe.write", "^w"),
+        ("default_policies.operator.p.queue_pattern", "^q"),
+        ("default_policies.operator.p.max_length", "5"),
+    ];
+    let settings = settings.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let config = crate::config::Config::load(None, &settings).unwrap();
+    let catalog = TestCatalog::default();
+    let broker = catalog.start_with(config).unwrap();
+    broker.apply_all(&[Command::PutVhost(default_vhost("v1"))], "tester").unwrap();
+    broker.apply(Command::PutVhost(default_vhost("v2"))).unwrap();
+    for broker in [&broker, &catalog.start().unwrap()] {
+        for vhost in ["v1", "v2"] {
+            let permissions = broker.directory.permissions();
+            let of_joe = permissions.iter().find(|(user, of, _)| user == "joe" && of == vhost);
+            assert_eq!(of_joe.map(|(.., permissions)| &*permissions.write), Some("^w"), "{vhost}");
+            assert_eq!(broker.vhost(vhost).unwrap().policies(true).len(), 1, "{vhost}");
+        }
+    }
+}

@@ -12,7 +12,7 @@ use crate::persist::record::{
     VhostLimitsRecord, VhostRecord,
 };
 use crate::queue::arguments;
-use crate::vhost::apply::{check_deletion, check_new_vhost};
+use crate::vhost::apply::{NewVhost, check_deletion};
 use crate::vhost::bindings::{check_local, is_durable};
 use crate::vhost::broker::Broker;
 use crate::vhost::command::{Command, DeleteQueue};
@@ -195,6 +195,7 @@ impl<'a> View<'a> {
                 Ok((Effect::Delete, step))
             }
             Command::ClearTopicPermissions { exchange: None, .. }
+            | Command::ProtectVhost { .. }
             | Command::DeclareQueue { .. }
             | Command::SetUserLimits { .. }
             | Command::ClearUserLimits { .. } => {
@@ -216,10 +217,10 @@ impl<'a> View<'a> {
             return stepped(put(Some(&*vhost.record()), record), || Step::Vhost(vhost, record.clone()));
         }
         let others = self.broker.vhosts().len() + self.new_vhosts;
-        let policies = check_new_vhost(self.broker, name, others)?;
+        let new = NewVhost::check(self.broker, record.clone(), others)?;
         self.new_vhosts += 1;
         self.vhosts.insert(name.clone(), Some(VhostView::new(self.broker, name)));
-        Ok((Effect::Create, Step::NewVhost(record.clone(), policies)))
+        Ok((Effect::Create, Step::NewVhost(Box::new(new))))
     }
 
     fn check_user(&self, name: &str) -> Result<(), Refusal> {
