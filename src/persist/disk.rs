@@ -96,6 +96,14 @@ pub trait DiskFile: Send + Sync {
     /// As the system says.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
 
+    /// The same, if the system has these bytes in memory; `None` when it would have to wait for them, or cannot say.
+    ///
+    /// # Errors
+    /// As the system says.
+    fn read_now(&self, buffer: &mut [u8], offset: u64) -> io::Result<Option<usize>> {
+        self.read_at(buffer, offset).map(Some)
+    }
+
     /// These bytes are read soon: a disk that can do several things at a time may begin. Does not wait for it.
     fn will_read(&self, _offset: u64, _length: u64) {}
 
@@ -185,6 +193,24 @@ impl DiskFile for RealFile {
             }
         }
         Ok(done)
+    }
+
+    fn read_now(&self, buffer: &mut [u8], offset: u64) -> io::Result<Option<usize>> {
+        // Systems and file systems that know no such reading are asked to read as they can.
+        #[cfg(target_os = "linux")]
+        {
+            use rustix::io::{Errno, ReadWriteFlags, preadv2};
+            let wanted = buffer.len();
+            let parts = &mut [io::IoSliceMut::new(buffer)];
+            match preadv2(&self.0, parts, offset, ReadWriteFlags::NOWAIT) {
+                // Less may be all that is in memory.
+                Ok(read) => Ok(Some(read).filter(|read| *read == wanted)),
+                Err(Errno::AGAIN | Errno::OPNOTSUPP | Errno::NOSYS | Errno::INTR) => Ok(None),
+                Err(error) => Err(error.into()),
+            }
+        }
+        #[cfg(not(target_os = "linux"))]
+        Ok(None)
     }
 
     fn will_read(&self, offset: u64, length: u64) {

@@ -22,6 +22,7 @@ use std::io;
 use std::num::NonZeroU64;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::disk::{Disk, DiskFile, Open};
 use super::encoding::Cursor;
@@ -330,7 +331,8 @@ pub fn read_span(
 /// Where one message is found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
-    pub path: PathBuf,
+    /// The directory of its queue.
+    pub dir: Arc<Path>,
     pub id: SegmentId,
     pub position: u64,
     /// Where its record begins.
@@ -354,11 +356,24 @@ impl<'d> OneByOne<'d> {
         Self { disk, file: None, buffer: Vec::new() }
     }
 
-    /// Has the disk begin with a record that is read soon.
-    pub fn announce(&mut self, place: &Place) {
-        // What is wrong with the file is said to whoever reads it.
-        if let Ok(file) = go_to(self.disk, &mut self.file, place) {
-            file.will_read(place.offset, READ_AT_ONCE as u64);
+    /// Reads one record if it need not be waited for. Otherwise the disk begins with it, which may be reading others at the
+    /// same time, and `None` says that it is to be read later.
+    ///
+    /// # Errors
+    /// See [`OneByOne::read`].
+    pub fn read_now(&mut self, place: &Place) -> Result<Option<Record<'_>>, ReadError> {
+        let Self { disk, file, buffer } = self;
+        let file = go_to(*disk, file, place)?;
+        buffer.resize(place.rest().min(READ_AT_ONCE), 0);
+        let read = if buffer.is_empty() { None } else { file.read_now(buffer, place.offset).map_err(place.io())? };
+        buffer.truncate(read.unwrap_or_default());
+        match read_record(buffer) {
+            Read::Needs(bytes) => {
+                // What is wrong with the file is said to whoever reads it.
+                file.will_read(place.offset, bytes.max(READ_AT_ONCE) as u64);
+                Ok(None)
+            }
+            found => place.check(found).map(Some),
         }
     }
 
@@ -367,24 +382,45 @@ impl<'d> OneByOne<'d> {
     /// # Errors
     /// When the file cannot be read, or another record or none is found there.
     pub fn read(&mut self, place: &Place) -> Result<Record<'_>, ReadError> {
-        let io = |error| ReadError::Io { path: place.path.clone(), error };
-        let damaged =
-            |offset, what: &str| ReadError::Damaged { path: place.path.clone(), offset, what: what.to_owned() };
         let Self { disk, file, buffer } = self;
         let file = go_to(*disk, file, place)?;
-        let rest = usize::try_from(place.end.saturating_sub(place.offset)).unwrap_or(usize::MAX);
-        fill(file, buffer, place.offset, rest.min(READ_AT_ONCE)).map_err(io)?;
+        let rest = place.rest();
+        fill(file, buffer, place.offset, rest.min(READ_AT_ONCE)).map_err(place.io())?;
         if let Read::Needs(bytes) = read_record(buffer) {
             if bytes > rest {
-                return Err(damaged(place.offset, "a record is cut off"));
+                return Err(place.damaged("a record is cut off"));
             }
-            fill(file, buffer, place.offset, bytes).map_err(io)?;
+            fill(file, buffer, place.offset, bytes).map_err(place.io())?;
         }
-        match read_record(buffer) {
-            Read::Record(record) if record.position == place.position => Ok(record),
-            Read::Record(_) => Err(damaged(place.offset, "a record is not in its place")),
-            Read::Damaged => Err(damaged(place.offset, "a record is damaged")),
-            Read::Needs(_) => Err(damaged(place.offset + buffer.len() as u64, "the file is too short")),
+        place.check(read_record(buffer))
+    }
+}
+
+impl Place {
+    fn path(&self) -> PathBuf {
+        path(&self.dir, self.id.number)
+    }
+
+    fn io(&self) -> impl Fn(io::Error) -> ReadError {
+        |error| ReadError::Io { path: self.path(), error }
+    }
+
+    fn damaged(&self, what: &str) -> ReadError {
+        ReadError::Damaged { path: self.path(), offset: self.offset, what: what.to_owned() }
+    }
+
+    /// Bytes of the file from here on.
+    fn rest(&self) -> usize {
+        usize::try_from(self.end.saturating_sub(self.offset)).unwrap_or(usize::MAX)
+    }
+
+    /// What was found here, if it is what should be.
+    fn check<'b>(&self, found: Read<'b>) -> Result<Record<'b>, ReadError> {
+        match found {
+            Read::Record(record) if record.position == self.position => Ok(record),
+            Read::Record(_) => Err(self.damaged("a record is not in its place")),
+            Read::Damaged => Err(self.damaged("a record is damaged")),
+            Read::Needs(_) => Err(self.damaged("the file is too short for the record")),
         }
     }
 }
@@ -394,8 +430,9 @@ fn go_to<'f>(disk: &dyn Disk, file: &'f mut OpenFile, place: &Place) -> Result<&
     let (_, file) = match file.take().filter(|(id, _)| *id == place.id) {
         Some(same) => file.insert(same),
         None => {
-            let opened = open(disk, &place.path)?;
-            check_file(&*opened, &place.path, place.id)?;
+            let path = place.path();
+            let opened = open(disk, &path)?;
+            check_file(&*opened, &path, place.id)?;
             file.insert((place.id, opened))
         }
     };

@@ -8,6 +8,7 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::encoding::{Cursor, put_varint};
 use super::index::{self, Indexed, Places};
@@ -32,7 +33,7 @@ struct ReadAt {
 /// The part of a queue that is on disk.
 #[derive(Debug)]
 pub struct Shelf {
-    root: PathBuf,
+    dir: Arc<Path>,
     store: u64,
     pub queue: u64,
     segments: VecDeque<Segment>,
@@ -52,7 +53,7 @@ impl Shelf {
     /// The shelf of a new queue. `root` is where all queues keep their directories.
     pub fn new(root: &Path, store: u64, queue: u64) -> Self {
         Self {
-            root: root.to_path_buf(),
+            dir: segment::queue_dir(root, queue).into(),
             store,
             queue,
             segments: VecDeque::new(),
@@ -114,7 +115,7 @@ impl Shelf {
     }
 
     pub fn dir(&self) -> PathBuf {
-        segment::queue_dir(&self.root, self.queue)
+        self.dir.to_path_buf()
     }
 
     /// Bytes of segments that living messages do not need, about.
@@ -299,8 +300,13 @@ impl Shelf {
     pub fn place(&self, position: u64) -> Option<Place> {
         let segment = self.segments.get(self.find(position)?).filter(|_| !self.dead.contains(position))?;
         let offset = segment.places.get(position)?;
-        let (path, id) = (segment::path(&self.dir(), segment.number), self.segment_id(segment.number));
-        Some(Place { path, id, position, offset, end: segment.bytes })
+        Some(Place {
+            dir: Arc::clone(&self.dir),
+            id: self.segment_id(segment.number),
+            position,
+            offset,
+            end: segment.bytes,
+        })
     }
 
     /// True while a place is as it was said: its segment has not been rewritten, nor has it gone.
@@ -328,7 +334,7 @@ impl Shelf {
 
     pub fn span(&self, segment: &Segment, offset: u64) -> Span {
         Span {
-            path: segment::path(&self.dir(), segment.number),
+            path: segment::path(&self.dir, segment.number),
             id: self.segment_id(segment.number),
             offset,
             end: segment.bytes,

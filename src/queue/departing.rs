@@ -17,6 +17,10 @@ pub(super) const AT_A_TIME: usize = 512;
 const A_BAG: usize = 1 << 20;
 /// Least time between two visits of the timekeeper, in milliseconds.
 const TOGETHER: u64 = 5;
+/// The same after a visit on which many have left: each visit costs a commit, whatever their number.
+const MANY_TOGETHER: u64 = 15;
+/// So many are many.
+const MANY: usize = 64;
 /// How long the timekeeper leaves a queue alone while the journal cannot keep up, in milliseconds.
 const CONGESTED: u64 = 5;
 
@@ -94,12 +98,14 @@ impl Queue {
             return;
         }
         let next = state.engine.next_tick().into_iter().chain(self.end_of_lease(state)).min();
-        // Where many are due one after the other, they leave together; a single one is not kept waiting.
-        let next = next.map(|next| next.max(state.unusual.last_tick.saturating_add(TOGETHER)));
+        let Some(next) = next.filter(|next| *next < state.unusual.alarm) else { return };
+        let now = self.shared.clock.now_ms();
+        // Where many are due one after the other, they leave together; a single one is not kept waiting, nor is any when
+        // the clock was set back.
+        let earliest = state.unusual.next_visit.min(now.saturating_add(MANY_TOGETHER));
         // What is long overdue does not come before what is due in other queues.
-        let next =
-            next.map(|next| if next < state.unusual.alarm { next.max(self.shared.clock.now_ms()) } else { next });
-        if let Some(next) = next.filter(|next| *next < state.unusual.alarm) {
+        let next = next.max(earliest).max(now);
+        if next < state.unusual.alarm {
             state.unusual.alarm = next;
             self.shared.timekeeper.wake(next, self.me.clone());
         }
@@ -120,13 +126,17 @@ impl Queue {
         }
     }
 
-    /// The time has come that was asked for: messages leave, or the queue does.
-    pub fn tick(&self) {
+    /// The time has come that was asked for: messages leave, or the queue does. Nothing happens when another time has been
+    /// asked for since.
+    pub fn tick(&self, at: u64) {
         let (mut wakes, mut leaving) = (Wakes::default(), Leaving::default());
         let now = self.shared.clock.now_ms();
         let mut state = self.state.lock();
+        if state.unusual.alarm != at {
+            return;
+        }
         state.unusual.alarm = u64::MAX;
-        state.unusual.last_tick = now;
+        state.unusual.next_visit = now.saturating_add(TOGETHER);
         if state.deleted || state.resting || state.unusual.damage.is_some() {
             return;
         }
@@ -143,7 +153,11 @@ impl Queue {
             return;
         }
         state.engine.set_now(now);
-        state.tick();
+        let before = state.engine.ready_count();
+        let has_more = state.tick();
+        if !has_more && before.saturating_sub(state.engine.ready_count()) >= MANY {
+            state.unusual.next_visit = now.saturating_add(MANY_TOGETHER);
+        }
         self.pump(&mut state, &mut wakes, &mut leaving);
         drop(state);
         self.tell_journal(leaving, &mut wakes);

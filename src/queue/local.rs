@@ -291,8 +291,8 @@ pub(super) struct Unusual {
     pub getters: Vec<Arc<dyn Waiter>>,
     /// When the timekeeper comes; `u64::MAX` for never.
     pub alarm: u64,
-    /// When it came last.
-    pub last_tick: u64,
+    /// Before which time it does not come again.
+    pub next_visit: u64,
 }
 
 impl Absent for Unusual {
@@ -303,7 +303,7 @@ impl Absent for Unusual {
         unopened: VecDeque::new(),
         getters: Vec::new(),
         alarm: u64::MAX,
-        last_tick: 0,
+        next_visit: 0,
     };
 
     fn absent() -> &'static Self {

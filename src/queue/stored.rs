@@ -437,26 +437,30 @@ impl Queue {
         let (mut read, mut failed) = (Vec::with_capacity(places.len()), Vec::new());
         let Some(store) = &self.shared.store else { return };
         let mut reader = OneByOne::new(store.disk());
-        let (begun, count) = (Instant::now(), places.len());
-        if store.reading.is_slow() {
-            // A disk does many things at a time.
-            places.iter().for_each(|(place, _)| reader.announce(place));
-        }
+        let begun = Instant::now();
         let (mut bytes, mut later) = (0, Vec::new());
+        let mut take = |record: &Record<'_>, leaves, bytes: &mut usize| {
+            *bytes += record.length;
+            read.push((record.position, leaves, held(record, store.memory())));
+        };
+        // First what the system has in memory; the disk, which does many things at a time, is told of the others.
+        places.retain(|(place, leaves)| {
+            let found = if bytes > MOST_READ { Ok(None) } else { reader.read_now(place) };
+            let Ok(Some(record)) = found else { return true };
+            take(&record, *leaves, &mut bytes);
+            false
+        });
         for (place, leaves) in places {
             if bytes > MOST_READ {
                 later.extend(leaves.then_some(place.position));
                 continue;
             }
             match reader.read(&place) {
-                Ok(record) => {
-                    bytes += record.length;
-                    read.push((record.position, leaves, held(&record, store.memory())));
-                }
+                Ok(record) => take(&record, leaves, &mut bytes),
                 Err(error) => failed.push((place, leaves, error)),
             }
         }
-        store.reading.note_one_by_one(count, bytes as u64, begun.elapsed());
+        store.reading.note(bytes as u64, begun.elapsed());
         // They leave in the order in which they were asked for.
         later.sort_by_key(|position| std::cmp::Reverse(order.iter().position(|p| p == position)));
         self.take_places(read, later, failed);

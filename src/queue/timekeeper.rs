@@ -2,11 +2,12 @@
 //!
 //! Every queue knows itself what is due in it and when ([`super::engine::Engine::next_tick`]); here stands only the next
 //! time of each, so that a million messages with a time cost one entry. A queue that moves its time forward is entered
-//! again; the entry that has become wrong wakes it once in vain. When many entries have come, those that are of no use are
-//! thrown out: a deleted queue is not kept in memory by what was due in it in a year.
+//! again: of its entries the last one counts, and it pays no heed when one that has become wrong wakes it. When many
+//! entries have come, those that are of no use are thrown out: a deleted queue is not kept in memory by what was due in it
+//! in a year.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashSet};
+use std::collections::{BinaryHeap, HashMap};
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -21,6 +22,8 @@ const LONGEST_SLEEP: Duration = Duration::from_millis(500);
 
 struct Entry {
     at: u64,
+    /// It came after those with lower numbers.
+    number: u64,
     queue: Weak<Queue>,
 }
 
@@ -52,24 +55,30 @@ struct State {
     entries: BinaryHeap<Reverse<Entry>>,
     /// Number of entries that were left when they were last looked through.
     useful: usize,
+    /// Number of the next entry.
+    next: u64,
     closing: bool,
 }
 
 impl State {
-    fn add(&mut self, entry: Entry) {
-        self.entries.push(Reverse(entry));
+    fn add(&mut self, at: u64, queue: Weak<Queue>) {
+        self.entries.push(Reverse(Entry { at, number: self.next, queue }));
+        self.next += 1;
         if self.entries.len() > FEW.max(2 * self.useful) {
             self.throw_out();
         }
     }
 
-    /// Keeps the first entry of each queue that is there: when its time comes, the queue says the next one.
+    /// Keeps the last entry of each queue that is there.
     fn throw_out(&mut self) {
         let mut entries = std::mem::take(&mut self.entries).into_vec();
         entries.retain(|Reverse(entry)| entry.queue.strong_count() > 0);
-        entries.sort_unstable_by_key(|Reverse(entry)| entry.at);
-        let mut known = HashSet::with_capacity(entries.len());
-        entries.retain(|Reverse(entry)| known.insert(entry.queue.as_ptr()));
+        let mut last = HashMap::with_capacity(entries.len());
+        for Reverse(entry) in &entries {
+            let number: &mut u64 = last.entry(entry.queue.as_ptr()).or_default();
+            *number = entry.number.max(*number);
+        }
+        entries.retain(|Reverse(entry)| last.get(&entry.queue.as_ptr()) == Some(&entry.number));
         self.useful = entries.len();
         self.entries = entries.into();
     }
@@ -102,11 +111,12 @@ impl Timekeeper {
         Ok(keeper)
     }
 
-    /// Has [`Queue::tick`] called at that time, in milliseconds since 1970, or a little later.
+    /// Has [`Queue::tick`] called at that time, in milliseconds since 1970, or a little later. Earlier calls for the same
+    /// queue whose time has not come count no more.
     pub fn wake(&self, at: u64, queue: Weak<Queue>) {
         let mut state = self.state.lock();
         let is_first = state.entries.peek().is_none_or(|Reverse(first)| at < first.at);
-        state.add(Entry { at, queue });
+        state.add(at, queue);
         drop(state);
         if is_first {
             self.bell.notify_one();
@@ -131,11 +141,11 @@ impl Timekeeper {
     }
 
     /// Waits for the next entry that is due; `None` when there was none for a while.
-    fn next(&self) -> Option<Weak<Queue>> {
+    fn next(&self) -> Option<Entry> {
         let mut state = self.state.lock();
         let now = self.clock.now_ms();
         let wait = match state.entries.peek() {
-            Some(Reverse(first)) if first.at <= now => return state.entries.pop().map(|Reverse(entry)| entry.queue),
+            Some(Reverse(first)) if first.at <= now => return state.entries.pop().map(|Reverse(entry)| entry),
             Some(Reverse(first)) => Duration::from_millis(first.at - now).min(LONGEST_SLEEP),
             None => LONGEST_SLEEP,
         };
@@ -155,8 +165,10 @@ fn run(keeper: &Weak<Timekeeper>) {
         if keeper.is_closing() {
             return;
         }
-        if let Some(queue) = keeper.next().and_then(|queue| queue.upgrade()) {
-            queue.tick();
+        if let Some(Entry { at, queue, .. }) = keeper.next()
+            && let Some(queue) = queue.upgrade()
+        {
+            queue.tick(at);
         }
     }
 }
@@ -166,6 +178,9 @@ mod tests {
     use super::super::local::{QueueSpec, Shared};
     use super::super::settings::Settings;
     use super::*;
+    use crate::message::memory::MemoryAccount;
+    use crate::message::{Incoming, Message, Traits};
+    use crate::queue::Wakes;
 
     fn queue(id: u64) -> Arc<Queue> {
         Queue::new(id, QueueSpec::default(), &Arc::new(Settings::default()), Shared::alone(None), None)
@@ -181,6 +196,55 @@ mod tests {
     }
 
     #[test]
+    fn a_queue_pays_no_heed_to_times_that_do_not_count_any_more() {
+        let shared = Shared::alone(None);
+        let queue = Queue::new(1, QueueSpec::default(), &Arc::new(Settings::default()), Arc::clone(&shared), None);
+        let now = 1_000_000;
+        shared.clock.set(now);
+        let publish = |due: u64| {
+            let traits = Traits { due: std::num::NonZeroU64::new(due), ..Traits::default() };
+            let message = Message::from_parts(&[0, 0], &[0, 0], Vec::new(), traits, MemoryAccount::new(u64::MAX));
+            let landed = queue.publish([Incoming::Held(message)].iter_mut(), &mut Wakes::default());
+            assert!(landed.unwrap().refused.is_empty());
+        };
+        let due: Vec<u64> = (1..=100).rev().map(|n| now + n * 100).collect();
+        due.iter().for_each(|due| publish(*due));
+        let mut expected: Vec<u64> = due.iter().copied().rev().collect();
+        assert_eq!(times(&shared.timekeeper, &queue), expected);
+        shared.clock.set(now + 250);
+        queue.tick(now + 300);
+        assert_eq!((times(&shared.timekeeper, &queue), queue.counts().ready), (expected.clone(), 100));
+        // The one that counts brings the next one, and no other does.
+        queue.tick(now + 100);
+        assert_eq!(queue.counts().ready, 98);
+        due.iter().filter(|due| **due > now + 300).for_each(|due| queue.tick(*due));
+        expected.push(now + 300);
+        expected.sort_unstable();
+        assert_eq!(times(&shared.timekeeper, &queue), expected);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_keeps_nobody_waiting() {
+        let shared = Shared::alone(None);
+        let spec = QueueSpec::default();
+        let settings = Arc::new(Settings { message_ttl: Some(1000), ..Settings::default() });
+        let queue = Queue::new(1, spec, &settings, Arc::clone(&shared), None);
+        let publish = || {
+            let traits = Traits { at: shared.clock.now_ms(), ..Traits::default() };
+            let message = Message::from_parts(&[0, 0], &[0, 0], Vec::new(), traits, MemoryAccount::new(u64::MAX));
+            queue.publish([Incoming::Held(message)].iter_mut(), &mut Wakes::default()).unwrap();
+        };
+        shared.clock.set(5_000_000);
+        publish();
+        shared.clock.set(5_001_000);
+        queue.tick(5_001_000);
+        assert_eq!(queue.counts().ready, 0);
+        shared.clock.set(1_000_000);
+        publish();
+        assert_eq!(times(&shared.timekeeper, &queue).first(), Some(&1_001_000));
+    }
+
+    #[test]
     fn queues_that_are_gone_leave_nothing_behind() {
         let keeper = Timekeeper::asleep(Arc::new(Clock::system()));
         let stays = queue(0);
@@ -193,20 +257,22 @@ mod tests {
     }
 
     #[test]
-    fn of_a_queue_that_comes_again_and_again_the_first_time_counts() {
+    fn of_a_queue_that_comes_again_and_again_the_last_time_counts() {
         let keeper = Timekeeper::asleep(Arc::new(Clock::system()));
         let queues: Vec<_> = (0..600).map(queue).collect();
         for at in (1..=10_000).rev() {
             keeper.wake(at, Arc::downgrade(&queues[0]));
         }
         for (id, queue) in (0..).zip(&queues).skip(1) {
-            keeper.wake(100_000 + id, Arc::downgrade(queue));
             keeper.wake(200_000 + id, Arc::downgrade(queue));
+            keeper.wake(100_000 + id, Arc::downgrade(queue));
         }
         assert!(keeper.state.lock().entries.len() <= 2 * FEW);
-        assert_eq!(times(&keeper, &queues[0]).first(), Some(&1));
-        for (id, queue) in (0..).zip(&queues).skip(1) {
-            assert_eq!(times(&keeper, queue).first(), Some(&(100_000 + id)), "queue {id}");
+        keeper.wake(300_000, Arc::downgrade(&queues[1]));
+        keeper.state.lock().throw_out();
+        assert_eq!((times(&keeper, &queues[0]), times(&keeper, &queues[1])), (vec![1], vec![300_000]));
+        for (id, queue) in (0..).zip(&queues).skip(2) {
+            assert_eq!(times(&keeper, queue), [100_000 + id], "queue {id}");
         }
     }
 }

@@ -150,9 +150,21 @@ impl Lane {
     }
 }
 
+/// Where a position stands among slots in rising order. Mostly none is missing before it, so that it need not be searched.
+fn index_of(slots: &VecDeque<Slot>, position: u64) -> Option<usize> {
+    let guess = usize::try_from(position.checked_sub(slots.front()?.position)?).ok()?;
+    if slots.get(guess).is_some_and(|slot| slot.position == position) {
+        return Some(guess);
+    }
+    if slots.back()?.position < position {
+        return None;
+    }
+    slots.binary_search_by_key(&position, |slot| slot.position).ok()
+}
+
 /// Takes a message out and leaves a mark.
 fn take_from(slots: &mut VecDeque<Slot>, position: u64) -> Option<Slot> {
-    let index = slots.binary_search_by_key(&position, |slot| slot.position).ok()?;
+    let index = index_of(slots, position)?;
     let slot = slots.get_mut(index).filter(|slot| !slot.gone)?;
     slot.gone = true;
     let (message, redelivered) = (slot.message.take(), slot.redelivered);
@@ -373,11 +385,9 @@ impl Backlog {
 
     /// The same for a message that is in memory; a cold one stays.
     pub fn remove_loaded(&mut self, position: u64) -> Removed {
-        let is_loaded = |slot: &Slot| slot.position == position && slot.message.is_some() && !slot.gone;
-        let among = |slots: &VecDeque<Slot>| {
-            let index = slots.binary_search_by_key(&position, |slot| slot.position);
-            index.is_ok_and(|i| slots.get(i).is_some_and(is_loaded))
-        };
+        let is_loaded = |slot: &Slot| slot.message.is_some() && !slot.gone;
+        let among =
+            |slots: &VecDeque<Slot>| index_of(slots, position).is_some_and(|i| slots.get(i).is_some_and(is_loaded));
         let in_lane = |lane: &Lane| lane.returned.get(&position).is_some_and(is_loaded) || among(&lane.ready);
         if among(&self.tail) || self.lanes.iter().any(in_lane) {
             return self.remove(position, |_| true);
@@ -388,8 +398,7 @@ impl Backlog {
     /// True when a message waits here; of cold ones of a single lane it is not known.
     pub fn has(&self, position: u64) -> bool {
         let among = |slots: &VecDeque<Slot>| {
-            let index = slots.binary_search_by_key(&position, |slot| slot.position);
-            index.is_ok_and(|i| slots.get(i).is_some_and(|slot| !slot.gone))
+            index_of(slots, position).is_some_and(|i| slots.get(i).is_some_and(|slot| !slot.gone))
         };
         among(&self.tail) || self.lanes.iter().any(|lane| lane.returned.contains_key(&position) || among(&lane.ready))
     }
@@ -603,11 +612,7 @@ impl Backlog {
         for lane in &mut self.lanes {
             let slot = match lane.returned.get_mut(&position) {
                 Some(slot) => Some(slot),
-                None => lane
-                    .ready
-                    .binary_search_by_key(&position, |slot| slot.position)
-                    .ok()
-                    .and_then(|index| lane.ready.get_mut(index)),
+                None => index_of(&lane.ready, position).and_then(|index| lane.ready.get_mut(index)),
             };
             if let Some(slot) = slot.filter(|slot| !slot.gone && slot.message.is_none()) {
                 let bytes = size(&message);
