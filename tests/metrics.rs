@@ -9,10 +9,10 @@ use std::net::{SocketAddr, TcpStream};
 
 use lapin::options::{
     BasicAckOptions, BasicConsumeOptions, BasicGetOptions, BasicPublishOptions, BasicQosOptions, ConfirmSelectOptions,
-    QueueDeclareOptions,
+    ExchangeBindOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
 };
-use lapin::types::FieldTable;
-use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, ExchangeKind};
 use leveret::config::Config;
 use leveret::node::Node;
 use serde_json::Value as Json;
@@ -596,4 +596,50 @@ async fn it_is_told_what_survives_and_how_old_the_next_message_is() {
     // The next one has none.
     channel.basic_get("old".into(), BasicGetOptions { no_ack: true }).await.unwrap().unwrap();
     assert_eq!(broker.api("/api/queues/%2F/old").await["head_message_timestamp"], Json::Null);
+}
+
+/// What goes two ways, at once and later, is published once, confirmed once, and counted where it has gone at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_is_delayed_in_part_is_counted_once_and_where_it_goes() {
+    let broker = Broker::start_with(&[("management.rates_mode", "detailed")]).await;
+    let channel = broker.connect().await.create_channel().await.unwrap();
+    channel.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
+    let plain = ExchangeDeclareOptions::default();
+    channel.exchange_declare("all".into(), ExchangeKind::Fanout, plain, FieldTable::default()).await.unwrap();
+    let mut delayed = FieldTable::default();
+    delayed.insert("x-delayed-type".into(), AMQPValue::LongString("fanout".into()));
+    let kind = ExchangeKind::Custom("x-delayed-message".into());
+    channel.exchange_declare("later".into(), kind, plain, delayed).await.unwrap();
+    for (queue, exchange) in [("at-once", "all"), ("in-an-hour", "later")] {
+        channel.queue_declare(queue.into(), QueueDeclareOptions::default(), FieldTable::default()).await.unwrap();
+        let bind = QueueBindOptions::default();
+        channel.queue_bind(queue.into(), exchange.into(), "".into(), bind, FieldTable::default()).await.unwrap();
+    }
+    let bind = ExchangeBindOptions::default();
+    channel.exchange_bind("later".into(), "all".into(), "".into(), bind, FieldTable::default()).await.unwrap();
+    let mut headers = FieldTable::default();
+    headers.insert("x-delay".into(), AMQPValue::LongInt(3_600_000));
+    let properties = BasicProperties::default().with_headers(headers);
+    let options = BasicPublishOptions::default();
+    for (exchange, expected) in [("all", 1), ("later", 0)] {
+        let sent = channel.basic_publish(exchange.into(), "".into(), options, b"x", properties.clone()).await.unwrap();
+        assert!(sent.await.unwrap().is_ack());
+        let shown = broker.api(&format!("/api/exchanges/%2F/{exchange}")).await;
+        let stats = &shown["incoming"][0]["stats"];
+        assert_eq!((&stats["publish"], &stats["confirm"]), (&1.into(), &1.into()), "{shown}");
+        assert_eq!(shown["outgoing"].as_array().unwrap().len(), expected, "{shown}");
+        assert_eq!(shown["message_stats"]["publish_in"], 1);
+        let confirmed = format!("rabbitmq_exchange_messages_confirmed_total{{vhost=\"/\",exchange=\"{exchange}\"}}");
+        broker.scrape("/metrics/per-object").await.expect(&[(&confirmed, 1.0)]);
+    }
+    let queue = broker.api("/api/queues/%2F/at-once").await;
+    assert_eq!((&queue["messages"], &queue["incoming"][0]["stats"]["publish"]), (&1.into(), &1.into()), "{queue}");
+    assert_eq!(queue["incoming"][0]["exchange"]["name"], "all");
+    // In a transaction, too.
+    let channel = broker.connect().await.create_channel().await.unwrap();
+    channel.tx_select().await.unwrap();
+    channel.basic_publish("all".into(), "".into(), options, b"x", properties).await.unwrap();
+    channel.tx_commit().await.unwrap();
+    let queue = broker.api("/api/queues/%2F/at-once").await;
+    assert_eq!((&queue["messages"], &queue["incoming"][0]["stats"]["publish"]), (&2.into(), &2.into()), "{queue}");
 }

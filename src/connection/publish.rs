@@ -136,9 +136,8 @@ impl<'b> Publishes<'b> {
     }
 
     /// Adds the part of a message that need not wait. The other part has to follow.
-    fn push_part(&mut self, message: Message, route: Route) {
-        let run =
-            Run { route, reply: None, length: 1, channel: 0, confirm: None, followers: Vec::new(), goes_on: true };
+    fn push_part(&mut self, message: Message, route: Route, channel: u16) {
+        let run = Run { route, reply: None, length: 1, channel, confirm: None, followers: Vec::new(), goes_on: true };
         self.runs.push(run);
         self.messages.push(Incoming::Held(message));
     }
@@ -200,16 +199,19 @@ impl<'b> Publishes<'b> {
     pub fn enqueue(&mut self, wakes: &mut Wakes, fates: &mut Vec<Fate>) -> Entries {
         let mut entries = Entries::default();
         let mut rest = &mut self.messages[..];
-        let mut first_part = true;
+        let mut first_part = None;
         for Run { route, reply, length, channel, confirm, followers, goes_on } in self.runs.drain(..) {
             let Some((run, after)) = rest.split_at_mut_checked(length) else { break };
-            let mut taken = std::mem::replace(&mut first_part, true);
+            let first_part_taken = first_part.take();
+            let mut taken = first_part_taken.unwrap_or(true);
+            // What goes two ways is published once.
+            let published = if first_part_taken.is_some() { 0 } else { length as u64 };
             let mut refused = Vec::new();
             entries.begin();
             let queues = route.queues.len() as u64;
             self.routed += queues * length as u64;
             if let Some(exchange) = &route.exchange {
-                exchange.publish(length as u64, if route.waits { 0 } else { queues });
+                exchange.publish(published, if route.waits { 0 } else { queues });
             }
             for queue in &route.queues {
                 match queue.publish(run.iter_mut(), wakes) {
@@ -230,7 +232,7 @@ impl<'b> Publishes<'b> {
             }
             entries.refused |= !refused.is_empty();
             if goes_on {
-                first_part = taken && refused.is_empty();
+                first_part = Some(taken && refused.is_empty());
             }
             let confirmed = match confirm {
                 Some(_) if taken => (length - refused.len().min(length)) as u64,
@@ -250,7 +252,7 @@ impl<'b> Publishes<'b> {
                 }
             }
             if channel != 0 && queues > 0 {
-                self.passed.push(Passed { channel, route, messages: length as u64, confirmed });
+                self.passed.push(Passed { channel, route, messages: published, confirmed });
             }
             rest = after;
         }
@@ -368,8 +370,7 @@ impl Session {
         let mut traits = Traits { hidden, ..traits };
         let mut at_once = None;
         if let Some(Delayed { due, queues, .. }) = delayed.filter(|_| !is_returned) {
-            let counts = route.exchange.clone().filter(|_| route.queues.is_empty());
-            let waiting = Way { queues: queues.into(), exchange: counts, waits: true };
+            let waiting = Way { queues: queues.into(), exchange: route.exchange.clone(), waits: true };
             let route = std::mem::replace(&mut route, Arc::new(waiting));
             if !route.queues.is_empty() {
                 let (properties, body) = (properties.as_deref().unwrap_or(view.properties), view.body.to_vec());
@@ -398,7 +399,7 @@ impl Session {
             }
             Some(Mode::Transaction(transaction)) => {
                 if let Some((part, route)) = at_once {
-                    transaction.publishes.push_part(part, route);
+                    transaction.publishes.push_part(part, route, apart);
                 }
                 transaction.publishes.push(Incoming::Held(incoming.hold()), route, reply, apart, None);
                 transaction.publishes.follow_last(followers);
@@ -424,7 +425,7 @@ impl Session {
         } else {
             let is_followed = !followers.is_empty();
             if let Some((part, route)) = at_once {
-                work.publishes.push_part(part, route);
+                work.publishes.push_part(part, route, apart);
             }
             work.publishes.push(incoming, route, reply, apart, confirm);
             if is_followed {
@@ -624,7 +625,7 @@ impl Session {
             let route = |queues: Vec<Arc<Queue>>| Arc::new(Way { queues: queues.into(), ..Way::default() });
             if let Some(Delayed { due, queues, .. }) = routed.delayed {
                 let waiting = message.with_due(Some(due), self.broker.memory);
-                work.publishes.push_part(message, route(routed.queues));
+                work.publishes.push_part(message, route(routed.queues), 0);
                 work.publishes.push(Incoming::Held(waiting), route(queues), None, 0, None);
             } else {
                 work.publishes.push(Incoming::Held(message), route(routed.queues), None, 0, None);
