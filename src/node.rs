@@ -110,12 +110,9 @@ impl Node {
             broker.publish_log(feed).map_err(StartError::Thread)?;
         }
         let clock = Arc::new(AtomicU32::new(0));
-        let shared = Arc::new(Shared {
-            broker,
-            registry: Registry::default(),
-            clock: Arc::clone(&clock),
-            census: Census::default(),
-        });
+        let forgets = broker.config.management.disable_collector;
+        let census = if forgets { Census::without_history() } else { Census::default() };
+        let shared = Arc::new(Shared { broker, registry: Registry::default(), clock: Arc::clone(&clock), census });
         let connections = Arc::downgrade(&shared);
         shared.broker.watch_removals(move |removed| {
             if let Some(shared) = connections.upgrade() {

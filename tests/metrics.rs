@@ -15,6 +15,8 @@ use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, ExchangeKind};
 use leveret::config::Config;
 use leveret::node::Node;
+use leveret::stats::Kind;
+use leveret::stats::album::Span;
 use serde_json::Value as Json;
 use tempfile::TempDir;
 
@@ -549,6 +551,33 @@ async fn figures_are_hidden_where_they_are_switched_off() {
             let totals = broker.api("/api/queues/%2F?enable_queue_totals=true").await;
             assert_eq!((&totals[0]["messages"], &totals[0]["message_stats"]), (&2.into(), &Json::Null));
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_collector_nothing_is_kept_over_time() {
+    for (is_disabled, samples) in [("false", 1), ("true", 0)] {
+        let broker = Broker::start_with(&[("management_agent.disable_metrics_collector", is_disabled)]).await;
+        let channel = broker.connect().await.create_channel().await.unwrap();
+        let _consumer = traffic(&channel).await;
+        let shared = broker.node.shared();
+        shared.census.tick(shared, 5.0);
+        assert!(shared.census.rates().get(Kind::Publish as usize) > 1.0, "rates are known all the same");
+        let now = shared.broker.clock.now_ms();
+        let span = Span { until: now, age: 0, step: 5_000 };
+        assert_eq!(shared.census.history(span).len(), samples, "of the node");
+        assert_eq!(shared.census.use_history(span).len(), samples);
+        let queue = shared.broker.vhost("/").unwrap().queue("q").unwrap();
+        let albums = &shared.census.albums;
+        assert_eq!(albums.queues.look(&queue, now, queue.sample_now(), span).len(), samples);
+        let kept = [
+            albums.queues.objects().len(),
+            albums.exchanges.objects().len(),
+            albums.connections.objects().len(),
+            albums.channels.objects().len(),
+            albums.vhosts.objects().len(),
+        ];
+        assert_eq!(kept.map(|n| n > 0), [samples > 0; 5], "{kept:?}");
     }
 }
 

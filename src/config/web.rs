@@ -14,7 +14,7 @@ pub struct Management {
     pub path_prefix: String,
     /// Objects are shown without figures.
     pub disable_stats: bool,
-    /// The same, by the key of RabbitMQ's collector.
+    /// The same, and how they were is not kept.
     pub disable_collector: bool,
     pub rates_mode: RatesMode,
     /// Origins whose pages may call it from a browser; `*` is every origin.

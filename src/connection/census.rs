@@ -2,7 +2,8 @@
 //!
 //! [`Census::sums`] goes through all connections when somebody asks; what those that have ended have counted is added.
 //! [`Census::tick`] does the same at every statistics interval and keeps what comes of it, and has every queue and exchange
-//! that has moved take its rates. Samples of the node are kept for a day, those of single objects in [`Albums`].
+//! that has moved take its rates. Samples of the node are kept for a day, those of single objects in [`Albums`]; none at all
+//! where `management_agent.disable_metrics_collector` is set.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -119,6 +120,16 @@ pub struct Albums {
 }
 
 impl Albums {
+    fn closed() -> Self {
+        Self {
+            queues: Album::closed(),
+            exchanges: Album::closed(),
+            connections: Album::closed(),
+            channels: Album::closed(),
+            vhosts: Album::closed(),
+        }
+    }
+
     fn note_exchange(&self, counts: &Arc<ExchangeCounts>, seconds: f64, now: u64) {
         let moved = counts.sample(seconds);
         self.exchanges.note(counts, now, counts.flow(), moved);
@@ -178,9 +189,16 @@ pub struct OfVhost {
 pub struct Census {
     state: Mutex<State>,
     pub albums: Albums,
+    /// How things were is not kept.
+    forgets: bool,
 }
 
 impl Census {
+    /// One that keeps sums and rates, and no samples.
+    pub fn without_history() -> Self {
+        Self { albums: Albums::closed(), forgets: true, ..Self::default() }
+    }
+
     /// What all connections add up to, and those that have ended; or those of one virtual host.
     pub fn sums(&self, shared: &Shared, vhost: Option<&str>) -> Sums {
         let mut sums = Sums::default();
@@ -223,9 +241,11 @@ impl Census {
         let (ready, unacked) = self.lengths(shared);
         let mut state = self.state.lock();
         state.lengths = [ready, unacked];
-        state.history.begin(now, Standing { ready, unacked, ..Standing::default() });
         state.uses = uses;
-        state.use_history.begin(now, uses);
+        if !self.forgets {
+            state.history.begin(now, Standing { ready, unacked, ..Standing::default() });
+            state.use_history.begin(now, uses);
+        }
     }
 
     /// Takes a sample of everything, `seconds` after the last one.
@@ -283,10 +303,12 @@ impl Census {
             let moved = of_vhost.rates.sample(&standing.counted.0, seconds) | (before != lengths);
             self.albums.vhosts.note(&vhost, now, standing, moved);
         }
-        state.history.add(now, all);
         state.use_rates = uses.since(&state.uses, seconds);
         state.uses = uses;
-        state.use_history.add(now, uses);
+        if !self.forgets {
+            state.history.add(now, all);
+            state.use_history.add(now, uses);
+        }
         drop(state);
         self.albums.sweep(now);
     }

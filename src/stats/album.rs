@@ -35,6 +35,8 @@ pub struct Album<K, T> {
 
 #[derive(Debug)]
 struct Pages<K, T> {
+    /// Objects that may have one.
+    most: usize,
     /// By the object's address, which is its own as long as its page is here.
     by_address: HashMap<usize, Page<K, T>>,
     /// None was used before: the search for one that rests is spared whoever would not find one. Many objects may move and
@@ -52,7 +54,18 @@ struct Page<K, T> {
 
 impl<K, T> Default for Album<K, T> {
     fn default() -> Self {
-        Self { pages: Mutex::new(Pages { by_address: HashMap::new(), used_since: 0 }) }
+        Self::of(MOST)
+    }
+}
+
+impl<K, T> Album<K, T> {
+    /// One that keeps nothing.
+    pub fn closed() -> Self {
+        Self::of(0)
+    }
+
+    fn of(most: usize) -> Self {
+        Self { pages: Mutex::new(Pages { most, by_address: HashMap::new(), used_since: 0 }) }
     }
 }
 
@@ -87,8 +100,8 @@ impl<K, T: Copy + PartialEq> Album<K, T> {
     pub fn look(&self, of: &Arc<K>, now: u64, value: T, span: Span) -> Vec<Sample<T>> {
         let mut pages = self.pages.lock();
         let key = Arc::as_ptr(of).addr();
-        if !pages.by_address.contains_key(&key) {
-            pages.has_room(u64::MAX);
+        if !pages.by_address.contains_key(&key) && !pages.has_room(u64::MAX) {
+            return Vec::new();
         }
         let page = pages.by_address.entry(key).or_insert_with(|| {
             let mut page = Page::new(of, now);
@@ -110,13 +123,13 @@ impl<K, T> Pages<K, T> {
     /// Whether there is room for one more, if need be in the place of the one that was used least lately, before
     /// `unused_since`.
     fn has_room(&mut self, unused_since: u64) -> bool {
-        if self.by_address.len() < MOST {
+        if self.by_address.len() < self.most {
             return true;
         }
         if self.used_since >= unused_since {
             return false;
         }
-        let Some((used, key)) = self.by_address.iter().map(|(key, page)| (page.used, *key)).min() else { return true };
+        let Some((used, key)) = self.by_address.iter().map(|(key, page)| (page.used, *key)).min() else { return false };
         self.used_since = used;
         used < unused_since && self.by_address.remove(&key).is_some()
     }

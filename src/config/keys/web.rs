@@ -47,7 +47,7 @@ pub const MANAGEMENT: &[Key] = &[
     key(
         "management_agent.disable_metrics_collector",
         "false",
-        "The same as management.disable_stats.",
+        "The same as management.disable_stats, and no figures are kept over time.",
         |draft, _, text| value::boolean(text).map(|on| draft.config.management.disable_collector = on),
     ),
     key(
