@@ -426,6 +426,8 @@ async fn pages_of_single_objects_have_samples_when_they_are_asked_for() {
     assert_eq!(samples(&vhost["message_stats"]["publish_details"]), [6]);
     assert_eq!(samples(&vhost["send_oct_details"]).len(), 1);
     let shown = page(&format!("/api/nodes/{node}")).await;
+    assert_eq!(samples(&shown["sockets_used_details"]), [1]);
+    assert!(samples(&shown["fd_used_details"])[0] > 1 && samples(&shown["proc_used_details"])[0] > 1);
     assert!(samples(&shown["mem_used_details"])[0] > 0 && samples(&shown["connection_created_details"])[0] == 1);
     let overview = page("/api/overview").await;
     assert_eq!(samples(&overview["churn_rates"]["queue_created_details"]), [1]);

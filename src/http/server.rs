@@ -300,7 +300,9 @@ mod tests {
         let mut slow = TcpStream::connect(address).await.unwrap();
         slow.write_all(b"GET / HTTP/1.1\r\nhost:").await.unwrap();
         for stream in [&mut silent, &mut slow] {
-            assert_eq!(stream.read(&mut [0; 1]).await.unwrap_or_default(), 0);
+            // Long before it would have been idle for too long.
+            let end = tokio::time::timeout(IDLE / 2, stream.read(&mut [0; 1])).await.expect("an end");
+            assert_eq!(end.unwrap_or_default(), 0);
         }
         // It came first.
         ask(&mut keeper).await;

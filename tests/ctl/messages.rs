@@ -145,9 +145,11 @@ fn a_plan_says_how_many_messages_go_and_an_import_repeats_its_warnings() {
     let file = broker.socket().with_file_name("definitions.json");
     let path = file.display().to_string();
     let kept = r#"{"name":"work","vhost":"/","durable":true,"auto_delete":false,"arguments":{},"colour":"red"}"#;
-    std::fs::write(&file, format!(r#"{{"vhosts":[{{"name":"/"}}],"queues":[{kept}]}}"#)).unwrap();
+    std::fs::write(&file, format!(r#"{{"vhosts":[{{"name":"/"}}],"queues":[{kept}],"exchanges":[]}}"#)).unwrap();
     let plan = ctl(&broker, &["definitions", "plan", "-q", "--prune", &path]).out;
     assert!(plan.contains("- queue 'dead' in vhost '/': 3 messages go with it\n"), "{plan}");
+    let held_back = plan.lines().find(|line| line.contains("exchange 'later' in vhost '/'"));
+    assert!(held_back.is_some_and(|line| line.contains(": 1 message")), "{plan}");
     assert_eq!(quiet(&broker, &["list_queues", "-s", "name", "messages"]).lines().count(), 2, "nothing is gone");
 
     let warning = "warning: queues: unknown field 'colour' (1 items)\n";

@@ -275,6 +275,7 @@ fn purpose(protocol: &str) -> &'static str {
         "http" => "HTTP API",
         "https" => "HTTP API over TLS (HTTPS)",
         "http/prometheus" => "Prometheus exporter API over HTTP",
+        "https/prometheus" => "Prometheus exporter API over TLS (HTTPS)",
         _ => "other",
     }
 }
