@@ -210,8 +210,10 @@ impl Places {
     pub fn get(&self, position: u64) -> Option<u64> {
         let run = self.0.get(self.0.partition_point(|run| run.position <= position).checked_sub(1)?)?;
         let (wanted, _) = run.beyond(position, run.offset)?;
-        let index = run.beyond.binary_search_by_key(&wanted, |(position, _)| *position).ok()?;
-        run.beyond.get(index).map(|(_, offset)| run.offset + u64::from(*offset))
+        // Where every message has an entry, its position says which one it is.
+        let guess = run.beyond.get(wanted as usize).filter(|(position, _)| *position == wanted);
+        let searched = || run.beyond.get(run.beyond.binary_search_by_key(&wanted, |(position, _)| *position).ok()?);
+        guess.or_else(searched).map(|(_, offset)| run.offset + u64::from(*offset))
     }
 
     /// Nothing is added any more.

@@ -59,10 +59,15 @@ impl Ranges {
 
     /// Adds a position; false when it was there.
     pub fn insert(&mut self, position: u64) -> bool {
-        if self.contains(position) {
+        let Some(after) = position.checked_add(1) else { return false };
+        let before = self.ends.range(..=position).next_back().map(|(start, end)| (*start, *end));
+        if before.is_some_and(|(_, end)| position < end) {
             return false;
         }
-        self.insert_range(position..position.saturating_add(1));
+        // Mostly it touches no other: then nothing is looked for but its place.
+        let end = self.ends.remove(&after).unwrap_or(after);
+        let start = before.filter(|(_, end)| *end == position).map_or(position, |(start, _)| start);
+        self.ends.insert(start, end);
         true
     }
 
