@@ -4,13 +4,26 @@
 http=yes start
 perf --declare-queues 100000 --connections 2 --keep-queues >"$work/out" 2>&1
 page() { curl -s -o "$work/page" -w '%{time_total}' -u guest:guest "http://127.0.0.1:$http_port/api/queues?page=500&page_size=100$1"; }
-load() { perf --queue-prefix load --time 5 2>/dev/null | lines received; }
-echo "quiet: $(load)"
-(while sleep 1; do ctl list_queues name messages >"$work/list"; page '' >"$work/time"; done) &
-asks=$!
-echo "with lists: $(load)"
-kill "$asks"
-wait "$asks" 2>/dev/null || true
+load() { perf --queue-prefix load --time 5 "$@" 2>/dev/null | lines 'received|end-to-end'; }
+asks=
+ask() {
+    (while sleep 1; do ctl list_queues name messages >"$work/list"; page '' >"$work/time"; done) &
+    asks=$!
+}
+rest() {
+    kill "$asks"
+    wait "$asks" 2>/dev/null || true
+}
+for _ in 1 2 3; do
+    echo "as fast as it goes, quiet: $(load)"
+    ask
+    echo "as fast as it goes, with lists: $(load)"
+    rest
+done
+echo "500,000/s, quiet: $(load --rate 500000)"
+ask
+echo "500,000/s, with lists: $(load --rate 500000)"
+rest
 for _ in 1 2 3; do
     began=$(date +%s%N)
     ctl list_queues name messages >"$work/list"

@@ -2,7 +2,7 @@
 //! declared is with the other exchange types.
 
 use leveret::vhost::moving::Target;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use leveret::frames::Value;
 use leveret::frames::content::Property;
@@ -49,7 +49,7 @@ fn a4_messages_come_when_they_are_due() {
     for ms in [0, 200, 400, 600] {
         let message = channel.expect_deliver();
         assert_eq!(message.text(), ms.to_string());
-        assert!(start.elapsed() >= Duration::from_millis(ms), "{ms} ms came after {:?}", start.elapsed());
+        assert_waited(start.elapsed(), ms);
         assert_eq!((&*message.exchange, &*message.routing_key), (&*exchange, "k"));
         assert!(!message.redelivered);
     }
@@ -87,7 +87,7 @@ fn a4_the_header_is_negated() {
         let start = Instant::now();
         channel.publish_with(&exchange, "k", delay(value.clone()).header("other", "stays"), "m");
         let message = channel.expect_deliver();
-        assert!(start.elapsed() >= Duration::from_millis(20), "{value:?} was not delayed");
+        assert_waited(start.elapsed(), 20);
         assert_eq!(delay_of(&message).and_then(|delay| delay.as_int()), Some(-20), "of {value:?}");
         assert_eq!(message.props.headers().get("other"), Some(&Value::text("stays")));
     }
@@ -210,7 +210,7 @@ fn a4_what_comes_from_another_exchange_is_delayed_too() {
     assert_eq!(channel.ready(&late), 0);
     channel.consume(basic_consume(&late, "").no_ack());
     let due = channel.expect_deliver();
-    assert!(start.elapsed() >= Duration::from_millis(300), "came after {:?}", start.elapsed());
+    assert_waited(start.elapsed(), 300);
     assert_eq!((due.text(), delay_of(&due).and_then(|delay| delay.as_int())), ("m", Some(-300)));
     assert_eq!((&*due.exchange, &*due.routing_key), (&*first, "k"));
     assert_eq!(channel.ready(&soon), 0, "it is there once");
@@ -226,7 +226,7 @@ fn a4_an_alternate_exchange_delays() {
     let start = Instant::now();
     channel.publish_with(&first, "nowhere", delay(200), "m");
     assert_eq!(channel.expect_deliver().text(), "m");
-    assert!(start.elapsed() >= Duration::from_millis(200), "came after {:?}", start.elapsed());
+    assert_waited(start.elapsed(), 200);
 }
 
 /// What the way leads to when it is due is not asked for a delay again.
@@ -285,7 +285,7 @@ fn a4_dead_letters_are_delayed_if_they_never_were() {
     let message = channel.expect_get_eventually(&source);
     channel.send(basic_reject(message.delivery_tag));
     let letter = channel.expect_deliver();
-    assert!(start.elapsed() >= Duration::from_millis(100), "came after {:?}", start.elapsed());
+    assert_waited(start.elapsed(), 100);
     assert_eq!(text_header(&letter, "x-first-death-reason"), "rejected");
     assert_eq!(delay_of(&letter).and_then(|delay| delay.as_int()), Some(-100));
 }

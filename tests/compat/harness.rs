@@ -35,6 +35,12 @@ pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
+/// So much time has passed, as the broker counts it: in whole milliseconds, of which the first had begun already.
+#[track_caller]
+pub fn assert_waited(waited: Duration, ms: u64) {
+    assert!(waited > Duration::from_millis(ms.saturating_sub(1)), "waited {waited:?} instead of {ms} ms");
+}
+
 /// A name that nobody else uses, in this run or another.
 pub fn unique(name: &str) -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);

@@ -129,7 +129,7 @@ fn a5_a_returned_message_waits_longer_every_time() {
     let mut message = channel.expect_deliver();
     for times in 1..=3 {
         let (waited, again) = time_until_again(&channel, basic_reject(message.delivery_tag).requeue());
-        assert!(waited >= Duration::from_millis(150) * times, "return {times} waited {waited:?}");
+        assert_waited(waited, 150 * times);
         message = again;
     }
 }
@@ -141,7 +141,7 @@ fn a5_a_returned_message_waits_no_longer_than_the_maximum() {
     channel.consume(basic_consume(&queue, ""));
     let message = channel.expect_deliver();
     let (waited, _) = time_until_again(&channel, basic_reject(message.delivery_tag).requeue());
-    assert!(waited >= Duration::from_millis(50), "waited {waited:?}");
+    assert_waited(waited, 50);
 }
 
 #[test]

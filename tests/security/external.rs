@@ -50,8 +50,8 @@ fn refusals_are_slower_after_some_and_the_right_password_is_not() {
     let refuse = || {
         let client = broker.socket();
         client.greet();
-        client.send(start_ok(capable_of(&["authentication_failure_close"]), "PLAIN", b"\0guest\0wrong"));
         let start = Instant::now();
+        client.send(start_ok(capable_of(&["authentication_failure_close"]), "PLAIN", b"\0guest\0wrong"));
         client.expect_method("connection.close");
         start.elapsed()
     };
