@@ -248,7 +248,12 @@ impl Outbox {
     }
 
     fn request(&self, request: CloseRequest) {
-        *self.close_request.lock() = Some(request);
+        let mut asked = self.close_request.lock();
+        // Who is to end at once is not given time again.
+        if !matches!(*asked, Some(CloseRequest::End)) {
+            *asked = Some(request);
+        }
+        drop(asked);
         self.has_close_request.store(true, Ordering::Relaxed);
         self.inner.lock().awake = true;
         self.waker.wake();

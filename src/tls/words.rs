@@ -105,7 +105,12 @@ fn of_incompatible(what: &PeerIncompatible, keys: &str) -> String {
         PeerIncompatible::NoKxGroupsInCommon | PeerIncompatible::NamedGroupsExtensionRequired => {
             "the client offers no way to exchange keys that is known here (X25519, P-256 or P-384)".to_owned()
         }
-        PeerIncompatible::NoSignatureSchemesInCommon | PeerIncompatible::SignatureAlgorithmsExtensionRequired => {
+        PeerIncompatible::SignatureAlgorithmsExtensionRequired => {
+            "the client does not say which signatures it takes, as one does that speaks TLS 1.1 or older: 1.2 and 1.3 are \
+             served"
+                .to_owned()
+        }
+        PeerIncompatible::NoSignatureSchemesInCommon => {
             format!("the client takes no signature that the key of {keys}.keyfile can make")
         }
         PeerIncompatible::ExtendedMasterSecretExtensionRequired => {

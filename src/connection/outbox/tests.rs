@@ -45,6 +45,18 @@ fn bytes_that_are_written_after_the_end_are_given_back_once() {
     assert_eq!(memory.used(), 1000);
 }
 
+#[test]
+fn a_connection_that_is_to_end_at_once_is_not_given_time_again() {
+    let outbox = outbox(MemoryAccount::new(u64::MAX));
+    outbox.request_close(Refusal::not_found("first"));
+    outbox.request_end();
+    outbox.request_close(Refusal::not_found("later"));
+    assert!(matches!(outbox.close_requested(), Some(CloseRequest::End)));
+    assert!(outbox.close_requested().is_none());
+    outbox.request_close(Refusal::not_found("again"));
+    assert!(matches!(outbox.close_requested(), Some(CloseRequest::Close(_))));
+}
+
 /// Only deliveries to consumers count towards the shared limit, also when a consumer of the same queue has just gone.
 #[test]
 fn a_message_that_was_got_does_not_count_as_a_cancelled_consumers() {
