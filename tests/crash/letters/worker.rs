@@ -229,7 +229,9 @@ impl<'a> Worker<'a> {
             How::Reject => basic_reject(tag),
             How::Requeue => basic_nack(tag).requeue(),
         };
-        if how != How::Requeue {
+        // That a reject is stored is not said by what is answered later: the letter may be with somebody who delivers others
+        // of its queue, and has not come to its commit. The message may come back then, redelivered.
+        if how == How::Ack {
             self.settled.push((place, id));
         }
         self.client.send(CONSUME, &method)
