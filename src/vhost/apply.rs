@@ -376,9 +376,9 @@ pub(super) fn restore(broker: &Broker, record: Record) -> Result<(), StartError>
 mod tests {
     use super::*;
     use crate::auth::TopicPermission;
-    use crate::persist::record::{BindingRecord, QueueRecord};
+    use crate::persist::record::QueueRecord;
     use crate::vhost::command::DeleteQueue;
-    use crate::vhost::test_catalog::TestCatalog;
+    use crate::vhost::test_catalog::{TestCatalog, binding};
 
     #[test]
     fn what_cannot_be_taken_out_of_the_catalog_stays() {
@@ -390,21 +390,13 @@ mod tests {
             auto_delete: true,
             ..default_exchange("/")
         };
-        let bind = |source: &str, destination: &str, to_exchange| BindingRecord {
-            vhost: "/".to_owned(),
-            source: source.to_owned(),
-            destination: destination.to_owned(),
-            to_exchange,
-            key: String::new(),
-            arguments: Table::default(),
-        };
         let (name, arguments) = ("q".to_owned(), Table::default());
         let queue = QueueRecord { vhost: vhost.clone(), name, durable: true, auto_delete: false, arguments, id: 0 };
         broker.apply(Command::DeclareQueue { record: queue, exclusive_owner: None }).unwrap();
         for name in ["far", "near"] {
             broker.apply(Command::DeclareExchange(exchange(name))).unwrap();
         }
-        let (far, near) = (bind("far", "near", true), bind("near", "q", false));
+        let (far, near) = (binding("far", "near", true), binding("near", "q", false));
         for record in [&far, &near] {
             broker.apply(Command::Bind { record: record.clone(), connection: None }).unwrap();
         }

@@ -8,8 +8,10 @@ use parking_lot::Mutex;
 
 use super::broker::{Broker, StartError};
 use crate::config::Config;
+use crate::frames::Table;
 use crate::message::memory::MemoryAccount;
 use crate::persist::catalog::{Catalog, CatalogError};
+use crate::persist::record::BindingRecord;
 use crate::persist::{Change, Record};
 
 /// What is left when the broker is gone.
@@ -69,5 +71,17 @@ impl Catalog for TestCatalog {
 
     fn flush(&self) -> Result<(), CatalogError> {
         Ok(())
+    }
+}
+
+/// A binding without key and arguments in the default virtual host.
+pub fn binding(source: &str, destination: &str, to_exchange: bool) -> BindingRecord {
+    BindingRecord {
+        vhost: "/".to_owned(),
+        source: source.to_owned(),
+        destination: destination.to_owned(),
+        to_exchange,
+        key: String::new(),
+        arguments: Table::default(),
     }
 }

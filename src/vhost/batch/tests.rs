@@ -2,7 +2,7 @@ use super::*;
 use crate::frames::Table;
 use crate::vhost::broker::default_vhost;
 use crate::vhost::command::DeleteQueue;
-use crate::vhost::test_catalog::TestCatalog;
+use crate::vhost::test_catalog::{TestCatalog, binding};
 
 fn queue(vhost: &str, name: &str) -> Command {
     let (vhost, name, arguments) = (vhost.to_owned(), name.to_owned(), Table::default());
@@ -21,17 +21,6 @@ fn exchange(name: &str) -> Command {
         arguments: Table::default(),
         id: 0,
     })
-}
-
-fn binding(source: &str, destination: &str, to_exchange: bool) -> BindingRecord {
-    BindingRecord {
-        vhost: "/".to_owned(),
-        source: source.to_owned(),
-        destination: destination.to_owned(),
-        to_exchange,
-        key: String::new(),
-        arguments: Table::default(),
-    }
 }
 
 fn bind(source: &str, destination: &str, to_exchange: bool) -> Command {
