@@ -380,14 +380,14 @@ impl Shelf {
             self.next_segment = self.next_segment.max(written.segment + 1);
             return;
         };
-        // A segment that died while it was copied has left, and with it what was known of its dead.
-        let left: Vec<Range<u64>> =
-            self.segments.iter().filter(|s| numbers.contains(&s.number)).map(|s| s.first..s.last + 1).collect();
-        for record in &written.records {
-            if !left.iter().any(|range| range.contains(&record.position)) {
-                self.dead.insert(record.position);
-            }
+        // A segment that died while it was copied has left, and with it what was known of its dead: those that were copied, and
+        // those whose acks are in the journal still and will be read once more.
+        let mut died_from = written.records.first().map_or(0, |first| first.position);
+        for segment in self.segments.iter().filter(|s| numbers.contains(&s.number)) {
+            self.dead.insert_range(died_from..segment.first);
+            died_from = segment.last + 1;
         }
+        self.dead.insert_range(died_from..written.records.last().map_or(0, |last| last.position + 1));
         let gone = &mut self.gone;
         self.segments.retain(|s| {
             let replaced = numbers.contains(&s.number);

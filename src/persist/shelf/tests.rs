@@ -122,6 +122,26 @@ fn what_died_with_its_segment_while_it_was_rewritten_stays_dead() {
 }
 
 #[test]
+fn acks_that_are_read_again_after_a_rewrite_take_nothing_with_them() {
+    let mut shelf = shelf();
+    for n in 0..3_u32 {
+        let records: Vec<_> = (0..10).map(|p| (u64::from(n) * 10 + p, false)).collect();
+        shelf.add(u64::from(n + 1) * 10, &[written(n, &records, 1000)], &[true; 10]);
+    }
+    (0..20).filter(|p| p % 10 != 4).for_each(|position| shelf.settle(position, true, Some(BODY)));
+    let rewrite = shelf.rewritable(1000).unwrap();
+    shelf.settle(4, true, Some(BODY));
+    shelf.replace(&rewrite, &written(rewrite.number, &[(4, false), (14, false)], 200));
+    let mut bytes = Vec::new();
+    shelf.encode(&mut bytes);
+    let mut read = Shelf::decode(Path::new("/queues"), 1, 2, 2, &mut Cursor(&bytes)).unwrap();
+    read.settle_range(0..14);
+    read.settle_range(15..20);
+    assert!(read.holds(14));
+    assert_eq!(read.live(), 11);
+}
+
+#[test]
 fn a_rewrite_of_which_nothing_is_left_leaves_no_files() {
     let mut shelf = shelf();
     let records: Vec<_> = (0..10).map(|p| (p, false)).collect();
@@ -186,54 +206,122 @@ fn a_shelf_of_version_1_is_read() {
     assert_eq!((shelf.live(), shelf.live_content()), (2, 50), "the size of bodies is a guess");
 }
 
+/// What is done to a shelf.
+#[derive(Clone, Debug)]
+enum Step {
+    /// Messages: whether each is written, is transient, lives.
+    Flush(Vec<(bool, bool, bool)>),
+    Settle(u64),
+    /// Segments are rewritten, and after each of them is copied so many messages are settled.
+    Rewrite(Vec<Vec<u64>>),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let messages = proptest::collection::vec((any::<bool>(), any::<bool>(), any::<bool>()), 1..12);
+    let positions = proptest::collection::vec(0_u64..70, 0..4);
+    prop_oneof![
+        2 => messages.prop_map(Step::Flush),
+        8 => (0_u64..70).prop_map(Step::Settle),
+        1 => proptest::collection::vec(positions, 1..4).prop_map(Step::Rewrite),
+    ]
+}
+
+/// A shelf, its files, and what lives.
+struct Room {
+    shelf: Shelf,
+    files: BTreeMap<u32, Vec<(u64, bool)>>,
+    living: BTreeMap<u64, bool>,
+    next: u64,
+}
+
+impl Room {
+    fn take(&mut self, step: Step) {
+        match step {
+            Step::Flush(messages) => self.flush(messages),
+            Step::Settle(position) => self.settle(position),
+            Step::Rewrite(settles) => self.rewrite(settles),
+        }
+    }
+
+    fn flush(&mut self, messages: Vec<(bool, bool, bool)>) {
+        let (mut records, mut lives) = (Vec::new(), Vec::new());
+        for (position, (is_written, transient, alive)) in (self.next..).zip(messages.iter().copied()) {
+            if is_written {
+                records.push((position, transient));
+                lives.push(alive);
+                if alive {
+                    self.living.insert(position, transient);
+                }
+            }
+        }
+        self.next += messages.len() as u64;
+        let (segment, at) = self.shelf.append_at(300);
+        let end = at + records.len() as u64 * 100;
+        self.shelf.add(self.next, &[written(segment, &records, end)], &lives);
+        let file = self.files.entry(segment).or_default();
+        if at == 0 {
+            file.clear();
+        }
+        file.extend(records);
+    }
+
+    fn settle(&mut self, position: u64) {
+        if let Some(transient) = self.living.remove(&position) {
+            self.shelf.settle(position, !transient, Some(BODY));
+        }
+    }
+
+    fn rewrite(&mut self, settles: Vec<Vec<u64>>) {
+        let Some(rewrite) = self.shelf.rewritable(300) else { return };
+        let mut settles = settles.into_iter();
+        let mut copied = Vec::new();
+        for span in &rewrite.spans {
+            let records = &self.files[&span.id.number];
+            copied.extend(records.iter().filter(|(position, _)| !self.shelf.is_dead(*position)));
+            settles.next().into_iter().flatten().for_each(|position| self.settle(position));
+        }
+        let end = copied.len() as u64 * 100 + 64;
+        self.shelf.replace(&rewrite, &written(rewrite.number, &copied, end));
+        self.files.insert(rewrite.number, copied);
+    }
+}
+
 proptest! {
-    /// Whatever is flushed and settled in whatever order, the shelf counts what lives as a map does, also after it was
-    /// written and read back.
+    /// Whatever is flushed, settled and rewritten in whatever order, the shelf counts what lives as a map does, also after it
+    /// was written and read back, and after all acks were read again.
     #[test]
     fn a_shelf_counts_as_a_map_does(
-        flushes in proptest::collection::vec(proptest::collection::vec((any::<bool>(), any::<bool>(), any::<bool>()), 1..12), 1..6),
-        settles in proptest::collection::vec(0_u64..70, 0..70),
+        steps in proptest::collection::vec(step(), 0..60),
         kept in proptest::option::of(proptest::collection::btree_set(0_u64..70, 0..9)),
     ) {
-        let mut shelf = shelf();
-        let mut model: BTreeMap<u64, bool> = BTreeMap::new();
-        let mut position = 0;
-        for messages in flushes {
-            let (mut records, mut lives) = (Vec::new(), Vec::new());
-            for (is_written, transient, alive) in messages {
-                if is_written {
-                    records.push((position, transient));
-                    lives.push(alive);
-                    if alive {
-                        model.insert(position, transient);
-                    }
-                }
-                position += 1;
-            }
-            let (segment, at) = shelf.append_at(300);
-            let end = at + records.len() as u64 * 100;
-            shelf.add(position, &[written(segment, &records, end)], &lives);
+        let (files, living) = (BTreeMap::new(), BTreeMap::new());
+        let mut room = Room { shelf: shelf(), files, living, next: 0 };
+        for step in steps {
+            room.take(step);
+            prop_assert_eq!(room.shelf.live(), room.living.len() as u64);
+            prop_assert!(room.living.keys().all(|p| room.shelf.holds(*p)));
         }
-        for position in settles {
-            if let Some(transient) = model.remove(&position) {
-                shelf.settle(position, !transient, Some(BODY));
-            }
-        }
+        let Room { mut shelf, files, living: mut model, next } = room;
         if let Some(kept) = kept {
             model.retain(|p, _| kept.contains(p));
             let of = |transient| model.iter().filter(|(_, t)| **t == transient).map(|(p, _)| *p).collect::<Ranges>();
             for _ in 0..2 {
-                shelf.purge(position, &of(false), &of(true));
+                shelf.purge(next, &of(false), &of(true));
             }
         }
         prop_assert_eq!(shelf.live(), model.len() as u64);
         prop_assert_eq!(shelf.live_content(), model.len() as u64 * BODY);
-        prop_assert!(model.keys().all(|p| !shelf.is_dead(*p)));
-        prop_assert!((0..80).all(|p| shelf.place(p).map(|place| place.offset) == model.get(&p).map(|_| p * 100)));
+        let in_files = shelf.segments().flat_map(|s| &files[&s.number]).filter(|(p, _)| !shelf.is_dead(*p));
+        prop_assert!(in_files.eq(model.iter().map(|(p, t)| (*p, *t)).collect::<Vec<_>>().iter()), "what a reader finds");
+        prop_assert!((0..next).all(|p| shelf.place(p).map(|place| place.offset) == model.get(&p).map(|_| p * 100)));
         let mut bytes = Vec::new();
         shelf.encode(&mut bytes);
-        let read = Shelf::decode(Path::new("/queues"), 1, 2, 2, &mut Cursor(&bytes)).unwrap();
+        let mut read = Shelf::decode(Path::new("/queues"), 1, 2, 2, &mut Cursor(&bytes)).unwrap();
         let persistent = model.values().filter(|transient| !**transient).count() as u64;
         prop_assert_eq!((read.live(), read.live_content()), (persistent, persistent * BODY));
+        // What is acked, or was never written, is settled once more.
+        (0..next).filter(|p| !model.contains_key(p)).for_each(|p| read.settle_range(p..p + 1));
+        prop_assert_eq!(read.live(), persistent);
+        prop_assert!(model.iter().all(|(p, transient)| *transient || read.holds(*p)));
     }
 }
