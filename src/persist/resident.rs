@@ -26,6 +26,26 @@ pub struct Flush {
     pub next_segment: u32,
 }
 
+/// Which messages are to be in segments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// Whatever is in commits up to this one.
+    UpTo(u64),
+    /// The same, though some of it may be in commits that are not done.
+    UpToAtOnce(u64),
+    /// Whatever is in commits that are done.
+    All,
+}
+
+/// What there is to write for that.
+pub enum Plan {
+    Nothing,
+    /// Some message is not in a commit that is done. What else that commit holds, as that the message has left another
+    /// queue, would not be on disk when the message is.
+    NotYet,
+    Write(Flush),
+}
+
 /// A queue, as the store sees it. The keeper, a thread of the store, calls; nothing here waits for a disk but `load`.
 pub trait Resident: Send + Sync {
     fn is_durable(&self) -> bool;
@@ -33,9 +53,9 @@ pub trait Resident: Send + Sync {
     /// Bytes of ready messages in memory.
     fn held_bytes(&self) -> usize;
 
-    /// The messages to write so that nothing of the queue is left in commits up to this one; `None` as commit stands for
-    /// all there are. Until [`Resident::finish_flush`] or [`Resident::abandon_flush`] no other flush is planned.
-    fn plan_flush(&self, commit: Option<u64>) -> Option<Flush>;
+    /// The messages to write so that nothing of the queue is left in those commits. Until [`Resident::finish_flush`] or
+    /// [`Resident::abandon_flush`] no other flush is planned.
+    fn plan_flush(&self, extent: Extent) -> Plan;
 
     /// The messages of a flush are in segments, on disk if that is asked for.
     fn finish_flush(&self, upto: u64, written: &[Written]);

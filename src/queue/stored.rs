@@ -15,7 +15,7 @@ use crate::message::{Layout, Message};
 use crate::persist::index::Indexed;
 use crate::persist::journal::Waiter;
 use crate::persist::journal::item::ItemWriter;
-use crate::persist::resident::{Flush, Resident};
+use crate::persist::resident::{Extent, Flush, Plan, Resident};
 use crate::persist::segment::{OneByOne, Place, ReadError, Record, Span, read_span};
 use crate::persist::shelf::{Rewrite, Shelf, Written};
 use crate::persist::state::QueueState;
@@ -230,44 +230,61 @@ impl Resident for Queue {
         self.state.lock().engine.held_bytes()
     }
 
-    fn plan_flush(&self, commit: Option<u64>) -> Option<Flush> {
+    fn plan_flush(&self, extent: Extent) -> Plan {
+        let Some(store) = self.shared.store.as_ref() else { return Plan::Nothing };
         let mut state = self.state.lock();
         if state.deleted || state.flushing {
-            return None;
+            return Plan::Nothing;
         }
         let next = state.engine.next_position();
-        let upto = match commit {
-            None => {
-                state.marks.clear();
-                next
-            }
-            Some(commit) => {
-                let later = state.marks.partition_point(|(c, _)| *c <= commit);
-                let upto = state.marks.get(later).map_or(next, |(_, position)| *position);
-                state.marks.drain(..later);
-                upto
-            }
+        let later = match extent {
+            Extent::All => state.marks.len(),
+            Extent::UpTo(commit) | Extent::UpToAtOnce(commit) => state.marks.partition_point(|(c, _)| *c <= commit),
         };
-        let (store, durable) = (self.shared.store.as_ref()?, self.is_durable());
-        let id = self.resident_id();
-        let State { engine, shelf, flushing, .. } = &mut *state;
+        let mut upto = state.marks.get(later).map_or(next, |(_, position)| *position);
+        let (durable, id) = (self.is_durable(), self.resident_id());
+        let State { engine, shelf, flushing, marks, .. } = &mut *state;
         let shelf = shelf.get_or_insert_with(|| Box::new(store.new_transient_shelf(id)));
         let from = shelf.flushed();
-        let (segment, offset) = shelf.append_at(store.segment_size());
-        let (dir, next_segment) = (shelf.dir(), shelf.number_after(segment));
-        let messages = engine.messages_within(from..upto);
+        let mut messages = engine.messages_within(from..upto);
+        let committed = store.journal.committed();
+        let is_open = |message: &Message| {
+            durable && message.is_persistent() && message.ticket().is_none_or(|ticket| ticket.commit > committed)
+        };
+        let open = messages.iter().position(|(_, message)| is_open(message));
+        match (open, extent) {
+            (None, _) | (_, Extent::UpToAtOnce(_)) => drop(marks.drain(..later)),
+            (Some(_), Extent::UpTo(_)) => return Plan::NotYet,
+            (Some(open), Extent::All) => {
+                upto = messages.get(open).map_or(upto, |(position, _)| *position);
+                messages.truncate(open);
+            }
+        }
         if messages.is_empty() {
             if upto > from {
                 // All of it was settled: nothing that is written of it later must bring it back.
                 shelf.add(upto, &[], &[]);
             }
-            return None;
+            return Plan::Nothing;
         }
+        let (segment, offset) = shelf.append_at(store.segment_size());
+        let (dir, next_segment) = (shelf.dir(), shelf.number_after(segment));
         shelf.begin_writing(segment);
         *flushing = true;
         let (index_end, indexed) =
             (shelf.index_end(segment), if engine.has_priorities() { Indexed::All } else { Indexed::Due });
-        Some(Flush { queue: id, durable, dir, upto, messages, segment, offset, index_end, indexed, next_segment })
+        Plan::Write(Flush {
+            queue: id,
+            durable,
+            dir,
+            upto,
+            messages,
+            segment,
+            offset,
+            index_end,
+            indexed,
+            next_segment,
+        })
     }
 
     fn finish_flush(&self, upto: u64, written: &[Written]) {

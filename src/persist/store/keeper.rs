@@ -14,7 +14,7 @@ use crate::message::memory::resident_bytes;
 use crate::persist::disk::Open;
 use crate::persist::index;
 use crate::persist::points;
-use crate::persist::resident::Flush;
+use crate::persist::resident::{Extent, Flush, Plan};
 use crate::persist::segment::{ReadError, SegmentId, encode_header, path, put_record, read_span};
 use crate::persist::shelf::Written;
 
@@ -70,7 +70,7 @@ impl Keeper {
             store.windows.take_picture(&store.journal);
         }
         let worked = store.turn();
-        self.is_waiting = store.windows.has_picture();
+        self.is_waiting = store.windows.has_picture() || matches!(worked, Ok(false));
         if worked.is_err() {
             self.give_up_ballast(store);
         }
@@ -141,18 +141,16 @@ impl Store {
         file.sync_data()
     }
 
-    /// Does what there is to do.
-    fn turn(&self) -> io::Result<()> {
+    /// Does what there is to do; false when more can be done in a moment.
+    fn turn(&self) -> io::Result<bool> {
         // First what gives room, then what needs it; each is tried, whatever becomes of the others.
         let tidied = self.tidy();
         let saved = self.windows.write_picture(&self.journal);
         let spare = self.provide_spare();
-        // Without a spare file, those that are kept otherwise are used.
-        let keep = if spare.is_ok() { self.settings.journal_keep } else { 0 };
-        let emptied = self.empty_journal(keep);
+        let emptied = self.empty_journal(spare.is_ok());
         let paged = self.page_out();
         let spare = spare.or_else(|_| self.provide_spare());
-        tidied.and(saved).and(emptied).and(paged).and(spare)
+        tidied.and(saved).and(paged).and(spare).and(emptied)
     }
 
     /// Makes a spare journal file, where the disk has room for it and a little more.
@@ -215,13 +213,16 @@ impl Store {
     pub fn leave_journal(&self) -> io::Result<()> {
         let residents: Vec<_> = self.residents.iter().filter_map(|e| Some((*e.key(), e.value().upgrade()?))).collect();
         let queues: Vec<_> = residents.iter().map(|(_, queue)| Arc::clone(queue)).collect();
-        self.flush(&queues, None)?;
+        self.flush(&queues, Extent::All)?;
         self.windows.write_last()?;
         self.checkpoint(&residents, self.journal.files().next_block())
     }
 
-    /// Moves what lives in the oldest full files to segments, and lets the files be used again.
-    fn empty_journal(&self, keep: usize) -> io::Result<()> {
+    /// Moves what lives in the oldest full files to segments, and lets the files be used again; false when some of it is in a
+    /// commit that is not done. Without a spare file, those that are kept otherwise are used, and no commit is waited for:
+    /// it may itself wait for a file.
+    fn empty_journal(&self, has_spare: bool) -> io::Result<bool> {
+        let keep = if has_spare { self.settings.journal_keep } else { 0 };
         while let Some(used) = self.journal.files().oldest(keep) {
             let is_saved = self.windows.reach(&used);
             if !is_saved {
@@ -229,30 +230,41 @@ impl Store {
             }
             let residents: Vec<_> = used.queues.iter().filter_map(|id| Some((*id, self.resident(*id)?))).collect();
             let queues: Vec<_> = residents.iter().map(|(_, queue)| Arc::clone(queue)).collect();
-            self.flush(&queues, Some(used.last_commit))?;
+            let extent = if has_spare { Extent::UpTo } else { Extent::UpToAtOnce };
+            let is_all = self.flush(&queues, extent(used.last_commit))?;
             if !is_saved {
                 self.windows.write_picture(&self.journal)?;
                 if !self.windows.reach(&used) {
                     // With one of the next turns.
-                    return Ok(());
+                    return Ok(is_all);
                 }
+            }
+            if !is_all {
+                return Ok(false);
             }
             let first_block = self.journal.files().second_block();
             self.checkpoint(&residents, first_block)?;
             self.journal.release_oldest();
             points::reach("journal-file-recycled");
         }
-        Ok(())
+        Ok(true)
     }
 
-    /// Writes messages of queues to segments.
-    fn flush(&self, queues: &[Arc<dyn Resident>], commit: Option<u64>) -> io::Result<()> {
+    /// Writes messages of queues to segments; true when nothing is left to be written.
+    fn flush(&self, queues: &[Arc<dyn Resident>], extent: Extent) -> io::Result<bool> {
         points::reach("flush-before-segments");
         let mut touched = Touched::default();
         let mut done = Vec::new();
-        let mut failed = None;
+        let (mut failed, mut is_all) = (None, true);
         for queue in queues {
-            let Some(flush) = queue.plan_flush(commit) else { continue };
+            let flush = match queue.plan_flush(extent) {
+                Plan::Nothing => continue,
+                Plan::NotYet => {
+                    is_all = false;
+                    continue;
+                }
+                Plan::Write(flush) => flush,
+            };
             match self.write_segments(&flush, &mut touched) {
                 Ok(written) => done.push((queue, flush.upto, written)),
                 Err(error) => {
@@ -271,7 +283,7 @@ impl Store {
         for (queue, upto, written) in done {
             queue.finish_flush(upto, &written);
         }
-        failed.map_or(Ok(()), Err)
+        failed.map_or(Ok(is_all), Err)
     }
 
     fn write_segments(&self, flush: &Flush, touched: &mut Touched) -> io::Result<Vec<Written>> {
@@ -416,7 +428,7 @@ impl Store {
             if self.memory.pressure() < most {
                 break;
             }
-            self.flush(std::slice::from_ref(&queue), None)?;
+            self.flush(std::slice::from_ref(&queue), Extent::All)?;
             queue.evict(0);
         }
         Ok(())
