@@ -645,6 +645,8 @@ impl Session {
             self.count_passed(work.publishes.take_passed());
         }
         super::acks::apply(work);
+        // What was rejected is where it goes before anything is confirmed that came later.
+        work.wakes.send_letters();
         // What a client has published and acked in one go is one commit: all of it survives, or nothing.
         let store = self.broker.store.as_ref();
         // Nobody waits for acks, nor for publishes that are not confirmed: the journal may take its time over them.

@@ -100,6 +100,7 @@ impl Session {
             settle_now(settled, how, &mut wakes);
         }
         let refused = entries.refused;
+        wakes.send_letters();
         let store = self.broker.store.as_ref();
         let commit = store.and_then(|store| entries.append(&store.journal, Some(&self.waiter()), &mut wakes));
         wakes.run();

@@ -7,6 +7,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::MutexGuard;
+
 use super::letter::Letter;
 use super::local::{Leaving, Queue, State, Wakes};
 use super::settings::Settings;
@@ -170,17 +172,20 @@ impl Queue {
         self.end_of_lease(&state).is_some_and(|end| end <= self.shared.clock.now_ms())
     }
 
-    /// A postman has come for the letters; false when there is one already, who takes all of them.
-    pub fn begin_posting(&self) -> bool {
-        let mut state = self.state.lock();
-        !state.deleted && !std::mem::replace(&mut state.posting, true)
+    /// A postman has come, once no other one is here: letters are delivered in the order in which they left, and those that
+    /// left before this returns are delivered, or are among [`Queue::next_letters`].
+    pub fn letterbox(&self) -> MutexGuard<'_, ()> {
+        self.letterbox.lock()
     }
 
-    /// The next letters, in order. When there are none, the postman leaves.
+    /// The next letters, in order, for the postman who is at the [`Queue::letterbox`].
     pub fn next_letters(&self) -> Vec<Letter> {
         let mut state = self.state.lock();
+        if state.deleted {
+            return Vec::new();
+        }
         let settings = Arc::clone(state.engine.settings());
-        let departures = if state.deleted { Vec::new() } else { state.engine.take_letters(A_BAG) };
+        let departures = state.engine.take_letters(A_BAG);
         let mut letters: Vec<Letter> = state.unusual.unopened.drain(..).collect();
         if let Some(from) = self.me.upgrade() {
             letters.extend(departures.into_iter().map(|departure| Letter {
@@ -192,7 +197,6 @@ impl Queue {
                 had: departure.had,
             }));
         }
-        state.posting = !letters.is_empty();
         letters
     }
 

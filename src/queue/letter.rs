@@ -55,7 +55,8 @@ pub trait Postman: Send + Sync {
     /// A queue has been unused for as long as it may be.
     fn expired(&self, queue: &Arc<Queue>);
 
-    /// Fetches what these queues send ([`Queue::begin_posting`]), and delivers it. No lock may be held. Whatever cannot be
+    /// Fetches what these queues send ([`Queue::letterbox`]), and delivers it: when this returns, the journal has it, but
+    /// where this is called by somebody whom the same postman has told of something. No lock may be held. Whatever cannot be
     /// delivered is dropped, or stays in its queue where that keeps its letters until they are safe.
     fn collect(&self, from: Vec<Arc<Queue>>);
 

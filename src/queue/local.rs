@@ -123,6 +123,16 @@ pub struct Wakes {
 }
 
 impl Wakes {
+    /// Has letters delivered: when this returns, the journal has them. No lock may be held.
+    pub fn send_letters(&mut self) {
+        if !self.senders.is_empty() {
+            let senders = self.take_senders();
+            if let Some(postman) = &self.postman {
+                postman.collect(senders);
+            }
+        }
+    }
+
     /// A queue is about to deliver.
     #[inline]
     fn watch(&mut self, queue: &Queue) {
@@ -166,12 +176,7 @@ impl Wakes {
         for outlet in self.outlets.drain(..) {
             outlet.wake();
         }
-        if !self.senders.is_empty() {
-            let senders = self.take_senders();
-            if let Some(postman) = &self.postman {
-                postman.collect(senders);
-            }
-        }
+        self.send_letters();
         if !self.delivered.is_empty() {
             let delivered = std::mem::take(&mut self.delivered);
             if let Some(postman) = &self.postman {
@@ -266,8 +271,6 @@ pub(super) struct State {
     pub resting: bool,
     /// The next read is of messages that leave.
     pub unread_first: bool,
-    /// A postman is here.
-    pub posting: bool,
     /// The queue goes when it is unused for long.
     pub expires: bool,
     /// Since when nobody uses it.
@@ -336,6 +339,8 @@ pub struct Queue {
     pub id: u64,
     pub spec: QueueSpec,
     pub(super) state: Mutex<State>,
+    /// Held by the postman who takes letters, and before the state.
+    pub(super) letterbox: Mutex<()>,
     /// Persistent messages in it survive.
     is_durable: bool,
     pub(super) shared: Arc<Shared>,
@@ -433,7 +438,6 @@ impl Queue {
             loading: false,
             resting: false,
             unread_first: false,
-            posting: false,
             expires: settings.expires.is_some(),
             unused_since: shared.clock.now_ms(),
             numbers: None,
@@ -445,8 +449,15 @@ impl Queue {
         if damage.is_some() {
             state.unusual.damage = damage;
         }
-        let queue =
-            Arc::new_cyclic(|me| Self { id, spec, is_durable, state: Mutex::new(state), shared, me: me.clone() });
+        let queue = Arc::new_cyclic(|me| Self {
+            id,
+            spec,
+            is_durable,
+            state: Mutex::new(state),
+            letterbox: Mutex::new(()),
+            shared,
+            me: me.clone(),
+        });
         queue.register();
         queue.register_window();
         queue.count_handed(&mut queue.state.lock(), Handed::default());

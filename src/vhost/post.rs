@@ -4,6 +4,7 @@
 //! the journal gets one entry for all: the messages in their new queues, and their acks in the old ones. Either both are on
 //! disk after a crash or neither. What has no route is dropped, unless its queue keeps its letters until they are safe.
 
+use std::cell::RefCell;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock, Weak};
 
@@ -91,24 +92,19 @@ impl Post {
 impl Postman for Post {
     fn collect(&self, from: Vec<Arc<Queue>>) {
         let Some(broker) = self.broker() else { return };
-        // A letter may make others: its new queue is full, or it expires there at once.
-        let mut senders = from;
-        while let Some(sender) = senders.pop() {
-            if !sender.begin_posting() {
-                continue;
-            }
+        let Some(round) = Round::begin(from) else { return };
+        while let Some(sender) = round.next() {
             loop {
+                let mut wakes = Wakes::default();
+                let alone = sender.letterbox();
                 let letters = sender.next_letters();
                 if letters.is_empty() {
                     break;
                 }
-                let mut wakes = Wakes::default();
                 deliver(&broker, letters, &mut wakes);
-                for other in wakes.take_senders() {
-                    if !senders.contains(&other) {
-                        senders.push(other);
-                    }
-                }
+                drop(alone);
+                // A letter may make others: its new queue is full, or it expires there at once.
+                Round::add(wakes.take_senders());
                 wakes.run();
             }
         }
@@ -142,6 +138,49 @@ impl Postman for Post {
                 tracing::error!(target: "leveret::queue", "an expired queue cannot be deleted: {}", error.text);
             }
         }
+    }
+}
+
+thread_local! {
+    /// The queues that the postman of this thread still goes to, while there is one.
+    static ROUND: RefCell<Option<Vec<Arc<Queue>>>> = const { RefCell::new(None) };
+}
+
+/// A postman's way from queue to queue. What comes up on the way is done on the same way, not within it: a delivery is
+/// told to a traced queue, which is full and has letters itself.
+struct Round;
+
+impl Round {
+    /// Begins, or adds to the one that this thread is on.
+    fn begin(senders: Vec<Arc<Queue>>) -> Option<Self> {
+        if Self::add(senders.clone()) {
+            return None;
+        }
+        ROUND.set(Some(senders));
+        Some(Self)
+    }
+
+    /// False when this thread is on none.
+    fn add(senders: Vec<Arc<Queue>>) -> bool {
+        ROUND.with_borrow_mut(|round| {
+            let Some(all) = round else { return false };
+            senders.into_iter().for_each(|one| {
+                if !all.contains(&one) {
+                    all.push(one);
+                }
+            });
+            true
+        })
+    }
+
+    fn next(&self) -> Option<Arc<Queue>> {
+        ROUND.with_borrow_mut(|round| round.as_mut()?.pop())
+    }
+}
+
+impl Drop for Round {
+    fn drop(&mut self) {
+        ROUND.set(None);
     }
 }
 

@@ -229,9 +229,7 @@ impl<'a> Worker<'a> {
             How::Reject => basic_reject(tag),
             How::Requeue => basic_nack(tag).requeue(),
         };
-        // That a reject is stored is not said by what is answered later: the letter may be with somebody who delivers others
-        // of its queue, and has not come to its commit. The message may come back then, redelivered.
-        if how == How::Ack {
+        if how != How::Requeue {
             self.settled.push((place, id));
         }
         self.client.send(CONSUME, &method)
