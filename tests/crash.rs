@@ -30,5 +30,6 @@ mod crash {
     mod messages;
     mod messages_power;
     mod moves;
+    mod photos;
     mod repetitions;
 }
