@@ -43,7 +43,7 @@ fn photograph(lives: u64) {
     let (catalog, ledger) = (site::MemoryCatalog::default(), Ledger::default());
     let mut photos = 0;
     for life in 0..lives {
-        let site = Site::open(&disk, catalog.clone());
+        let site = Site::open(&disk, catalog.clone(), random.chance(1, 2));
         let is_over = AtomicBool::new(false);
         std::thread::scope(|scope| {
             let _over = OverWhenDropped(&is_over, &disk);

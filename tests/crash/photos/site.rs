@@ -87,8 +87,9 @@ pub struct Site {
 }
 
 impl Site {
-    pub fn open(disk: &SimDisk, catalog: MemoryCatalog) -> Self {
-        let memory = MemoryAccount::new(u64::MAX);
+    /// A broker with much memory or little, so that what waits long leaves it.
+    pub fn open(disk: &SimDisk, catalog: MemoryCatalog, has_memory: bool) -> Self {
+        let memory = MemoryAccount::new(if has_memory { u64::MAX } else { 100_000 });
         let opened = Store::open(Arc::new(disk.clone()), settings(), STORE, memory).expect("a store in order");
         let store = Arc::clone(&opened.store);
         let broker = Broker::start(Config::default(), Box::new(catalog), memory, Some(opened)).expect("a broker");
@@ -111,6 +112,7 @@ fn arguments(queue: &str) -> Table {
     match queue {
         "full" => arguments.insert("x-max-length", Value::I64(20)),
         "timed" => arguments.insert("x-message-ttl", Value::I64(30)),
+        "rejected" => arguments.insert("x-max-priority", Value::I64(3)),
         _ => {}
     };
     arguments
@@ -277,7 +279,8 @@ impl<'a> Hands<'a> {
         let mut body = id.to_le_bytes().to_vec();
         let most = [100, 100, 100, 2000, 9000][self.random.below(5) as usize];
         body.resize(8 + self.random.below(most) as usize, id as u8);
-        let traits = Traits::plain(self.site.broker.clock.now_ms(), true);
+        let priority = self.random.below(5) as u8;
+        let traits = Traits { priority, ..Traits::plain(self.site.broker.clock.now_ms(), true) };
         Message::from_parts(b"\0\x01q", &[0, 0], body, traits, self.site.memory)
     }
 
