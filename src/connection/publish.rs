@@ -647,7 +647,7 @@ impl Session {
         super::acks::apply(work);
         // What was rejected is where it goes before anything is confirmed that came later.
         work.wakes.send_letters();
-        // What a client has published and acked in one go is one commit: all of it survives, or nothing.
+        // What a client has published and acked in one go is one entry of the journal, of which nothing is in two commits.
         let store = self.broker.store.as_ref();
         // Nobody waits for acks, nor for publishes that are not confirmed: the journal may take its time over them.
         let waiter = fates.iter().any(|(.., taken)| *taken).then(|| self.waiter());

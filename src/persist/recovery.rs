@@ -144,6 +144,8 @@ impl Building {
 
     /// A message was returned for the `count`th time. What is known may be of a later time.
     fn requeue(&mut self, position: u64, count: u32, until: Option<NonZeroU64>) {
+        // Also when the message itself was never written: another one must not inherit this.
+        self.next_position = self.next_position.max(position.saturating_add(1));
         let known = self.returns.entry(position).or_default();
         if count < *known {
             return;
@@ -359,6 +361,12 @@ mod tests {
         let found = recover(None, |writer| publish(writer, 5, 1));
         let traits = Traits { at: 1234, due: NonZeroU64::new(99), priority: 3, persistent: true, hidden: true };
         assert_eq!(found.messages.iter().map(|(p, m)| (*p, m.traits())).collect::<Vec<_>>(), [(5, traits)]);
+    }
+
+    #[test]
+    fn a_position_that_was_returned_is_not_given_again() {
+        let found = recover(None, |writer| writer.requeue(7, 1, one(5)));
+        assert_eq!((found.next_position, found.returns), (6, BTreeMap::new()));
     }
 
     #[test]

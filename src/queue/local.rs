@@ -329,7 +329,8 @@ impl State {
     /// Does what the time brings, for so many messages; true when there is more to do at once.
     pub fn tick(&mut self) -> bool {
         let Self { engine, shelf, .. } = self;
-        engine.tick(super::departing::AT_A_TIME, |position| shelf.as_ref().is_some_and(|shelf| shelf.is_dead(position)))
+        let is_dead = |position| shelf.as_ref().is_some_and(|shelf| !shelf.holds(position));
+        engine.tick(super::departing::AT_A_TIME, is_dead)
     }
 }
 

@@ -14,6 +14,7 @@ use std::time::Duration;
 use leveret::message::memory::MemoryAccount;
 use leveret::persist::disk::Disk as _;
 use leveret::persist::journal::SyncMode;
+use leveret::persist::resident::{Extent, Plan, Resident as _};
 use leveret::persist::sim::{Random, SimDisk};
 use leveret::persist::store::Settings;
 use leveret::queue::engine::Terms;
@@ -32,6 +33,35 @@ fn nothing_committed_is_lost_when_the_power_is_cut() {
 #[ignore = "long"]
 fn ten_thousand_schedules_with_power_cuts() {
     run(count(10_000));
+}
+
+/// The commit may hold more: that the message has left another queue.
+#[test]
+fn a_message_is_in_no_segment_before_its_commit_is_done() {
+    let mut figures = Figures::default();
+    let schedule = Schedule::new(1, &mut figures);
+    let (house, _) = House::open(&schedule.disk, schedule.settings.clone(), schedule.memory).expect("an empty store");
+    let queue = house.queue(1, 7, None);
+    let plan = |extent| {
+        let plan = queue.plan_flush(extent);
+        queue.abandon_flush();
+        match plan {
+            Plan::Nothing => "nothing",
+            Plan::NotYet => "not yet",
+            Plan::Write(_) => "write",
+        }
+    };
+    let all_kinds = [Extent::UpTo(100), Extent::All, Extent::UpToAtOnce(100)];
+    let begin = std::slice::from_ref(&queue);
+    let (_, commit) = house.publish(begin, vec![body(1, 100)], true, |_| {
+        assert_eq!(all_kinds.map(plan), ["not yet", "nothing", "write"]);
+    });
+    assert!(house.wait(commit));
+    assert_eq!(all_kinds.map(plan), ["write"; 3]);
+    house.publish(begin, vec![body(2, 100)], true, |_| {
+        assert_eq!(all_kinds.map(plan), ["not yet", "write", "write"]);
+    });
+    house.store.close();
 }
 
 fn run(schedules: u64) {

@@ -48,6 +48,8 @@ struct State {
     next_number: u32,
     /// The block that will be written next.
     next_block: u64,
+    /// The writer waits for a spare file.
+    is_awaited: bool,
     closing: bool,
 }
 
@@ -64,7 +66,7 @@ impl Files {
     pub fn new(full: VecDeque<Used>, spare: Vec<Slot>, next_block: u64) -> Self {
         let numbers = full.iter().map(|u| u.slot.number).chain(spare.iter().map(|s| s.number));
         let next_number = numbers.max().map_or(0, |n| n + 1);
-        let state = State { current: None, full, spare, next_number, next_block, closing: false };
+        let state = State { full, spare, next_number, next_block, ..State::default() };
         Self { state: Mutex::new(state), has_spare: Condvar::new() }
     }
 
@@ -92,7 +94,9 @@ impl Files {
                 return None;
             }
             waiting();
+            state.is_awaited = true;
             self.has_spare.wait(&mut state);
+            state.is_awaited = false;
         }
     }
 
@@ -126,6 +130,12 @@ impl Files {
         self.state.lock().spare.push(slot);
         self.has_spare.notify_all();
         Ok(())
+    }
+
+    /// True while the writer waits for a spare file: no commit is done before it has one.
+    pub fn is_awaited(&self) -> bool {
+        let state = self.state.lock();
+        state.is_awaited && state.spare.is_empty()
     }
 
     pub fn has_spare(&self) -> bool {

@@ -219,8 +219,8 @@ impl Store {
     }
 
     /// Moves what lives in the oldest full files to segments, and lets the files be used again; false when some of it is in a
-    /// commit that is not done. Without a spare file, those that are kept otherwise are used, and no commit is waited for:
-    /// it may itself wait for a file.
+    /// commit that is not done. Without a spare file, those that are kept otherwise are used; and while the writer waits for one,
+    /// its commit is not waited for.
     fn empty_journal(&self, has_spare: bool) -> io::Result<bool> {
         let keep = if has_spare { self.settings.journal_keep } else { 0 };
         while let Some(used) = self.journal.files().oldest(keep) {
@@ -230,7 +230,7 @@ impl Store {
             }
             let residents: Vec<_> = used.queues.iter().filter_map(|id| Some((*id, self.resident(*id)?))).collect();
             let queues: Vec<_> = residents.iter().map(|(_, queue)| Arc::clone(queue)).collect();
-            let extent = if has_spare { Extent::UpTo } else { Extent::UpToAtOnce };
+            let extent = if self.journal.files().is_awaited() { Extent::UpToAtOnce } else { Extent::UpTo };
             let is_all = self.flush(&queues, extent(used.last_commit))?;
             if !is_saved {
                 self.windows.write_picture(&self.journal)?;

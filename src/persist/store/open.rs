@@ -49,7 +49,8 @@ impl Store {
         manifest::sync(&*disk, &manifest_dir).map_err(at(&manifest_dir))?;
         cut_tail(&*disk, &journal_dir, &replayed).map_err(at(&journal_dir))?;
 
-        let shelves = queues.iter().filter(|(_, q)| !q.shelf.is_empty()).map(|(id, _)| *id).collect();
+        let shelves =
+            queues.iter().filter(|(_, q)| !q.shelf.is_empty() || q.shelf.has_gone()).map(|(id, _)| *id).collect();
         let bell = Arc::new(Signal::default());
         let journal_settings = JournalSettings {
             dir: journal_dir.clone(),
