@@ -7,6 +7,7 @@ mod welcome;
 
 use std::io;
 use std::net::{Ipv6Addr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
@@ -35,8 +36,9 @@ use crate::message::memory::MemoryAccount;
 use crate::notify::Manager;
 use crate::persist::disk::{Disk, RealDisk};
 use crate::persist::journal::SyncMode;
-use crate::persist::store::{LOOK_AT_SEGMENTS, Opened, Settings, Store, StoreError};
-use crate::persist::{CatalogError, DataDir, DataDirError, open_catalog};
+use crate::persist::record::Record;
+use crate::persist::store::{self, LOOK_AT_SEGMENTS, Opened, Settings, Store, StoreError};
+use crate::persist::{Catalog, CatalogError, DataDir, DataDirError, open_catalog};
 use crate::tls::{Acceptor, Purpose, TlsError};
 use crate::vhost::Broker;
 use crate::vhost::broker::{Removed, StartError};
@@ -48,6 +50,9 @@ const STOP_WAIT: Duration = Duration::from_secs(5);
 const LOOK_AT_QUOTAS_EVERY: Duration = Duration::from_millis(250);
 /// Share of the machine's memory that is assumed when the system does not say how much there is: 4 GiB.
 const UNKNOWN_MEMORY: u64 = 4 << 30;
+
+/// Where a data directory has its messages.
+const STORE: &str = "store";
 
 /// Why a node does not start.
 #[derive(Debug, thiserror::Error)]
@@ -100,7 +105,12 @@ impl Node {
     /// When the data cannot be used or an address not be listened on.
     pub async fn start_on(disk: Arc<dyn Disk>, config: Config) -> Result<Self, NodeError> {
         let data_dir = DataDir::open(disk.as_ref(), &config.data_dir, config.identity.node_name.as_deref())?;
+        // Before the catalog is opened, which writes: what is refused is to be left as it was.
+        let store_dir = data_dir.path().join(STORE);
+        store::look(&*disk, &store_dir, data_dir.identity().number())?;
+        store::give_up_ballast(&*disk, &store_dir);
         let catalog = open_catalog(&disk, data_dir.path())?;
+        miss_nothing(&*disk, &store_dir, &*catalog)?;
         let memory = MemoryAccount::new(memory_limit(&config));
         let (tcp, tls) = (config.tcp.clone(), config.tls.clone());
         let opened = open_store(&config, &data_dir, &disk, memory)?;
@@ -365,6 +375,16 @@ fn warn_without_users(broker: &Broker) {
     }
 }
 
+/// A store that is gone is not begun anew where queues count on it: its disk may not be mounted.
+fn miss_nothing(disk: &dyn Disk, dir: &Path, catalog: &dyn Catalog) -> Result<(), NodeError> {
+    let Some(path) = store::missing(disk, dir)? else { return Ok(()) };
+    let is_kept = |record: &Record| matches!(record, Record::Queue(queue) if queue.durable && queue.id != 0);
+    match catalog.load()?.iter().filter(|record| is_kept(record)).count() {
+        0 => Ok(()),
+        queues => Err(StoreError::Missing { path, queues }.into()),
+    }
+}
+
 fn open_store(
     config: &Config,
     data_dir: &DataDir,
@@ -374,7 +394,7 @@ fn open_store(
     let storage = &config.storage;
     let mode = sync_mode(config);
     let settings = Settings {
-        dir: data_dir.path().join("store"),
+        dir: data_dir.path().join(STORE),
         mode,
         journal_file: storage.journal_file_size,
         journal_keep: storage.journal_keep,

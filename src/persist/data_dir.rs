@@ -9,7 +9,7 @@ mod tests;
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use super::disk::Disk;
@@ -41,6 +41,10 @@ pub enum DataDirError {
     InUse(String, String),
     #[error("the data directory {0} cannot be locked ({1}): put it on a file system that knows locks")]
     NoLocks(String, io::Error),
+    #[error(
+        "the data directory {0} cannot be locked, for {0}/{LOCK} is no plain file: remove that, nothing of value is in it"
+    )]
+    BadLock(String),
     #[error("the directory {0} is not empty and not Leveret's (there is {1:?} in it): set data_dir to another path")]
     Foreign(String, String),
     #[error(
@@ -58,6 +62,11 @@ pub enum DataDirError {
          the messages cannot be told from another node's"
     )]
     Damaged(String),
+    #[error(
+        "the files identity and identity.copy of the data directory {0} are of two different data directories: remove the one \
+         that does not belong to the messages there"
+    )]
+    TwoIdentities(String),
     #[error("{0} is no data directory of Leveret: there is no identity in it")]
     NoIdentity(String),
     #[error("{0}")]
@@ -204,6 +213,7 @@ fn check(disk: &dyn Disk, path: &Path, node: Option<&str>) -> Result<Option<Know
         identity::Unknown::Unreadable(error) => DataDirError::Unreadable(show(path), error),
         identity::Unknown::Newer(found) => DataDirError::Newer { path: show(path), found, known: identity::FORMAT },
         identity::Unknown::Damaged => DataDirError::Damaged(show(path)),
+        identity::Unknown::Two => DataDirError::TwoIdentities(show(path)),
     })?;
     match &known {
         Some((Identity { node: Some(found), .. }, _)) => {
@@ -228,11 +238,20 @@ fn check(disk: &dyn Disk, path: &Path, node: Option<&str>) -> Result<Option<Know
 
 /// Locks the directory for this process. The process's number in the file is for people.
 fn lock(path: &Path) -> Result<File, DataDirError> {
-    let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path.join(LOCK));
+    let lock = path.join(LOCK);
+    // What a link leads to is nobody's to write over.
+    if fs::symlink_metadata(&lock).is_ok_and(|metadata| !metadata.is_file()) {
+        return Err(DataDirError::BadLock(show(path)));
+    }
+    let no_links = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
+    let opened = OpenOptions::new().read(true).write(true).create(true).custom_flags(no_links).open(lock);
     let mut file = take(opened.map_err(|e| DataDirError::ReadOnly(show(path), e))?, path)?;
     let pid = format!("{}\n", std::process::id());
-    file.set_len(0).and_then(|()| file.write_all(pid.as_bytes())).map_err(|e| DataDirError::ReadOnly(show(path), e))?;
-    Ok(file)
+    match file.set_len(0).and_then(|()| file.write_all(pid.as_bytes())) {
+        // A full disk is no reason not to start: consumers make room.
+        Err(error) if error.kind() != io::ErrorKind::StorageFull => Err(DataDirError::ReadOnly(show(path), error)),
+        _ => Ok(file),
+    }
 }
 
 fn take(file: File, path: &Path) -> Result<File, DataDirError> {

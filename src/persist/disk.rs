@@ -133,6 +133,20 @@ pub trait DiskFile: Send + Sync {
     fn len(&self) -> io::Result<u64>;
 }
 
+/// What a person can do about an error of the system.
+pub fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => ": give Leveret's user access to the data directory and all that is in it",
+        io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
+            ": a file stands where a directory belongs, move it away"
+        }
+        io::ErrorKind::IsADirectory => ": a directory stands where a file belongs, move it away",
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ": make room on the disk",
+        io::ErrorKind::ReadOnlyFilesystem => ": mount it read-write",
+        _ => "",
+    }
+}
+
 /// The machine's own file systems.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RealDisk;

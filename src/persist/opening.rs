@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::catalog::{Catalog, CatalogError, Change};
-use super::disk::Disk;
+use super::disk::{Disk, Open, advice};
 use super::export::{Exported, read_file};
 use super::record::Record;
 use super::replace::{replace, unfinished};
@@ -68,7 +68,10 @@ pub fn open_catalog(disk: &Arc<dyn Disk>, data_dir: &Path) -> Result<Box<dyn Cat
     place.remove_unfinished(&names).map_err(|e| place.unusable(&e))?;
     let has = |wanted: &str| names.iter().any(|name| name == wanted);
     let is_new = names.iter().all(|name| BEFORE.contains(&name.as_str()) || name.ends_with(".new"));
-    let store = if has(CATALOG) {
+    let store = if has(CATALOG) && place.is_empty().map_err(|e| place.unusable(&e))? {
+        // A new catalog gets its name only when it is whole: this one has been emptied.
+        place.rebuild(&names, "damaged (the file is empty)")?
+    } else if has(CATALOG) {
         match open_store(disk.as_ref(), &place.path) {
             Err(CatalogError::Damaged(reason)) => place.rebuild(&names, &format!("damaged ({reason})"))?,
             other => other?,
@@ -101,7 +104,12 @@ struct Place<'a> {
 
 impl Place<'_> {
     fn unusable(&self, error: &io::Error) -> CatalogError {
-        CatalogError::Open { path: self.path.display().to_string(), reason: error.to_string() }
+        CatalogError::Open { path: self.path.display().to_string(), reason: format!("{error}{}", advice(error)) }
+    }
+
+    /// Whether the catalog's file holds nothing. A directory is for its store to judge.
+    fn is_empty(&self) -> io::Result<bool> {
+        Ok(!cfg!(feature = "sled-catalog") && self.disk.open(&self.path, Open::Read)?.len()? == 0)
     }
 
     /// What a crash has left of a catalog that was being made.

@@ -17,7 +17,7 @@ use redb::{Builder, Database, ReadableDatabase, ReadableTable, StorageBackend, T
 
 use super::catalog::{Catalog, CatalogError, Change};
 use super::codec;
-use super::disk::{Disk, DiskFile, Open};
+use super::disk::{Disk, DiskFile, Open, advice};
 use super::record::Record;
 
 const RECORDS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("records");
@@ -42,7 +42,8 @@ impl RedbCatalog {
     /// # Errors
     /// [`CatalogError::Damaged`] when the file is no catalog or a broken one, and others when it cannot be read now.
     pub fn open(disk: &dyn Disk, path: &Path) -> Result<Self, CatalogError> {
-        let unusable = |e: io::Error| CatalogError::Open { path: path.display().to_string(), reason: e.to_string() };
+        let reason = |e: &io::Error| format!("{e}{}", advice(e));
+        let unusable = |e: io::Error| CatalogError::Open { path: path.display().to_string(), reason: reason(&e) };
         Self::on(disk.open(path, Open::Create).map_err(unusable)?).map_err(|error| match error {
             CatalogError::Read(reason) => CatalogError::Open { path: path.display().to_string(), reason },
             other => other,

@@ -25,7 +25,7 @@ use dashmap::DashMap;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use super::disk::{Disk, Space};
+use super::disk::{Disk, Space, advice};
 use super::journal::replay::{ScanError, scan};
 use super::journal::writer::Writer;
 use super::journal::{Journal, Settings as JournalSettings, SyncMode, files};
@@ -39,11 +39,13 @@ use crate::message::Message;
 use crate::message::memory::MemoryAccount;
 
 mod keeper;
+mod look;
 mod open;
 mod readers;
 mod reading;
 mod segment_writer;
 
+pub use look::{give_up_ballast, look, missing};
 pub use open::{load_manifest, recover};
 use readers::Readers;
 pub use reading::Reading;
@@ -71,8 +73,14 @@ pub const LOOK_AT_SEGMENTS: Duration = Duration::from_secs(1);
 /// Why the store cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    #[error("{path} cannot be used: {error}", path = .path.display())]
+    #[error("{path} cannot be used: {error}{advice}", path = .path.display(), advice = advice(.error))]
     Io { path: PathBuf, error: io::Error },
+    #[error(
+        "{path} is missing or holds nothing, and {queues} queues are declared that keep their messages there: mount or put \
+         back what belongs there, or have `leveret store accept-loss` begin without those messages",
+        path = .path.display()
+    )]
+    Missing { path: PathBuf, queues: usize },
     #[error(transparent)]
     Manifest(#[from] ManifestError),
     #[error(transparent)]

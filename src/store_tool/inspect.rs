@@ -21,7 +21,7 @@ use crate::persist::record::QueueRecord;
 use crate::persist::recovery::FoundQueue;
 use crate::persist::reindex;
 use crate::persist::shelf::{Segment, Shelf};
-use crate::persist::store::{load_manifest, recover};
+use crate::persist::store::{load_manifest, missing, recover};
 
 /// Everything that was found.
 pub struct Inspection {
@@ -129,8 +129,14 @@ impl Inspection {
     }
 
     fn read_store(&mut self, disk: &dyn Disk, dir: &Path, id: u64) -> Result<(), ToolError> {
-        if matches!(disk.list(dir), Err(error) if error.kind() == io::ErrorKind::NotFound) {
-            self.line("messages", "none: the node has not kept any yet".to_owned());
+        let missing = missing(disk, dir).map_err(|error| ToolError::Refused(error.to_string()))?;
+        if let (Some(path), false) = (&missing, self.declared.is_empty()) {
+            let count = self.declared.len();
+            let what = format!("missing or empty, and {count} queues are declared that keep their messages there");
+            self.find(path, None, what, Effect::AnyQueue);
+        }
+        if missing.is_some_and(|path| path == dir) {
+            self.line("messages", "none".to_owned());
             return Ok(());
         }
         let manifest_dir = dir.join("manifest");

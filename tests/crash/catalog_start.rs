@@ -130,3 +130,70 @@ fn messages_of_queues_that_the_export_lacks_come_back() {
         broker.stop();
     }
 }
+
+/// Runs `leveret store` with these arguments on a data directory: its exit code and what it prints.
+fn store_tool(arguments: &[&str], data: &Path) -> (Option<i32>, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_leveret"));
+    let output = command.arg("store").args(arguments).arg(data).output().expect("the tool can be run");
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8_lossy(&text).into_owned())
+}
+
+#[test]
+fn messages_whose_disk_is_not_mounted_are_missed() {
+    for part in ["store", "store/journal"] {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (mut broker, address) = Broker::start(dir.path(), &[]);
+        queue(address, "kept", false).expect("the queue is declared");
+        publish(address, "kept");
+        broker.stop();
+        let (place, away) = (dir.path().join(part), dir.path().join("store.away"));
+        fs::rename(&place, &away).expect("it can be moved");
+        for is_there in [false, true] {
+            if is_there {
+                // A disk that has been mounted and is empty.
+                fs::create_dir(&place).expect("it can be made");
+            }
+            let said = refused(dir.path(), &[]);
+            assert!(said.contains(part) && said.contains("1 queues are declared"), "{said}");
+            assert!(said.contains("mount or put back") && said.lines().count() == 1, "{said}");
+            let (code, said) = store_tool(&["check"], dir.path());
+            assert!(code == Some(1) && said.contains("missing or empty"), "{code:?} {said}");
+        }
+        fs::remove_dir(&place).expect("nothing has been made there");
+        fs::rename(&away, &place).expect("it can be moved");
+        let (mut broker, address) = Broker::start(dir.path(), &[]);
+        assert_eq!(queue(address, "kept", true).expect("the queue is there"), 1);
+        broker.stop();
+
+        fs::remove_dir_all(&place).expect("it can be removed");
+        let (code, said) = store_tool(&["accept-loss", "--yes"], dir.path());
+        assert_eq!(code, Some(0), "{said}");
+        let (mut broker, address) = Broker::start(dir.path(), &[]);
+        assert_eq!(queue(address, "kept", true).expect("the queue is there"), 0);
+        publish(address, "kept");
+        broker.kill();
+        let (mut broker, address) = Broker::start(dir.path(), &[]);
+        assert_eq!(queue(address, "kept", true).expect("the queue is there"), 1);
+        broker.stop();
+    }
+}
+
+#[test]
+fn what_is_refused_is_left_as_it_was() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (mut broker, address) = Broker::start(dir.path(), &[]);
+    queue(address, "kept", false).expect("the queue is declared");
+    broker.stop();
+    let other = tempfile::tempdir().expect("a directory");
+    Broker::start(other.path(), &[]).0.stop();
+    for name in ["identity", "identity.copy"] {
+        fs::copy(other.path().join(name), dir.path().join(name)).expect("it can be copied");
+    }
+    let content =
+        || ["catalog.redb", "definitions.json"].map(|name| fs::read(dir.path().join(name)).expect("it is there"));
+    let before = content();
+    let said = refused(dir.path(), &[]);
+    assert!(said.contains("belongs to another data directory"), "{said}");
+    assert_eq!(content(), before);
+}

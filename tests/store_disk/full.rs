@@ -48,3 +48,20 @@ fn consumers_empty_a_full_disk() {
     broker.cut_power();
     assert_eq!(numbers(&broker, "q"), Vec::from_iter(acked..publisher.published));
 }
+
+#[test]
+fn a_node_starts_on_a_full_disk() {
+    let mut broker = Broker::start(&[("disk_free_limit.absolute", "100kB")]);
+    Publisher::new(&broker, "q").publish_all(10);
+    broker.leave_room(0);
+    broker.cut_power();
+    let consumer = broker.connect();
+    let channel = consumer.channel();
+    channel.call(basic_qos(10));
+    consume_and_ack(&channel, "q", 0, 10);
+    let mut publisher = Publisher::new(&broker, "other");
+    assert_eq!(publisher.publish_until_blocked(), "low on disk");
+    broker.disk.set_capacity(1 << 40);
+    publisher.expect_unblocked();
+    publisher.expect_all_confirmed();
+}

@@ -16,7 +16,7 @@ use super::super::replace::{read, replace};
 
 /// The format of the directory that this version writes.
 pub const FORMAT: u32 = 1;
-/// Both copies; the first one counts where they differ.
+/// Both copies; the first one counts where they differ in the node's name.
 pub const FILES: [&str; 2] = ["identity", "identity.copy"];
 
 const HEAD: &str = "This is a data directory of Leveret. Leave this file as it is.";
@@ -54,6 +54,8 @@ pub enum Unknown {
     Newer(u32),
     /// Neither copy is in order.
     Damaged,
+    /// The copies are of two directories.
+    Two,
 }
 
 impl Identity {
@@ -130,6 +132,8 @@ pub fn load(disk: &dyn Disk, dir: &Path) -> Result<Option<Known>, Unknown> {
                 found = Some(copy);
             }
             (Some(Ok(first)), Ok(second)) if first == second => {}
+            // Somebody has copied one here; which of them belongs to the messages is not for us to guess.
+            (Some(Ok(first)), Ok(second)) if first.id != second.id => return Err(Unknown::Two),
             (Some(Ok(_)), _) => wrong.push(name),
         }
     }

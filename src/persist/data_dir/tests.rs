@@ -133,6 +133,26 @@ fn two_damaged_copies_are_refused() {
 }
 
 #[test]
+fn identities_of_two_directories_are_refused() {
+    for name in identity::FILES {
+        let ((dir, _), (_, other)) = (used(), used());
+        fs::write(dir.path().join(name), other.to_text()).unwrap();
+        refused(dir.path(), None, &["identity and identity.copy", "two different data directories", "remove the one"]);
+    }
+}
+
+#[test]
+fn nothing_is_written_through_a_lock_that_is_a_link() {
+    let (dir, _) = used();
+    let precious = tempfile::NamedTempFile::new().unwrap();
+    fs::write(precious.path(), "precious").unwrap();
+    fs::remove_file(dir.path().join("lock")).unwrap();
+    std::os::unix::fs::symlink(precious.path(), dir.path().join("lock")).unwrap();
+    refused(dir.path(), None, &["cannot be locked", "/lock is no plain file", "remove that"]);
+    assert_eq!(fs::read(precious.path()).unwrap(), b"precious");
+}
+
+#[test]
 fn somebody_elses_directory_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("letter.txt"), "dear").unwrap();

@@ -127,8 +127,11 @@ pub fn scan(disk: &dyn Disk, dir: &Path, store: u64) -> Result<Scan, ScanError> 
     if marker_damaged {
         scan.notices.push(format!("{} is damaged in part; the rest serves", dir.join(MARKER).display()));
     }
-    let mut numbers: Vec<u32> =
-        disk.list(dir).map_err(io(dir))?.iter().filter_map(|n| n.strip_suffix(".journal")?.parse().ok()).collect();
+    let names = match disk.list(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        names => names.map_err(io(dir))?,
+    };
+    let mut numbers: Vec<u32> = names.iter().filter_map(|name| name.strip_suffix(".journal")?.parse().ok()).collect();
     numbers.sort_unstable();
     for number in numbers {
         scan.read_file(disk, number, store)?;

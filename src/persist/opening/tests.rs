@@ -51,7 +51,7 @@ fn used_disk(seed: u64) -> SimDisk {
 }
 
 fn damage(disk: &SimDisk, name: &str) {
-    let file = disk.open(&path(name), super::super::disk::Open::Write).unwrap();
+    let file = disk.open(&path(name), Open::Write).unwrap();
     file.write_at(&[0xa5; 4096], 0).unwrap();
     file.sync_data().unwrap();
 }
@@ -89,6 +89,22 @@ fn a_catalog_that_is_gone_is_rebuilt() {
     let disk = used_disk(1);
     disk.remove(&path(REDB)).unwrap();
     assert_eq!(open(&disk).unwrap().load().unwrap(), records());
+}
+
+#[test]
+fn an_emptied_catalog_is_not_taken_for_a_new_one() {
+    let disk = used_disk(1);
+    replace(&disk, &path(REDB), b"").unwrap();
+    let catalog = open(&disk).unwrap();
+    assert_eq!(catalog.load().unwrap(), records());
+    assert!(catalog.is_rebuilt());
+    drop(catalog);
+    replace(&disk, &path(REDB), b"").unwrap();
+    disk.remove(&path(EXPORT)).unwrap();
+    let before = content(&disk);
+    let sentence = open(&disk).err().expect("it is refused").to_string();
+    assert!(sentence.contains("catalog.redb is damaged (the file is empty)"), "{sentence}");
+    assert_eq!(content(&disk), before);
 }
 
 #[test]

@@ -8,6 +8,7 @@
 use std::sync::Weak;
 use std::time::Instant;
 
+use super::look::BALLAST_FILE;
 use super::segment_writer::{CHUNK, FEW_FILES, SegmentWriter, Touched};
 use super::*;
 use crate::message::memory::resident_bytes;
@@ -123,7 +124,7 @@ impl Store {
     }
 
     fn ballast(&self) -> PathBuf {
-        self.settings.dir.join("ballast")
+        self.settings.dir.join(BALLAST_FILE)
     }
 
     fn make_ballast(&self) -> io::Result<()> {

@@ -65,7 +65,13 @@ impl Store {
         let journal = Arc::new(Journal::new(Arc::clone(&disk), journal_settings, files));
         let manifest = Manifest::begin(Arc::clone(&disk), &manifest_dir, id, loaded)
             .map_err(|e| at(&manifest_dir)(checkpoint_failed(&journal, e)))?;
-        journal.provide_spare().map_err(at(&journal_dir))?;
+        match journal.provide_spare() {
+            // The keeper goes on trying, and publishers wait for it.
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+                tracing::warn!(target: "leveret::store", "there is no room for another journal file");
+            }
+            made => made.map_err(at(&journal_dir))?,
+        }
         let writer = Writer::new(Arc::clone(&journal), next_block).map_err(at(&journal_dir))?;
         let (readers, mut threads) = Readers::start().map_err(StoreError::Thread)?;
         threads.push(writer.spawn().map_err(StoreError::Thread)?);
