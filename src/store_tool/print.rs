@@ -28,7 +28,8 @@ pub fn queues(inspection: &Inspection) {
     let unknown = unknown.count();
     if unknown > 0 {
         println!(
-            "and {unknown} that are not in the catalog: they were deleted, and the next start removes their messages"
+            "and {unknown} that the catalog does not have, with messages: the next start puts each in a queue of its own, \
+             and the log says its name"
         );
     }
 }

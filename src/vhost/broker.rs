@@ -196,11 +196,11 @@ impl Broker {
         for record in records {
             apply::restore(&broker, record)?;
         }
-        if broker.catalog.is_rebuilt() {
-            broker.adopt_unknown()?;
+        let is_rebuilt = broker.catalog.is_rebuilt();
+        broker.adopt_unknown(is_rebuilt)?;
+        if is_rebuilt {
             broker.catalog.settle()?;
         }
-        broker.drop_unknown();
         if let Some(store) = &broker.store {
             store.start_keeper()?;
         }
@@ -237,16 +237,23 @@ impl Broker {
         })
     }
 
-    /// A catalog that was rebuilt from an older copy may lack queues that have messages: they come back, with what the
-    /// store knows of their names and without their arguments.
-    fn adopt_unknown(&self) -> Result<(), StartError> {
+    /// A catalog that was rebuilt, or put back from a copy, may lack queues that have messages: they come back, with what
+    /// the store knows of their names and without their arguments. Only when the catalog is not known to be rebuilt, it
+    /// may also be that the node ended between forgetting a queue and its messages: that one gets no name that anybody uses.
+    fn adopt_unknown(&self, is_rebuilt: bool) -> Result<(), StartError> {
         let found: Vec<_> = self.found.lock().iter().map(|(id, f)| (*id, f.count(), f.names.clone())).collect();
         for (id, count, names) in found {
+            let names = names.map(|(vhost, name)| (vhost, if is_rebuilt { name } else { String::new() }));
             let Some(record) = self.record_for_unknown(id, names).filter(|_| count > 0) else { continue };
+            let why = if is_rebuilt {
+                "the catalog was rebuilt"
+            } else {
+                "the catalog is older than they are, or their queue was deleted as the node ended"
+            };
             tracing::error!(
                 target: "leveret::store",
-                "{count} messages are of a queue that the rebuilt catalog lacks. They are in queue '{}' of vhost '{}' now, \
-                 which has no arguments and no bindings.",
+                "{count} messages are of a queue that the catalog lacks: {why}. They are in queue '{}' of vhost '{}' now, \
+                 which has no arguments and no bindings; delete it if they are not wanted.",
                 record.name,
                 record.vhost
             );
@@ -254,6 +261,8 @@ impl Broker {
             self.catalog.write(&[Change::Put(record.clone())])?;
             apply::restore(self, record)?;
         }
+        // The rest has no messages, or no virtual host to be in.
+        self.found.lock().clear();
         Ok(())
     }
 
@@ -266,20 +275,6 @@ impl Broker {
         let name = if is_free { name } else { format!("recovered-{id:016x}") };
         let (vhost, arguments) = (vhost.name.to_string(), Table::default());
         Some(QueueRecord { vhost, name, durable: true, auto_delete: false, arguments, id })
-    }
-
-    /// Queues that the store has and the catalog has not were deleted just before the node ended.
-    fn drop_unknown(&self) {
-        for (_, found) in std::mem::take(&mut *self.found.lock()) {
-            let count = found.count();
-            if count > 0 {
-                let (vhost, name) = found.names.unwrap_or_default();
-                tracing::warn!(
-                    target: "leveret::store",
-                    "queue '{name}' in vhost '{vhost}' is not in the catalog: {count} messages of it are removed"
-                );
-            }
-        }
     }
 
     /// What an empty catalog begins with. All of it is written as one: a crash leaves all or none.

@@ -131,6 +131,33 @@ fn messages_of_queues_that_the_export_lacks_come_back() {
     }
 }
 
+#[test]
+fn messages_survive_an_older_catalog_that_is_put_back() {
+    let dir = tempfile::tempdir().expect("a directory");
+    Broker::start(dir.path(), &[]).0.stop();
+    let catalog = fs::read(dir.path().join("catalog.redb")).expect("there is a catalog");
+    let (mut broker, address) = Broker::start(dir.path(), &[]);
+    queue(address, "late", false).expect("the queue is declared");
+    queue(address, "deleted", false).expect("the queue is declared");
+    publish(address, "late");
+    publish(address, "deleted");
+    let deleted =
+        with_channel(address, async |channel| channel.queue_delete("deleted".into(), Default::default()).await);
+    assert_eq!(deleted.expect("it is deleted"), 1);
+    broker.stop();
+    fs::write(dir.path().join("catalog.redb"), catalog).expect("it can be written");
+    Broker::start(dir.path(), &[]).0.stop();
+    let queues = super::catalog_kill::stored(dir.path()).into_iter().filter_map(|record| match record {
+        leveret::persist::Record::Queue(queue) => Some(queue.name),
+        _ => None,
+    });
+    let [recovered] = <[String; 1]>::try_from(queues.collect::<Vec<_>>()).expect("one queue had messages");
+    assert!(recovered.starts_with("recovered-"), "{recovered}");
+    let (mut broker, address) = Broker::start(dir.path(), &[]);
+    assert_eq!(queue(address, &recovered, true).expect("the queue is there"), 1);
+    broker.stop();
+}
+
 /// Runs `leveret store` with these arguments on a data directory: its exit code and what it prints.
 fn store_tool(arguments: &[&str], data: &Path) -> (Option<i32>, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_leveret"));
