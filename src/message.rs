@@ -39,6 +39,7 @@ pub struct Traits {
     pub due: Option<NonZeroU64>,
     /// The `priority` property; 0 when there is none.
     pub priority: u8,
+    /// It was published so. What a queue has read back from the disk counts as such; its properties say what it is elsewhere.
     pub persistent: bool,
     /// It has a header that consumers do not see: BCC, which counts until the message is dead, or the mark of [`death`].
     pub hidden: bool,
@@ -48,6 +49,34 @@ impl Traits {
     /// Of a message that has nothing special.
     pub fn plain(at: u64, persistent: bool) -> Self {
         Self { at, persistent, ..Self::default() }
+    }
+}
+
+/// Which messages of a queue survive a restart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Keeps {
+    #[default]
+    Nothing,
+    /// What was published as persistent.
+    Persistent,
+    /// A quorum queue's, whatever their delivery mode.
+    Everything,
+}
+
+impl Keeps {
+    /// Whether a message does, that was published as persistent or not.
+    #[inline]
+    pub fn keeps(self, is_persistent: bool) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::Persistent => is_persistent,
+            Self::Everything => true,
+        }
+    }
+
+    #[inline]
+    pub fn is_durable(self) -> bool {
+        self != Self::Nothing
     }
 }
 

@@ -188,7 +188,7 @@ impl<'b> Publishes<'b> {
         let mut rest = &mut self.messages[..];
         for run in self.runs.drain(..) {
             let Some((messages, after)) = rest.split_at_mut_checked(run.length) else { break };
-            tell(&run.followers, messages, false, &mut Notes::default());
+            tell(&run.followers, messages, false, false, &mut Notes::default());
             rest = after;
         }
         self.messages.clear();
@@ -202,10 +202,9 @@ impl<'b> Publishes<'b> {
         let mut first_part = None;
         for Run { route, reply, length, channel, confirm, followers, goes_on } in self.runs.drain(..) {
             let Some((run, after)) = rest.split_at_mut_checked(length) else { break };
-            let first_part_taken = first_part.take();
-            let mut taken = first_part_taken.unwrap_or(true);
             // What goes two ways is published once.
-            let published = if first_part_taken.is_some() { 0 } else { length as u64 };
+            let published = if first_part.is_some() { 0 } else { length as u64 };
+            let (mut taken, mut kept) = first_part.take().unwrap_or((true, false));
             let mut refused = Vec::new();
             entries.begin();
             let queues = route.queues.len() as u64;
@@ -225,14 +224,14 @@ impl<'b> Publishes<'b> {
                     }
                 }
             }
-            entries.end(run);
-            tell(&followers, run, taken && refused.is_empty(), entries.notes());
+            kept |= entries.end(run);
+            tell(&followers, run, taken && refused.is_empty(), kept, entries.notes());
             if let Some(address) = reply {
                 run.iter().for_each(|incoming| deliver_reply(&address, incoming));
             }
             entries.refused |= !refused.is_empty();
             if goes_on {
-                first_part = Some(taken && refused.is_empty());
+                first_part = Some((taken && refused.is_empty(), kept));
             }
             let confirmed = match confirm {
                 Some(_) if taken => (length - refused.len().min(length)) as u64,
@@ -698,9 +697,9 @@ impl Session {
 }
 
 /// Tells the exchanges that remember messages what has become of these.
-fn tell(followers: &[Follower], messages: &mut [Incoming<'_>], taken: bool, notes: &mut Notes) {
+fn tell(followers: &[Follower], messages: &mut [Incoming<'_>], taken: bool, kept: bool, notes: &mut Notes) {
     for follower in followers {
-        messages.iter_mut().for_each(|message| follower.settle(message, taken, notes));
+        messages.iter_mut().for_each(|message| follower.settle(message, taken, kept, notes));
     }
 }
 

@@ -4,13 +4,13 @@ use std::path::PathBuf;
 
 use super::index::Indexed;
 use super::shelf::{Rewrite, Written};
-use crate::message::Message;
+use crate::message::{Keeps, Message};
 
 /// Messages that have to be written to segments.
 pub struct Flush {
     pub queue: u64,
-    /// The files have to survive.
-    pub durable: bool,
+    /// Which of its messages have to survive.
+    pub keeps: Keeps,
     pub dir: PathBuf,
     /// Everything below this position is in segments afterwards, or settled.
     pub upto: u64,

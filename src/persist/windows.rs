@@ -10,7 +10,7 @@
 //! All numbers are little-endian. The bytes of a window are those of [`crate::dedup::Window::encode`]. A file that is damaged
 //! or of another version is worth as much as none: what is not known to have been seen is let through.
 //!
-//! An identifier of a persistent message goes to the journal with its message, as one item ([`Notes`]). Before the keeper
+//! An identifier of a message that is kept goes to the journal with its message, as one item ([`Notes`]). Before the keeper
 //! gives up a file of the journal with such items, it takes a picture of all windows ([`Windows::take_picture`]), and writes
 //! it once it may be ([`Windows::write_picture`]): an identifier that is saved must not outlive a message that is not. So the
 //! picture waits until every batch that was on its way to the journal when it was taken has got there, and until all of that
@@ -142,10 +142,10 @@ impl Windows {
         self.owners.lock().insert(owner, who);
     }
 
-    /// A message has been taken: has the journal know its identifier. To be called under the lock under which `seen` is
-    /// asked for its window.
-    pub fn note(&self, owner: u64, seen: &Seen, headers: &[u8], persistent: bool, notes: &mut Notes) {
-        if !persistent {
+    /// A message has been taken: has the journal know its identifier, if the message itself is `kept` there. To be called under
+    /// the lock under which `seen` is asked for its window.
+    pub fn note(&self, owner: u64, seen: &Seen, headers: &[u8], kept: bool, notes: &mut Notes) {
+        if !kept {
             let has_id = seen.rule().id(headers).is_some();
             self.is_behind.fetch_or(has_id, Ordering::Relaxed);
             return;

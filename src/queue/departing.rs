@@ -78,11 +78,10 @@ impl Queue {
 
     fn see_off_some(&self, state: &mut State, wakes: &mut Wakes, leaving: &mut Leaving) {
         if state.engine.has_departures() {
-            let durable = self.is_durable();
             for (position, message) in state.engine.take_dropped() {
-                let persistent = durable && message.is_persistent();
+                let kept = self.keeps(&message);
                 state.has_left(&message);
-                leaving.settled(state.shelf.as_deref_mut(), position, message, persistent);
+                leaving.settled(state.shelf.as_deref_mut(), position, message, kept);
             }
             if let (Some(from), true) = (self.me.upgrade(), state.engine.has_letters()) {
                 wakes.post(&self.shared.postman, from);
@@ -202,7 +201,6 @@ impl Queue {
 
     /// Letters from these positions are in their new queues, on disk where they have to be, and so is that they have left.
     pub fn note_arrival(&self, positions: impl Iterator<Item = u64>) {
-        let durable = self.is_durable();
         let mut gone = Vec::new();
         let mut state = self.state.lock();
         if state.deleted {
@@ -211,9 +209,9 @@ impl Queue {
         for position in positions {
             let Some(message) = state.engine.arrived(position) else { continue };
             state.has_left(&message);
-            let persistent = durable && message.is_persistent();
+            let kept = self.keeps(&message);
             if let Some(shelf) = &mut state.shelf {
-                shelf.settle(position, persistent, Some(message.view().body.len() as u64));
+                shelf.settle(position, kept, Some(message.view().body.len() as u64));
             }
             gone.push(message);
         }

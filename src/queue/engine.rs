@@ -31,7 +31,7 @@ use std::ops::Range;
 
 use super::letter::Reason;
 use super::rare::Rare;
-use crate::message::{Incoming, LARGE_BODY, Message, MessageView};
+use crate::message::{Incoming, Keeps, LARGE_BODY, Message, MessageView};
 use backlog::{Backlog, First, Ready};
 pub use backlog::{Cold, Purged};
 use consumers::Consumers;
@@ -224,7 +224,7 @@ pub struct Engine<C> {
     tells_consumed: bool,
     /// Which of its messages do not survive, where it does.
     transients: Rare<Transients>,
-    is_durable: bool,
+    keeps: Keeps,
     unacked: HashMap<u64, Unacked, BuildHasherDefault<PositionHasher>>,
     /// Bytes of the bodies of those.
     unacked_bytes: u64,
@@ -234,19 +234,19 @@ pub struct Engine<C> {
 impl<C> Engine<C> {
     /// An empty queue; with `single_active`, one consumer at a time is served and the others wait in line. A durable one has a
     /// horizon and notes what consumers without acks take.
-    pub fn new(single_active: bool, is_durable: bool) -> Self {
+    pub fn new(single_active: bool, keeps: Keeps) -> Self {
         Self {
             next_position: 0,
             backlog: Backlog::new(1),
             departures: Departures::default(),
             delivered: 0,
-            horizon: if is_durable { 0 } else { u64::MAX },
+            horizon: if keeps.is_durable() { 0 } else { u64::MAX },
             horizon_step: HORIZON_STEPS.0,
             returns: BTreeMap::new(),
             consumed: Vec::new(),
             transients: Rare::default(),
-            is_durable,
-            tells_consumed: is_durable,
+            keeps,
+            tells_consumed: keeps.is_durable(),
             unacked: HashMap::default(),
             unacked_bytes: 0,
             consumers: Consumers::new(single_active),
@@ -354,7 +354,7 @@ impl<C> Engine<C> {
 
     /// True when less than half a step is left below the horizon.
     pub fn nears_horizon(&self) -> bool {
-        self.is_durable && self.horizon.saturating_sub(self.delivered) < u64::from(self.horizon_step / 4)
+        self.keeps.is_durable() && self.horizon.saturating_sub(self.delivered) < u64::from(self.horizon_step / 4)
     }
 
     /// Nothing is delivered any more: what waits counts as not delivered. True when the horizon was ahead.

@@ -8,7 +8,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use super::local::{Landed, Wakes};
-use crate::message::{Incoming, Message, Ticket};
+use crate::message::{Incoming, Keeps, Message, Ticket};
 use crate::persist::journal::item::{ItemWriter, Parts};
 use crate::persist::journal::{Journal, Waiter};
 use crate::persist::windows::Notes;
@@ -64,7 +64,7 @@ impl Entries {
     /// The messages of the run are in a durable queue.
     #[inline]
     pub fn landed(&mut self, queue: u64, mut landed: Landed) {
-        if landed.durable {
+        if landed.keeps.is_durable() {
             if let Some(notes) = landed.notes.take() {
                 self.notes.add(*notes);
             }
@@ -86,28 +86,36 @@ impl Entries {
         &mut self.items
     }
 
-    /// Writes the persistent messages of the run that some queue still has.
+    /// Writes the messages of the run that some queue still has and keeps: persistent ones, and in quorum queues the others,
+    /// too. True when there are any.
     #[inline]
-    pub fn end(&mut self, run: &mut [Incoming<'_>]) {
+    pub fn end(&mut self, run: &mut [Incoming<'_>]) -> bool {
         if self.landed.is_empty() {
-            return;
+            return false;
         }
+        let before = self.written.len();
         let delivered = self.landed.iter().any(|(_, landed)| landed.delivered);
+        let (some_keep_all, all_keep_all) = self.keep_all();
         let (mut route_of, mut some_consumed) = (None, Vec::new());
         for (index, incoming) in run.iter_mut().enumerate() {
-            if !incoming.is_persistent() {
+            let traits = incoming.traits();
+            if !traits.persistent && !some_keep_all {
                 continue;
             }
-            let consumed = self.landed.iter().filter(|(_, l)| l.consumed.binary_search(&index).is_ok()).count();
-            let holders = self.landed.len() - consumed;
+            // Where all keep it, it goes the way of persistent ones.
+            let persistent = traits.persistent || all_keep_all;
+            let (kept, consumed) = keepers(&self.landed, persistent).fold((0, 0), |(kept, consumed), (_, landed)| {
+                (kept + 1, consumed + usize::from(landed.consumed.binary_search(&index).is_ok()))
+            });
+            let holders: usize = kept - consumed;
             if holders == 0 {
                 continue;
             }
             let mut writer = ItemWriter(&mut self.items);
-            let traits = incoming.traits();
-            if route_of != Some(traits.at) {
-                route_of = Some(traits.at);
-                writer.route(traits.at, self.landed.iter().map(|(queue, landed)| (*queue, landed.first)));
+            if route_of != Some((traits.at, persistent)) {
+                route_of = Some((traits.at, persistent));
+                let keepers = keepers(&self.landed, persistent);
+                writer.route(traits.at, keepers.map(|(queue, landed)| (*queue, landed.first)));
             }
             let view = incoming.view();
             let parts = Parts { route: view.route, properties: view.properties, body: view.body };
@@ -115,17 +123,28 @@ impl Entries {
             let place = u32::try_from(at).unwrap_or(u32::MAX);
             self.written.push((incoming.hold(), place, u32::try_from(holders).unwrap_or(u32::MAX)));
             if consumed > 0 {
-                some_consumed.push(index);
+                some_consumed.push((index, persistent));
             }
         }
         self.ack(&some_consumed);
+        self.written.len() > before
+    }
+
+    /// Whether some of the queues of the run keep all messages, and whether all of them do.
+    #[inline]
+    fn keep_all(&self) -> (bool, bool) {
+        self.landed.iter().fold((false, true), |(some, all), (_, landed)| {
+            let keeps_all = landed.keeps == Keeps::Everything;
+            (some || keeps_all, all && keeps_all)
+        })
     }
 
     /// Messages that some queues still have are acked in those that have not: a consumer without acks has taken them, or they
     /// were refused.
-    fn ack(&mut self, some_consumed: &[usize]) {
-        for index in some_consumed {
-            for (queue, landed) in self.landed.iter().filter(|(_, l)| l.consumed.binary_search(index).is_ok()) {
+    fn ack(&mut self, some_consumed: &[(usize, bool)]) {
+        for (index, persistent) in some_consumed {
+            let keepers = keepers(&self.landed, *persistent);
+            for (queue, landed) in keepers.filter(|(_, landed)| landed.consumed.binary_search(index).is_ok()) {
                 let position = landed.first + *index as u64;
                 ItemWriter(&mut self.items).ack(*queue, std::iter::once(position..position + 1));
             }
@@ -147,4 +166,10 @@ impl Entries {
         }
         Some(ticket.commit)
     }
+}
+
+/// Of the queues of a run those in which a message survives.
+#[inline]
+fn keepers(landed: &[(u64, Landed)], persistent: bool) -> impl Iterator<Item = &(u64, Landed)> {
+    landed.iter().filter(move |(_, landed)| landed.keeps.keeps(persistent))
 }

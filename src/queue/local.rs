@@ -12,6 +12,7 @@ use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
+use super::arguments::QueueType;
 use super::counting::{Handed, Lengths, Moved, Numbers};
 use super::engine::{
     Accept, Cold, ConsumerKey, Delivery, Engine, Found, Got, Outlets, Placed, Settled, Settlement, SubscribeError,
@@ -26,8 +27,8 @@ use super::timekeeper::Timekeeper;
 use super::watched::{Delivered, Owner, Watched};
 use crate::clock::Clock;
 use crate::dedup::seen::Seen;
-use crate::frames::Table;
-use crate::message::{Incoming, Message, MessageView};
+use crate::frames::{Properties, Table};
+use crate::message::{Incoming, Keeps, Message, MessageView};
 use crate::persist::Store;
 use crate::persist::journal::Waiter;
 use crate::persist::journal::item::ItemWriter;
@@ -247,8 +248,8 @@ pub struct Landed {
     pub repetition: Option<u64>,
     /// What the queue remembers of them.
     pub notes: Option<Box<Notes>>,
-    /// The queue survives: the journal has to know.
-    pub durable: bool,
+    /// What of them survives: the journal has to know.
+    pub keeps: Keeps,
 }
 
 /// What the lock guards.
@@ -342,8 +343,8 @@ pub struct Queue {
     pub(super) state: Mutex<State>,
     /// Held by the postman who takes letters, and before the state.
     pub(super) letterbox: Mutex<()>,
-    /// Persistent messages in it survive.
-    is_durable: bool,
+    /// Which of its messages survive.
+    keeps: Keeps,
     pub(super) shared: Arc<Shared>,
     /// Itself, for those who come back to it later.
     pub(super) me: Weak<Queue>,
@@ -361,12 +362,12 @@ pub(super) struct Leaving {
 
 impl Leaving {
     /// A message has been settled for good.
-    pub(super) fn settled(&mut self, shelf: Option<&mut Shelf>, position: u64, message: Message, persistent: bool) {
+    pub(super) fn settled(&mut self, shelf: Option<&mut Shelf>, position: u64, message: Message, kept: bool) {
         let is_stored = shelf.is_some_and(|shelf| {
-            shelf.settle(position, persistent, Some(message.view().body.len() as u64));
+            shelf.settle(position, kept, Some(message.view().body.len() as u64));
             position < shelf.flushed()
         });
-        match (persistent, is_stored) {
+        match (kept, is_stored) {
             (true, true) => self.stored.push(position),
             (true, false) => self.acked.push((position, message)),
             (false, _) => {}
@@ -386,8 +387,13 @@ impl Queue {
         let store = shared.store.clone();
         let single_active =
             matches!(spec.arguments.get(super::arguments::SINGLE_ACTIVE), Some(crate::frames::Value::Bool(true)));
-        let is_durable = spec.durable && store.is_some();
-        let mut engine = Engine::new(single_active, is_durable);
+        let keeps = match super::arguments::type_of(&spec.arguments) {
+            _ if !spec.durable || store.is_none() => Keeps::Nothing,
+            QueueType::Quorum => Keeps::Everything,
+            QueueType::Classic | QueueType::Stream => Keeps::Persistent,
+        };
+        let is_durable = keeps.is_durable();
+        let mut engine = Engine::new(single_active, keeps);
         if let Some(highest) = settings.max_priority {
             engine = engine.with_priorities(highest);
         }
@@ -453,7 +459,7 @@ impl Queue {
         let queue = Arc::new_cyclic(|me| Self {
             id,
             spec,
-            is_durable,
+            keeps,
             state: Mutex::new(state),
             letterbox: Mutex::new(()),
             shared,
@@ -465,10 +471,29 @@ impl Queue {
         queue
     }
 
-    /// True when persistent messages in it survive.
+    /// Which of its messages survive.
+    #[inline]
+    pub(super) fn keeping(&self) -> Keeps {
+        self.keeps
+    }
+
+    /// True when it survives, and some of its messages do.
     #[inline]
     pub fn is_durable(&self) -> bool {
-        self.is_durable
+        self.keeps.is_durable()
+    }
+
+    /// True when a message survives in it.
+    #[inline]
+    pub fn keeps(&self, message: &Message) -> bool {
+        self.keeps.keeps(message.is_persistent())
+    }
+
+    /// True when a message of this queue was published as persistent, and is so wherever it goes: what a quorum queue has read
+    /// back from the disk counts as such here.
+    pub fn was_persistent(&self, message: &Message) -> bool {
+        let is_said = || Properties::parse(message.view().properties).is_ok_and(|found| found.is_persistent());
+        message.is_persistent() && (self.keeps != Keeps::Everything || is_said())
     }
 
     /// Enqueues a batch in order. A deleted queue takes the messages and drops them, as one that is deleted a moment
@@ -489,8 +514,8 @@ impl Queue {
         if let Some(damage) = &state.unusual.damage {
             return Err(Arc::clone(damage));
         }
-        let durable = self.is_durable();
-        let mut landed = Landed { first: state.engine.next_position(), durable, ..Landed::default() };
+        let (keeps, durable) = (self.keeps, self.is_durable());
+        let mut landed = Landed { first: state.engine.next_position(), keeps, ..Landed::default() };
         let (mut surviving, mut left_out) = (0, 0);
         wakes.watch(self);
         for (index, incoming) in batch.enumerate() {
@@ -506,9 +531,9 @@ impl Queue {
                 continue;
             }
             match state.engine.publish(incoming, wakes) {
-                Placed::Waiting => surviving += u64::from(traits.persistent),
+                Placed::Waiting => surviving += u64::from(keeps.keeps(traits.persistent)),
                 Placed::Delivered => {
-                    surviving += u64::from(traits.persistent);
+                    surviving += u64::from(keeps.keeps(traits.persistent));
                     landed.delivered = true;
                 }
                 Placed::Consumed => {
@@ -599,18 +624,17 @@ impl Queue {
         if state.deleted {
             return;
         }
-        let durable = self.is_durable();
         let mut acked = 0;
         self.look_at_clock(&mut state);
         for position in batch {
             match state.engine.settle(position, how) {
                 Some(Settled::Gone(message)) => {
                     acked += 1;
-                    let persistent = durable && message.is_persistent();
+                    let kept = self.keeps(&message);
                     state.has_left(&message);
-                    leaving.settled(state.shelf.as_deref_mut(), position, message, persistent);
+                    leaving.settled(state.shelf.as_deref_mut(), position, message, kept);
                 }
-                Some(Settled::Returned { message, count, until }) if durable && message.is_persistent() => {
+                Some(Settled::Returned { message, count, until }) if self.keeps(&message) => {
                     leaving.returned.push((position, count, until));
                 }
                 Some(Settled::Returned { .. } | Settled::Leaves) | None => {}
@@ -796,18 +820,17 @@ impl Queue {
             return;
         }
         for (position, message) in state.engine.take_consumed() {
-            let persistent = self.is_durable() && message.is_persistent();
+            let kept = self.keeps(&message);
             state.has_left(&message);
-            leaving.settled(state.shelf.as_deref_mut(), position, message, persistent);
+            leaving.settled(state.shelf.as_deref_mut(), position, message, kept);
         }
     }
 
     /// Everything published so far is gone but what is unacked.
     fn forget_below_next(&self, state: &mut State) {
         let below = state.engine.next_position();
-        let unacked = |persistent: bool| -> Ranges {
-            let of_kind =
-                state.engine.unacked().filter(|(_, m)| (self.is_durable() && m.is_persistent()) == persistent);
+        let unacked = |kept: bool| -> Ranges {
+            let of_kind = state.engine.unacked().filter(|(_, message)| self.keeps(message) == kept);
             of_kind.map(|(position, _)| position).collect()
         };
         let (kept, transient) =

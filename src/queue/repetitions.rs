@@ -121,7 +121,8 @@ impl Queue {
         let Some(store) = &self.shared.store else { return };
         let headers = headers_of(incoming.view().properties);
         let notes = landed.notes.get_or_insert_default();
-        store.windows.note(self.spec.store_id, seen, headers, incoming.is_persistent(), notes);
+        let kept = self.keeping().keeps(incoming.is_persistent());
+        store.windows.note(self.spec.store_id, seen, headers, kept, notes);
     }
 }
 

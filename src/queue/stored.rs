@@ -242,15 +242,14 @@ impl Resident for Queue {
             Extent::UpTo(commit) | Extent::UpToAtOnce(commit) => state.marks.partition_point(|(c, _)| *c <= commit),
         };
         let mut upto = state.marks.get(later).map_or(next, |(_, position)| *position);
-        let (durable, id) = (self.is_durable(), self.resident_id());
+        let (keeps, id) = (self.keeping(), self.resident_id());
         let State { engine, shelf, flushing, marks, .. } = &mut *state;
         let shelf = shelf.get_or_insert_with(|| Box::new(store.new_transient_shelf(id)));
         let from = shelf.flushed();
         let mut messages = engine.messages_within(from..upto);
         let committed = store.journal.committed();
-        let is_open = |message: &Message| {
-            durable && message.is_persistent() && message.ticket().is_none_or(|ticket| ticket.commit > committed)
-        };
+        let is_open =
+            |message: &Message| self.keeps(message) && message.ticket().is_none_or(|ticket| ticket.commit > committed);
         let open = messages.iter().position(|(_, message)| is_open(message));
         match (open, extent) {
             (None, _) | (_, Extent::UpToAtOnce(_)) => drop(marks.drain(..later)),
@@ -273,18 +272,7 @@ impl Resident for Queue {
         *flushing = true;
         let (index_end, indexed) =
             (shelf.index_end(segment), if engine.has_priorities() { Indexed::All } else { Indexed::Due });
-        Plan::Write(Flush {
-            queue: id,
-            durable,
-            dir,
-            upto,
-            messages,
-            segment,
-            offset,
-            index_end,
-            indexed,
-            next_segment,
-        })
+        Plan::Write(Flush { queue: id, keeps, dir, upto, messages, segment, offset, index_end, indexed, next_segment })
     }
 
     fn finish_flush(&self, upto: u64, written: &[Written]) {

@@ -85,14 +85,15 @@ impl Broker {
             let traits = message.traits();
             // When it was due in a delayed exchange says nothing elsewhere.
             let due = traits.due.filter(|_| from.spec.delays_for.is_none());
-            let forwarded = to.forwarded(self, &message, Traits { due, ..traits });
+            let persistent = from.was_persistent(&message);
+            let forwarded = to.forwarded(self, &message, Traits { due, persistent, ..traits });
             let fate = forwarded.map_or(Fate::Nowhere, |it| put(it, &mut Vec::new(), &mut entries, &mut wakes));
             if fate != Fate::Arrived {
                 stay.push(position);
                 continue;
             }
             arrived.push(position);
-            if from.is_durable() && message.is_persistent() {
+            if from.keeps(&message) {
                 acked.push(position);
             }
         }

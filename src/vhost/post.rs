@@ -207,7 +207,7 @@ fn deliver(broker: &Broker, letters: Vec<Letter>, wakes: &mut Wakes) {
         }
         broker.dead_letters.note(letter.reason, is_safe, fate);
         arrived.push(position);
-        if from.is_durable() && letter.message.is_persistent() {
+        if from.keeps(&letter.message) {
             acked.push(position);
         }
     }
@@ -251,23 +251,25 @@ pub(super) enum Fate {
 pub(super) fn put(forwarded: Forwarded, had: &mut Vec<u64>, entries: &mut Entries, wakes: &mut Wakes) -> Fate {
     let Forwarded { message, targets, waiting, followers } = forwarded;
     let mut run = [Incoming::Held(message)];
-    let mut fate = put_into(targets, &mut run, had, entries, wakes);
+    let (mut fate, mut kept) = put_into(targets, &mut run, had, entries, wakes);
     if let Some((message, queues)) = waiting {
-        fate = fate.max(put_into(queues, &mut [Incoming::Held(message)], had, entries, wakes));
+        let (other, other_kept) = put_into(queues, &mut [Incoming::Held(message)], had, entries, wakes);
+        (fate, kept) = (fate.max(other), kept || other_kept);
     }
     for follower in followers {
-        run.iter_mut().for_each(|message| follower.settle(message, fate == Fate::Arrived, entries.notes()));
+        run.iter_mut().for_each(|message| follower.settle(message, fate == Fate::Arrived, kept, entries.notes()));
     }
     fate
 }
 
+/// The same for some queues; says whether one of them keeps it, too.
 fn put_into(
     targets: Vec<Arc<Queue>>,
     run: &mut [Incoming<'_>; 1],
     had: &mut Vec<u64>,
     entries: &mut Entries,
     wakes: &mut Wakes,
-) -> Fate {
+) -> (Fate, bool) {
     let mut fate = if targets.is_empty() { Fate::Nowhere } else { Fate::Arrived };
     entries.begin();
     for queue in targets {
@@ -286,8 +288,7 @@ fn put_into(
             Err(_damaged) => fate = Fate::Damaged,
         }
     }
-    entries.end(run);
-    fate
+    (fate, entries.end(run))
 }
 
 fn forward(broker: &Broker, vhost: &Vhost, letter: &Letter, now: u64) -> Option<Forwarded> {
@@ -329,7 +330,8 @@ fn dead(broker: &Broker, vhost: &Vhost, letter: &Letter, now: u64) -> Option<For
     let routed = vhost.route(exchange.as_ref(), &RouteInput { keys: &dead.keys, properties: &properties, now });
     let mut targets = routed.queues;
     targets.retain(|queue| !death::is_cycle(&dead.properties, &queue.spec.name));
-    let traits = Traits { at: now, due: None, hidden: false, ..letter.message.traits() };
+    let persistent = letter.from.was_persistent(&letter.message);
+    let traits = Traits { at: now, due: None, hidden: false, persistent, ..letter.message.traits() };
     let message = Message::from_parts(&dead.route, &dead.properties, view.body.to_vec(), traits, broker.memory);
     // A delayed exchange delays dead letters, too.
     let waiting = routed.delayed.map(|delayed| (message.with_due(Some(delayed.due), broker.memory), delayed.queues));

@@ -35,11 +35,11 @@ pub struct Follower {
 }
 
 impl Follower {
-    /// A message is in its queues, or has been refused. The journal gets `notes` together with the message.
-    pub fn settle(&self, message: &mut Incoming<'_>, taken: bool, notes: &mut Notes) {
+    /// A message is in its queues, or has been refused. The journal gets `notes` together with the message, if it is `kept`.
+    pub fn settle(&self, message: &mut Incoming<'_>, taken: bool, kept: bool, notes: &mut Notes) {
         let recall = self.exchange.recall();
         if !self.is_repetition {
-            recall.settle(message, taken, notes);
+            recall.settle(message, taken, kept, notes);
         } else if recall.kept_in.is_some() {
             // The first one may still be on its way to the disk: the commit that comes next is waited for.
             ItemWriter(&mut notes.items).void();
@@ -76,13 +76,13 @@ impl Recall {
     }
 
     /// A message is in its queues, or has been refused: then the next attempt is no repetition.
-    fn settle(&self, message: &mut Incoming<'_>, taken: bool, notes: &mut Notes) {
+    fn settle(&self, message: &mut Incoming<'_>, taken: bool, kept: bool, notes: &mut Notes) {
         let headers = headers_of(message.view().properties);
         if let Some(seen) = &self.seen {
             let mut seen = seen.lock();
             seen.decide(headers, taken);
             if let Some((owner, store)) = self.kept_in.as_ref().filter(|_| taken) {
-                store.windows.note(*owner, &seen, headers, message.is_persistent(), notes);
+                store.windows.note(*owner, &seen, headers, kept || message.is_persistent(), notes);
             }
         }
         let is_wanted = table::find(headers, b"x-recent-history-no-store") != Some(ValueRef::Bool(true));

@@ -58,6 +58,7 @@ pub struct Counts {
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     published_in: u32,
+    /// It survives in this queue.
     persistent: bool,
     /// The broker has promised to keep it, or has shown that it did over a restart.
     safe: bool,
@@ -84,6 +85,8 @@ struct Log {
     open: BTreeSet<Id>,
     /// Its only consumer does not ack.
     is_auto: bool,
+    /// Transient messages survive, too.
+    keeps_all: bool,
     /// By publisher, the last message that was received in each run.
     last_received: HashMap<(u32, u32), u32>,
 }
@@ -111,6 +114,11 @@ impl Checker {
         self.queues.entry(queue).or_default().is_auto = true;
     }
 
+    /// All messages of this queue survive.
+    pub fn expect_all_kept(&mut self, queue: Queue) {
+        self.queues.entry(queue).or_default().keeps_all = true;
+    }
+
     pub fn run(&self) -> u32 {
         self.run
     }
@@ -135,7 +143,7 @@ impl Checker {
         let entry = Entry { published_in, persistent, safe: false, was_delivered: false, state: State::Ready };
         for queue in queues {
             let log = self.queues.entry(queue).or_default();
-            log.entries.insert(id, entry);
+            log.entries.insert(id, Entry { persistent: persistent || log.keeps_all, ..entry });
             log.open.insert(id);
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! Workers publish to queues in which messages die (of a time-out, of rejects, of too little room) and to a delayed
 //! exchange, consume what was rejected and what has moved, and tell a [`Ledger`]. At the beginning of each cycle one
-//! client looks into all queues at once.
+//! client looks into all queues at once. With quorum queues, what is not delayed is transient.
 
 mod ledger;
 mod worker;
@@ -25,9 +25,9 @@ const WORKERS: u32 = 3;
 const CYCLE: u64 = 1500;
 
 /// Kills the broker so many times under this load; in the end every message is where it should be.
-pub fn survive_kills(times: u64) {
+pub fn survive_kills(times: u64, in_quorum_queues: bool) {
     let mut data = tempfile::tempdir().expect("a directory");
-    let shared = Shared::new(Ledger::new());
+    let shared = Shared::new(Ledger::new(), in_quorum_queues);
     let mut random = random();
     for _ in 0..times {
         let (mut broker, address) = Broker::start(data.path(), &SETTINGS);

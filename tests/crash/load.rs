@@ -15,10 +15,13 @@ use parking_lot::{Condvar, Mutex};
 
 use super::checker::{Checker, Consumer, Queue};
 use super::client::End;
+use super::method::{Method, queue_declare};
 
 /// Queues whose consumers ack. The fan's get a copy each of what is published to it.
-pub static WORK: [Queue; 4] = ["work-0", "work-1", "work-2", "work-3"];
-pub static FAN: [Queue; 3] = ["fan-0", "fan-1", "fan-2"];
+pub static WORK: [Queue; 4] = ["work-0", "work-1", "work-2", "work-quorum"];
+pub static FAN: [Queue; 3] = ["fan-0", "fan-1", "fan-quorum"];
+/// Of these the quorum queues, which keep transient messages, too.
+const QUORUM: [Queue; 2] = ["work-quorum", "fan-quorum"];
 /// Has one consumer, without acks.
 pub static AUTO: [Queue; 1] = ["auto"];
 /// Are purged, and deleted and declared again, by their only user.
@@ -30,6 +33,17 @@ pub const FAN_EXCHANGE: &str = "fan";
 
 pub fn all_queues() -> impl Iterator<Item = Queue> {
     [&WORK[..], &FAN, &AUTO, &EMPTIED, &BARRIER].concat().into_iter()
+}
+
+/// How a queue is declared.
+pub fn declaration(queue: Queue) -> Method {
+    let declare = queue_declare(queue).durable();
+    if QUORUM.contains(&queue) {
+        // Whatever the number of its returns, a message stays.
+        declare.arg("x-queue-type", "quorum").arg("x-delivery-limit", -1)
+    } else {
+        declare
+    }
 }
 
 pub struct Load {
@@ -58,6 +72,7 @@ impl Load {
     pub fn new() -> Self {
         let mut checker = Checker::new();
         AUTO.iter().for_each(|queue| checker.expect_auto_acks(queue));
+        QUORUM.iter().for_each(|queue| checker.expect_all_kept(queue));
         let state = State { checker, events: 0, working: 0, trouble: vec![], is_ending: false, is_deaf: false };
         Self {
             state: Mutex::new(state),

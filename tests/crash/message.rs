@@ -14,11 +14,18 @@ pub fn make(id: Id, persistent: bool, length: usize) -> Message {
     Message { properties: properties(id, persistent, length), body: body(id, length), ..Message::default() }
 }
 
-/// Who a message is, or why it is not what was published.
+/// Who a message is, or why it is not what was published. What a quorum queue says of its returns may have been added.
 pub fn identify(message: &Message) -> Result<Id, String> {
     let broken = || format!("a message with the properties {:?} came", message.properties);
-    let (id, length) = name_in(&message.properties).ok_or_else(broken)?;
-    let is_as_made = |persistent| message.properties == properties(id, persistent, length);
+    let (headers, published) = match message.properties.get(..2) {
+        Some(_) => without_headers(&message.properties),
+        None => return Err(broken()),
+    };
+    if headers.iter().any(|(key, _)| key != "x-delivery-count") {
+        return Err(broken());
+    }
+    let (id, length) = name_in(&published).ok_or_else(broken)?;
+    let is_as_made = |persistent| published == properties(id, persistent, length);
     if !is_as_made(true) && !is_as_made(false) {
         return Err(broken());
     }

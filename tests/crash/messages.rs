@@ -80,7 +80,12 @@ fn many_deaths_at_named_points() {
 /// A confirmed message that dies or is delayed is always in one place, wherever the broker dies.
 #[test]
 fn dead_letters_and_delays() {
-    letters::survive_kills(count(6));
+    letters::survive_kills(count(6), false);
+}
+
+#[test]
+fn dead_letters_in_quorum_queues_whatever_their_delivery_mode() {
+    letters::survive_kills(count(6), true);
 }
 
 #[test]

@@ -21,7 +21,7 @@ use leveret::queue::engine::Terms;
 use leveret::queue::{ConsumerKey, Queue, Settlement, Wakes};
 
 use super::harness::{count, random};
-use house::{House, body};
+use house::{House, body, keeps_all};
 use model::{Model, Published};
 
 #[test]
@@ -41,6 +41,8 @@ fn a_message_is_in_no_segment_before_its_commit_is_done() {
     let mut figures = Figures::default();
     let schedule = Schedule::new(1, &mut figures);
     let (house, _) = House::open(&schedule.disk, schedule.settings.clone(), schedule.memory).expect("an empty store");
+    // It keeps transient messages, too.
+    assert!(keeps_all(7));
     let queue = house.queue(1, 7, None);
     let plan = |extent| {
         let plan = queue.plan_flush(extent);
@@ -53,12 +55,12 @@ fn a_message_is_in_no_segment_before_its_commit_is_done() {
     };
     let all_kinds = [Extent::UpTo(100), Extent::All, Extent::UpToAtOnce(100)];
     let begin = std::slice::from_ref(&queue);
-    let (_, commit) = house.publish(begin, vec![body(1, 100)], true, |_| {
+    let (_, commit) = house.publish(begin, vec![(body(1, 100), true)], |_| {
         assert_eq!(all_kinds.map(plan), ["not yet", "nothing", "write"]);
     });
     assert!(house.wait(commit));
     assert_eq!(all_kinds.map(plan), ["write"; 3]);
-    house.publish(begin, vec![body(2, 100)], true, |_| {
+    house.publish(begin, vec![(body(2, 100), false)], |_| {
         assert_eq!(all_kinds.map(plan), ["not yet", "write", "write"]);
     });
     house.store.close();
@@ -353,26 +355,31 @@ impl<'f> Schedule<'f> {
     }
 
     fn publish(&mut self, house: &House, queues: &[Option<Live>], live: &[usize]) {
-        let persistent = !self.random.chance(1, 8);
+        // Mostly all are persistent, sometimes none, sometimes some.
+        let kind = self.random.below(8);
         let first = self.random.below(live.len() as u64) as usize;
         let fan_out = if self.random.chance(1, 3) { 1 + self.random.below(live.len() as u64) as usize } else { 1 };
         let to: Vec<usize> = live.iter().cycle().skip(first).take(fan_out).copied().collect();
         let most = if self.random.chance(1, 60) { 100_000 } else { 6_000 };
-        let numbers: Vec<u64> = (0..1 + self.random.below(8)).map(|i| self.next_message + i).collect();
-        self.next_message += numbers.len() as u64;
-        let bodies = numbers.iter().map(|number| body(*number, self.random.below(most) as usize)).collect();
+        let (first, count) = (self.next_message, 1 + self.random.below(8));
+        self.next_message += count;
+        let is_persistent = |_| if kind < 2 { kind == 1 && self.random.chance(1, 2) } else { true };
+        let kinds: Vec<bool> = (0..count).map(is_persistent).collect();
+        let body = |(number, kind): (u64, &bool)| (body(number, self.random.below(most) as usize), *kind);
+        let messages = (first..).zip(&kinds).map(body).collect();
         let targets: Vec<Arc<Queue>> =
             to.iter().filter_map(|i| Some(Arc::clone(&queues[*i].as_ref()?.queue))).collect();
         // What a client has acked in one go with its publishes is of the same commit.
         let settles = self.random.chance(1, 4).then(|| live[self.random.below(live.len() as u64) as usize]);
         let mut settled = None;
-        let (puts, commit) = house.publish(&targets, bodies, persistent, |wakes| {
+        let (puts, commit) = house.publish(&targets, messages, |wakes| {
             settled = settles.and_then(|at| self.settle_some(queues, at, wakes));
         });
-        for (put, number) in puts.into_iter().zip(numbers) {
+        for ((put, number), persistent) in puts.into_iter().zip(first..).zip(kinds) {
             for (index, position, consumed) in put.places {
-                let published = Published { position, number, persistent, commit, consumed };
-                self.places[to[index]].model.published(published);
+                let place = &mut self.places[to[index]];
+                let persistent = persistent || keeps_all(place.store_id);
+                place.model.published(Published { position, number, persistent, commit, consumed });
                 self.figures.published += 1;
             }
         }

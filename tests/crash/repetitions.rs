@@ -27,8 +27,13 @@ const MESSAGES: u64 = 800;
 const TOGETHER: usize = 32;
 const BODY: [u8; 400] = [0x5a; 400];
 
-/// Where messages go: exchange, routing key, and the queue in which they are then.
-const PLACES: [(&str, &str, &str); 2] = [("once", "", "of-exchange"), ("", "with-cache", "with-cache")];
+/// Where messages go: exchange, routing key, and the queue in which they are then. Those of quorum queues are transient.
+const PLACES: [(&str, &str, &str); 4] = [
+    ("once", "", "of-exchange"),
+    ("", "with-cache", "with-cache"),
+    ("once-quorum", "", "of-exchange-quorum"),
+    ("", "with-cache-quorum", "with-cache-quorum"),
+];
 
 /// Points at which a window is somewhere between memory and disk.
 #[cfg(debug_assertions)]
@@ -49,6 +54,10 @@ fn arguments() -> FieldTable {
     table
 }
 
+fn is_quorum(queue: &str) -> bool {
+    queue.ends_with("-quorum")
+}
+
 async fn connect(address: SocketAddr) -> lapin::Result<Channel> {
     let uri = format!("amqp://guest:guest@{address}/%2f");
     let connection = Connection::connect(&uri, ConnectionProperties::default()).await?;
@@ -60,25 +69,34 @@ async fn connect(address: SocketAddr) -> lapin::Result<Channel> {
 async fn declare(channel: &Channel) -> lapin::Result<()> {
     let durable = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
     let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
-    channel.exchange_declare("once".into(), ExchangeKind::Fanout, options, arguments()).await?;
-    channel.queue_declare("of-exchange".into(), durable, FieldTable::default()).await?;
-    channel.queue_declare("with-cache".into(), durable, arguments()).await?;
     channel.queue_declare("barrier".into(), durable, FieldTable::default()).await?;
-    let bind = QueueBindOptions::default();
-    channel.queue_bind("of-exchange".into(), "once".into(), "".into(), bind, FieldTable::default()).await
+    for (exchange, _, queue) in PLACES {
+        let mut of_queue = if exchange.is_empty() { arguments() } else { FieldTable::default() };
+        if is_quorum(queue) {
+            of_queue.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
+        }
+        channel.queue_declare(queue.into(), durable, of_queue).await?;
+        if !exchange.is_empty() {
+            channel.exchange_declare(exchange.into(), ExchangeKind::Fanout, options, arguments()).await?;
+            let bind = QueueBindOptions::default();
+            channel.queue_bind(queue.into(), exchange.into(), "".into(), bind, FieldTable::default()).await?;
+        }
+    }
+    Ok(())
 }
 
-/// Publishes messages to both places; each has to be confirmed.
+/// Publishes messages to all places; each has to be confirmed.
 async fn publish(channel: &Channel, ids: impl Iterator<Item = u64>) -> lapin::Result<()> {
     let mut confirms = Vec::new();
     for id in ids {
         let mut headers = FieldTable::default();
         headers.insert("x-deduplication-header".into(), AMQPValue::LongLongInt(id.cast_signed()));
-        let properties = BasicProperties::default().with_delivery_mode(2).with_headers(headers);
+        let properties = BasicProperties::default().with_headers(headers);
         let body = [&id.to_be_bytes()[..], &BODY].concat();
-        for (exchange, key, _) in PLACES {
+        for (exchange, key, queue) in PLACES {
             let options = BasicPublishOptions::default();
-            let published = channel.basic_publish(exchange.into(), key.into(), options, &body, properties.clone());
+            let properties = properties.clone().with_delivery_mode(if is_quorum(queue) { 1 } else { 2 });
+            let published = channel.basic_publish(exchange.into(), key.into(), options, &body, properties);
             confirms.push(published.await?);
         }
         if confirms.len() >= TOGETHER {

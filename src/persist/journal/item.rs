@@ -156,8 +156,8 @@ impl ItemWriter<'_> {
         self.end(start);
     }
 
-    /// Writes a message; returns where its item begins. Its time is that of the route before it, and it is persistent:
-    /// others are not written.
+    /// Writes a message; returns where its item begins. Its time is that of the route before it, and it counts as
+    /// persistent: others are not written, unless their queues keep all.
     #[inline]
     pub fn message(&mut self, offset: u64, delivered: bool, traits: Traits, parts: Parts<'_>) -> usize {
         self.0.reserve(ITEM_HEADER + 36 + parts.route.len() + parts.properties.len() + parts.body.len());

@@ -288,10 +288,10 @@ impl Store {
     }
 
     fn write_segments(&self, flush: &Flush, touched: &mut Touched) -> io::Result<Vec<Written>> {
-        let root = if flush.durable { self.queues_dir() } else { self.transient_dir() };
+        let root = if flush.keeps.is_durable() { self.queues_dir() } else { self.transient_dir() };
         let mut out = SegmentWriter::new(self, flush, root);
         for (position, message) in &flush.messages {
-            let transient = !(flush.durable && message.is_persistent());
+            let transient = !flush.keeps.keeps(message.is_persistent());
             out.put(*position, transient, message)?;
         }
         out.finish(touched)

@@ -128,7 +128,7 @@ impl<'a> SegmentWriter<'a> {
     pub(super) fn finish(mut self, touched: &mut Touched) -> io::Result<Vec<Written>> {
         self.close()?;
         self.store.note_shelf(self.flush.queue);
-        if self.flush.durable {
+        if self.flush.keeps.is_durable() {
             for file in self.files {
                 touched.add(file, self.flush.dir.clone());
             }

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::message::memory::MemoryAccount;
-use crate::message::{Incoming, Message, Traits};
+use crate::message::{Incoming, Keeps, Message, Traits};
 
 /// Books deliveries, and takes as many as it is told.
 #[derive(Default)]
@@ -87,8 +87,8 @@ struct Queue {
 }
 
 impl Queue {
-    fn new() -> Self {
-        let mut engine = Engine::new(false, true);
+    fn new(keeps: Keeps) -> Self {
+        let mut engine = Engine::new(false, keeps);
         let key = engine.subscribe((), Terms::default()).unwrap();
         let (consumers, disk) = (Consumers::default(), BTreeMap::new());
         Self {
@@ -110,7 +110,7 @@ impl Queue {
                     let message =
                         Message::from_parts(&[0, 0], &[0, 0], Vec::new(), Traits::plain(0, persistent), self.account);
                     let position = self.engine.next_position();
-                    self.transient.extend((!persistent).then_some(position));
+                    self.transient.extend((!self.engine.keeps.keeps(persistent)).then_some(position));
                     let placed = self.engine.publish(&mut Incoming::Held(message), &mut self.consumers);
                     if placed == Placed::Waiting {
                         self.consumers.ready.insert(position);
@@ -190,8 +190,11 @@ impl Queue {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
     #[test]
-    fn messages_leave_memory_and_come_back_in_order(steps in proptest::collection::vec(any_step(), 1..80)) {
-        let mut queue = Queue::new();
+    fn messages_leave_memory_and_come_back_in_order(
+        keeps in prop_oneof![Just(Keeps::Persistent), Just(Keeps::Everything)],
+        steps in proptest::collection::vec(any_step(), 1..80),
+    ) {
+        let mut queue = Queue::new(keeps);
         for step in steps {
             queue.step(step);
         }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::message::memory::MemoryAccount;
-use crate::message::{Incoming, Message, Traits};
+use crate::message::{Incoming, Keeps, Message, Traits};
 
 /// Consumers are numbered by the test; the outlet of each is that number.
 #[derive(Default)]
@@ -124,7 +124,7 @@ impl Model {
 
 fn run(steps: Vec<Step>, single_active: bool) {
     let account = MemoryAccount::new(u64::MAX);
-    let mut engine = Engine::<usize>::new(single_active, false);
+    let mut engine = Engine::<usize>::new(single_active, Keeps::Nothing);
     let mut recorder = Recorder::default();
     let mut model = Model::default();
     // Consumers that have said "full" and have not been resumed.
@@ -239,7 +239,7 @@ proptest! {
 }
 
 fn engine_with(consumers: &[(u32, i64)]) -> Engine<usize> {
-    let mut engine = Engine::new(false, false);
+    let mut engine = Engine::new(false, Keeps::Nothing);
     for (id, (prefetch, priority)) in consumers.iter().enumerate() {
         let terms = Terms { no_ack: *prefetch == 0, prefetch: *prefetch, priority: *priority, exclusive: false };
         engine.subscribe(id, terms).unwrap();
@@ -271,7 +271,7 @@ fn an_exclusive_consumer_is_alone() {
     let exclusive = Terms { exclusive: true, ..Terms::default() };
     let mut engine = engine_with(&[(0, 0)]);
     assert_eq!(engine.subscribe(9, exclusive), Err(SubscribeError::InExclusiveUse));
-    let mut engine = Engine::new(false, false);
+    let mut engine = Engine::new(false, Keeps::Nothing);
     let key = engine.subscribe(0, exclusive).unwrap();
     assert_eq!(engine.subscribe(1, Terms::default()), Err(SubscribeError::InExclusiveUse));
     engine.cancel(key);

@@ -1,12 +1,13 @@
 //! How many messages of a durable queue survive, and the bytes of their bodies: all that wait or are unacked, but the
 //! transient ones.
 //!
-//! Nearly all messages of durable queues are persistent, so what is counted is the others. A message counts from when it is
+//! Nearly all messages of durable queues are persistent, so what is counted is the others; a queue that keeps them, too, has
+//! nothing to count. A message counts from when it is
 //! taken in until it is settled or leaves, in memory or cold, waiting or unacked; while it is held back or on its way to
 //! somewhere else, it counts nowhere. What a cold message is that leaves by itself is known once it has been read.
 
 use super::Engine;
-use crate::message::Message;
+use crate::message::{Keeps, Message};
 use crate::queue::rare::{Absent, Rare};
 
 /// Messages that do not survive, and the bytes of their bodies.
@@ -27,7 +28,7 @@ impl Absent for Transients {
 impl<C> Engine<C> {
     /// Messages that survive, of those that wait or are unacked, and the bytes of their bodies; those of cold ones about.
     pub fn persistent(&self) -> (u64, u64) {
-        if !self.is_durable {
+        if !self.keeps.is_durable() {
             return (0, 0);
         }
         let messages = (self.ready_count() + self.unacked_count()) as u64;
@@ -38,7 +39,7 @@ impl<C> Engine<C> {
     /// A message is here that was not.
     #[inline]
     pub(super) fn comes(&mut self, message: &Message) {
-        if self.is_durable && !message.is_persistent() {
+        if self.keeps == Keeps::Persistent && !message.is_persistent() {
             self.transients.messages += 1;
             self.transients.bytes += size(message);
         }
@@ -47,7 +48,7 @@ impl<C> Engine<C> {
     /// A message is not here any more.
     #[inline]
     pub(super) fn goes(&mut self, message: &Message) {
-        if self.is_durable && !message.is_persistent() {
+        if self.keeps == Keeps::Persistent && !message.is_persistent() {
             self.transients.messages = self.transients.messages.saturating_sub(1);
             self.transients.bytes = self.transients.bytes.saturating_sub(size(message));
         }

@@ -31,11 +31,18 @@ const ROUTES: [Route; 3] = [Route::Timed, Route::Rejected, Route::Full];
 /// What the workers have in common.
 pub struct Shared {
     pub ledger: Mutex<Ledger>,
+    in_quorum_queues: bool,
 }
 
 impl Shared {
-    pub fn new(ledger: Ledger) -> Self {
-        Self { ledger: Mutex::new(ledger) }
+    pub fn new(ledger: Ledger, in_quorum_queues: bool) -> Self {
+        Self { ledger: Mutex::new(ledger), in_quorum_queues }
+    }
+
+    /// How a queue is declared.
+    fn declaration(&self, queue: &str) -> Method {
+        let declare = queue_declare(queue).durable();
+        if self.in_quorum_queues { declare.arg("x-queue-type", "quorum").arg("x-delivery-limit", -1) } else { declare }
     }
 }
 
@@ -82,12 +89,12 @@ impl<'a> Worker<'a> {
         let delayed = exchange_declare(EXCHANGE, "x-delayed-message").durable().arg("x-delayed-type", "direct");
         self.call(MAIN, &delayed)?;
         for queue in [DEAD, DUE, BARRIER] {
-            self.call(MAIN, &queue_declare(queue).durable())?;
+            self.call(MAIN, &self.shared.declaration(queue))?;
         }
         self.call(MAIN, &queue_bind(DUE, EXCHANGE, DUE))?;
         for route in ROUTES {
             let (queue, _) = route.source().expect("a queue");
-            let declare = queue_declare(queue).durable().arg("x-dead-letter-exchange", "");
+            let declare = self.shared.declaration(queue).arg("x-dead-letter-exchange", "");
             let declare = declare.arg("x-dead-letter-routing-key", DEAD);
             self.call(
                 MAIN,
@@ -181,7 +188,9 @@ impl<'a> Worker<'a> {
         self.unconfirmed.insert(self.publish_tag, (Some(id), vec![]));
         self.shared.ledger.lock().published(id, route, Instant::now());
         let length = message::random_length(&mut self.random);
-        let mut message = message::make(id, true, length);
+        // A delayed exchange loses what is transient.
+        let persistent = !self.shared.in_quorum_queues || route.source().is_none();
+        let mut message = message::make(id, persistent, length);
         match (route, route.source()) {
             (_, Some((queue, _))) => self.client.publish(MAIN, "", queue, &message),
             (Route::Delayed { ms }, None) => {

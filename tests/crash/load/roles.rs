@@ -8,9 +8,9 @@ use leveret::persist::sim::Random;
 
 use super::super::checker::Queue;
 use super::super::client::End;
-use super::super::method::{exchange_declare, queue_bind, queue_declare};
+use super::super::method::{exchange_declare, queue_bind};
 use super::session::Session;
-use super::{AUTO, EMPTIED, FAN, FAN_EXCHANGE, Load, WORK, all_queues};
+use super::{AUTO, EMPTIED, FAN, FAN_EXCHANGE, Load, WORK, all_queues, declaration};
 
 /// How long to wait for what may not come, before doing something else.
 const MOMENT: Duration = Duration::from_millis(1);
@@ -44,7 +44,7 @@ pub fn work(role: Role, load: &Load, address: SocketAddr, number: u32, seed: u64
 pub fn declare_all(session: &mut Session<'_>) -> Result<(), End> {
     session.declare(&exchange_declare(FAN_EXCHANGE, "fanout").durable())?;
     for queue in all_queues() {
-        session.declare(&queue_declare(queue).durable())?;
+        session.declare(&declaration(queue))?;
     }
     FAN.iter().try_for_each(|queue| session.declare(&queue_bind(queue, FAN_EXCHANGE, "")))
 }

@@ -12,7 +12,7 @@ use super::super::checker::{Checker, Consumer, Id, Queue};
 use super::super::client::{Client, End, Incoming, Message, answers};
 use super::super::message;
 use super::super::method::*;
-use super::{BARRIER, FAN, FAN_EXCHANGE, Load};
+use super::{BARRIER, FAN, FAN_EXCHANGE, Load, declaration};
 
 /// What is published and declared here.
 const MAIN: u16 = 1;
@@ -335,7 +335,7 @@ impl Session<'_> {
             self.call(MAIN, &queue_delete(queue))?;
             // The answer to a delete is a promise of its own.
             self.load.tell(|checker| emptied.iter().for_each(|id| checker.certain(queue, *id)));
-            self.declare(&queue_declare(queue).durable())
+            self.declare(&declaration(queue))
         } else {
             self.call(MAIN, &queue_purge(queue))?;
             self.settled.extend(emptied.into_iter().map(|id| (queue, id)));

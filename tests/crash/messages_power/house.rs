@@ -5,18 +5,18 @@ use std::sync::Arc;
 use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
-use leveret::frames::Table;
+use leveret::frames::Value;
 use leveret::message::memory::MemoryAccount;
-use leveret::message::{Incoming, Message, MessageView, Ticket, Traits};
+use leveret::message::{Incoming, Message, MessageView, Traits};
 use leveret::persist::disk::Disk;
 use leveret::persist::journal::Waiter;
-use leveret::persist::journal::item::{ItemWriter, Parts};
 use leveret::persist::recovery::FoundQueue;
 use leveret::persist::reindex;
 use leveret::persist::segment::OneByOne;
 use leveret::persist::sim::SimDisk;
 use leveret::persist::store::{Opened, Settings, Store, StoreError};
 use leveret::queue::engine::{Delivery, Terms};
+use leveret::queue::entries::Entries;
 use leveret::queue::local::{GetError, Shared, Subscriber};
 use leveret::queue::watched::Owner;
 use leveret::queue::{Accept, ConsumerKey, Outlet, Queue, QueueSpec, Wakes};
@@ -120,6 +120,11 @@ fn number(message: &MessageView<'_>) -> u64 {
     number
 }
 
+/// Whether a queue is a quorum queue, which keeps transient messages, too.
+pub fn keeps_all(store_id: u64) -> bool {
+    store_id & 2 != 0
+}
+
 /// A message that has been put into queues.
 pub struct Put {
     /// Index of the queue among those that were given, and the position there.
@@ -166,13 +171,14 @@ impl House {
     }
 
     pub fn queue(&self, number: u64, store_id: u64, found: Option<FoundQueue>) -> Arc<Queue> {
+        let kind = keeps_all(store_id).then(|| ("x-queue-type", Value::text("quorum")));
         let spec = QueueSpec {
             vhost: "/".into(),
             name: format!("q{number}").into(),
             durable: store_id != 0,
             auto_delete: false,
             exclusive_owner: None,
-            arguments: Table::default(),
+            arguments: kind.into_iter().collect(),
             store_id,
             ..QueueSpec::default()
         };
@@ -188,67 +194,35 @@ impl House {
         key.expect("it has been announced")
     }
 
-    /// Publishes a run of messages to all these queues and hands the journal what has gathered, also in `wakes`. Says where
+    /// Publishes a run of messages, some of them persistent, to all these queues and hands the journal what has gathered, also in `wakes`. Says where
     /// each message is, and in which commit.
     pub fn publish(
         &self,
         queues: &[Arc<Queue>],
-        bodies: Vec<Vec<u8>>,
-        persistent: bool,
+        messages: Vec<(Vec<u8>, bool)>,
         also: impl FnOnce(&mut Wakes),
     ) -> (Vec<Put>, u64) {
-        let message = |body: Vec<u8>| {
+        let message = |(body, persistent): (Vec<u8>, bool)| {
             let view = MessageView { route: &[], properties: &[], body: &body, hidden: false };
             let traits = Traits { persistent, ..traits(number(&view)) };
             Message::from_parts(b"\0\x01q", &[0, 0], body, traits, self.memory)
         };
-        let mut run: Vec<Incoming<'_>> = bodies.into_iter().map(|body| Incoming::Held(message(body))).collect();
-        let mut wakes = Wakes::default();
-        let mut landed = Vec::new();
-        for (index, queue) in queues.iter().enumerate() {
-            let taken = queue.publish(run.iter_mut(), &mut wakes).expect("a queue in order");
-            landed.extend(taken.durable.then_some((index, queue.spec.store_id, taken)));
-        }
-        let (mut items, mut written, mut acks) = (Vec::new(), Vec::new(), Vec::new());
-        let delivered = landed.iter().any(|(.., l)| l.delivered);
-        let mut has_route = false;
-        for (index, incoming) in run.iter_mut().enumerate() {
-            let consumed = landed.iter().filter(|(.., l)| l.consumed.contains(&index));
-            let holders = landed.len() - consumed.clone().count();
-            if !persistent || holders == 0 {
-                continue;
+        let mut run: Vec<Incoming<'_>> = messages.into_iter().map(|it| Incoming::Held(message(it))).collect();
+        let (mut wakes, mut entries) = (Wakes::default(), Entries::default());
+        let mut puts: Vec<Put> = run.iter().map(|_| Put { places: Vec::new() }).collect();
+        entries.begin();
+        for (queue_index, queue) in queues.iter().enumerate() {
+            let landed = queue.publish(run.iter_mut(), &mut wakes).expect("a queue in order");
+            for (index, put) in puts.iter_mut().enumerate().filter(|_| landed.keeps.is_durable()) {
+                put.places.push((queue_index, landed.first + index as u64, landed.consumed.contains(&index)));
             }
-            acks.extend(consumed.map(|(_, queue, l)| (*queue, l.first + index as u64)));
-            let mut writer = ItemWriter(&mut items);
-            if !std::mem::replace(&mut has_route, true) {
-                writer.route(AT, landed.iter().map(|(_, queue, l)| (*queue, l.first)));
-            }
-            let view = incoming.view();
-            let parts = Parts { route: view.route, properties: view.properties, body: view.body };
-            let at = writer.message(index as u64, delivered, incoming.traits(), parts);
-            written.push((incoming.hold(), at as u32, holders as u32));
+            entries.landed(queue.spec.store_id, landed);
         }
-        for (queue, position) in acks {
-            ItemWriter(&mut items).ack(queue, std::iter::once(position..position + 1));
-        }
+        entries.end(&mut run);
         also(&mut wakes);
-        let mut commit = 0;
-        if !items.is_empty() {
-            items.append(&mut wakes.take_items());
-            let ticket = self.store.journal.append(&items, None);
-            commit = ticket.commit;
-            for (message, at, holders) in written {
-                message.set_ticket(Ticket { commit, offset: ticket.offset.map(|offset| offset + at) }, holders);
-            }
-        }
+        let commit = entries.append(&self.store.journal, None, &mut wakes).unwrap_or(0);
         wakes.run();
-        let place = |index: usize| {
-            let at = |(queue, _, l): &(usize, u64, leveret::queue::local::Landed)| {
-                (*queue, l.first + index as u64, l.consumed.contains(&index))
-            };
-            Put { places: landed.iter().map(at).collect() }
-        };
-        ((0..run.len()).map(place).collect(), commit)
+        (puts, commit)
     }
 
     /// The number of a commit in which, or before which, everything is that was said so far.

@@ -7,6 +7,7 @@ use std::num::NonZeroU64;
 use proptest::prelude::*;
 
 use super::*;
+use crate::message::Keeps;
 use crate::message::memory::MemoryAccount;
 use crate::queue::engine::{Accept, ConsumerKey, Delivery, Outlets, Placed};
 use crate::queue::settings::{DeadLettering, Retry};
@@ -209,7 +210,7 @@ struct Test {
 
 impl Test {
     fn new(highest: u8) -> Self {
-        let mut engine = Engine::new(false, true).with_priorities(highest);
+        let mut engine = Engine::new(false, Keeps::Persistent).with_priorities(highest);
         engine.set_horizon(u64::MAX);
         let (model, account) = (Model { now: 1000, ..Model::default() }, MemoryAccount::new(u64::MAX));
         Self { engine, model, account, disk: BTreeMap::new(), dead: BTreeSet::new(), left: Vec::new(), highest }
@@ -455,7 +456,7 @@ proptest! {
 /// A queue of a delayed exchange: nothing is delivered, and everything leaves at its time.
 #[test]
 fn what_is_delayed_leaves_when_it_is_due_and_in_that_order() {
-    let mut engine: Engine<()> = Engine::new(false, false).delaying();
+    let mut engine: Engine<()> = Engine::new(false, Keeps::Nothing).delaying();
     let account = MemoryAccount::new(u64::MAX);
     for due in [300, 100, 200] {
         let traits = Traits { due: NonZeroU64::new(due), ..Traits::default() };
