@@ -16,6 +16,7 @@ mod store_disk {
     mod errors;
     mod fan_out;
     mod full;
+    mod quorum;
     mod transaction;
     mod unawaited;
 }
