@@ -76,7 +76,7 @@ pub enum StoreError {
     #[error("{path} cannot be used: {error}{advice}", path = .path.display(), advice = advice(.error))]
     Io { path: PathBuf, error: io::Error },
     #[error(
-        "{path} is missing or holds nothing, and {queues} queues are declared that keep their messages there: mount or put \
+        "{path} is missing or holds nothing, though declared queues ({queues}) keep their messages there: mount or put \
          back what belongs there, or have `leveret store accept-loss` begin without those messages",
         path = .path.display()
     )]

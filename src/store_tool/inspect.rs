@@ -132,7 +132,7 @@ impl Inspection {
         let missing = missing(disk, dir).map_err(|error| ToolError::Refused(error.to_string()))?;
         if let (Some(path), false) = (&missing, self.declared.is_empty()) {
             let count = self.declared.len();
-            let what = format!("missing or empty, and {count} queues are declared that keep their messages there");
+            let what = format!("missing or empty, though declared queues ({count}) keep their messages there");
             self.find(path, None, what, Effect::AnyQueue);
         }
         if missing.is_some_and(|path| path == dir) {

@@ -182,7 +182,7 @@ fn messages_whose_disk_is_not_mounted_are_missed() {
                 fs::create_dir(&place).expect("it can be made");
             }
             let said = refused(dir.path(), &[]);
-            assert!(said.contains(part) && said.contains("1 queues are declared"), "{said}");
+            assert!(said.contains(part) && said.contains("declared queues (1)"), "{said}");
             assert!(said.contains("mount or put back") && said.lines().count() == 1, "{said}");
             let (code, said) = store_tool(&["check"], dir.path());
             assert!(code == Some(1) && said.contains("missing or empty"), "{code:?} {said}");
