@@ -766,10 +766,9 @@ fn key_is_reply(routing_key: &str) -> bool {
 /// What queues need to know of a message with these properties that is published now.
 #[inline]
 fn traits_of(properties: &Properties<'_>, now: u64) -> Traits {
-    let after = properties.expiration.and_then(|text| std::str::from_utf8(text).ok()?.parse::<u64>().ok());
     Traits {
         at: now,
-        due: after.and_then(|ms| NonZeroU64::new(now.saturating_add(ms))),
+        due: properties.expires_after().and_then(|ms| NonZeroU64::new(now.saturating_add(ms))),
         priority: properties.priority.unwrap_or(0),
         persistent: properties.is_persistent(),
         hidden: false,

@@ -112,6 +112,13 @@ impl<'a> Properties<'a> {
         Ok(found)
     }
 
+    /// The milliseconds until a message with a checked `expiration` expires; `-0` is none of them.
+    #[inline]
+    pub fn expires_after(&self) -> Option<u64> {
+        let text = self.expiration?;
+        std::str::from_utf8(text.strip_prefix(b"-").unwrap_or(text)).ok()?.parse().ok()
+    }
+
     /// A message is persistent when its delivery mode is 2 and at no other value.
     pub fn is_persistent(&self) -> bool {
         self.delivery_mode == Some(2)

@@ -313,8 +313,7 @@ fn due(broker: &Broker, vhost: &Vhost, letter: &Letter, now: u64) -> Option<Forw
     // As it is now: no other delayed exchange on its way holds it back again.
     let shown = Properties::parse(&properties).ok()?;
     let routed = vhost.route_due(&exchange, &RouteInput { keys: &keys, properties: &shown, now });
-    let after = found.expiration.and_then(|text| std::str::from_utf8(text).ok()?.parse::<u64>().ok());
-    let due = after.and_then(|ms| std::num::NonZeroU64::new(now.saturating_add(ms)));
+    let due = found.expires_after().and_then(|ms| std::num::NonZeroU64::new(now.saturating_add(ms)));
     let traits = Traits { at: now, due, ..letter.message.traits() };
     let message = Message::from_parts(view.route, &properties, view.body.to_vec(), traits, broker.memory);
     Some(Forwarded { message, targets: routed.queues, waiting: None, followers: routed.followers })

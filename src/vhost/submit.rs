@@ -51,9 +51,8 @@ impl Broker {
             keys.extend(more.into_iter().map(str::as_bytes));
         }
         let routed = vhost.route(exchange, &RouteInput { keys: &keys, properties: &found, now });
-        let after = found.expiration.and_then(|text| std::str::from_utf8(text).ok()?.parse::<u64>().ok());
         let traits = Traits {
-            due: after.and_then(|ms| std::num::NonZeroU64::new(now.saturating_add(ms))),
+            due: found.expires_after().and_then(|ms| std::num::NonZeroU64::new(now.saturating_add(ms))),
             priority: found.priority.unwrap_or_default(),
             hidden: crate::frames::table::find(of_message, b"BCC").is_some(),
             ..Traits::plain(now, found.is_persistent())

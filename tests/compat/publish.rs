@@ -77,6 +77,19 @@ fn e068_expiration_0_is_delivered_to_a_waiting_consumer_only() {
     channel.call(basic_cancel(&tag));
 }
 
+/// Zero has a sign for whoever prints it; there is no time before now.
+#[test]
+fn e068_an_expiration_of_minus_0_is_0() {
+    let channel = channel();
+    let queue = channel.temporary_queue();
+    channel.call(confirm_select());
+    for (tag, expiration) in (1..).zip(["-0", "-00", "+0", "00"]) {
+        channel.publish_with("", &queue, props().expiration(expiration), "gone");
+        channel.expect_ack(tag);
+        assert!(channel.get(&queue).is_none(), "{expiration}");
+    }
+}
+
 #[test]
 fn e069_the_user_id_must_be_true() {
     let channel = channel();
