@@ -11,11 +11,11 @@ use super::events::told;
 use super::names::{check_not_reserved, exchange_text, queue_text};
 use super::topology::{Destination, Exchange, Keeps, Topology, Vhost};
 use crate::exchange::{BindingRef, ExchangeType, Settings};
-use crate::frames::{Refusal, ReplyCode, Value};
+use crate::frames::{Refusal, ReplyCode, Table, Value};
 use crate::persist::record::{BindingRecord, ExchangeRecord, QueueRecord, new_store_id};
 use crate::persist::recovery::FoundQueue;
 use crate::persist::{Change, Record};
-use crate::queue::arguments::{self, QUEUE_TYPE, check_argument_equivalent};
+use crate::queue::arguments::{self, QUEUE_TYPE, QueueType, check_argument_equivalent};
 use crate::queue::{Queue, QueueSpec};
 use crate::stats::Churn;
 
@@ -290,8 +290,7 @@ pub fn check_exclusive_access(queue: &Queue, connection: Option<u64>, strict: bo
 
 pub(super) fn queue(broker: &Broker, record: QueueRecord, exclusive_owner: Option<u64>) -> Result<Applied, Refusal> {
     let vhost = vhost_of(broker, &record.vhost)?;
-    let text = queue_text(&record.vhost, &record.name);
-    let kind = arguments::check(&text, &record.arguments).map_err(Refusal::precondition_failed)?;
+    // What is there already is only compared, so that its declaration is told how it differs.
     if let Some(existing) = vhost.queue(&record.name) {
         check_queue_equivalent(&existing, &record, exclusive_owner, broker.limits().relaxed_redeclaration)?;
         existing.touch();
@@ -299,6 +298,8 @@ pub(super) fn queue(broker: &Broker, record: QueueRecord, exclusive_owner: Optio
         let durable_at = settled(broker, existing.spec.durable);
         return Ok(Applied { durable_at, queue: Some(existing), ..Applied::default() });
     }
+    let text = queue_text(&record.vhost, &record.name);
+    let kind = arguments::check(&text, &record.arguments).map_err(Refusal::precondition_failed)?;
     let durable = record.durable && exclusive_owner.is_none();
     let room = Room { limit: vhost.limits.max_queues(), queues: vhost.topology.read().queues.len(), others: 0 };
     let record = check_new_queue(broker, kind, record, exclusive_owner, room)?;
@@ -329,7 +330,7 @@ pub(super) struct Room {
 /// A queue that is not there yet, with its number.
 pub(super) fn check_new_queue(
     broker: &Broker,
-    kind: arguments::QueueType,
+    kind: QueueType,
     record: QueueRecord,
     exclusive_owner: Option<u64>,
     room: Room,
@@ -346,11 +347,11 @@ pub(super) fn check_new_queue(
 /// Quorum queues and streams are durable, shared and permanent.
 fn check_type_properties(
     text: &str,
-    kind: arguments::QueueType,
+    kind: QueueType,
     record: &QueueRecord,
     exclusive_owner: Option<u64>,
 ) -> Result<(), Refusal> {
-    if kind == arguments::QueueType::Classic {
+    if kind == QueueType::Classic {
         return Ok(());
     }
     let invalid =
@@ -368,7 +369,7 @@ fn check_type_properties(
     if record.auto_delete {
         return invalid("auto-delete");
     }
-    if kind == arguments::QueueType::Stream {
+    if kind == QueueType::Stream {
         return Err(Refusal::not_implemented("queue type 'stream' is not available"));
     }
     Ok(())
@@ -440,9 +441,9 @@ pub(super) fn check_queue_equivalent(
     let spec = &existing.spec;
     let text = queue_text(&spec.vhost, &spec.name);
     let kind = arguments::type_of(&spec.arguments);
-    let is_tolerated = is_relaxed
-        && kind == arguments::QueueType::Quorum
-        && arguments::type_of(&received.arguments) == arguments::QueueType::Classic;
+    let (current, mut arguments) = (with_type(&spec.arguments), with_type(&received.arguments));
+    let classic = Value::text(QueueType::Classic.name());
+    let is_tolerated = is_relaxed && kind == QueueType::Quorum && arguments.get(QUEUE_TYPE) == Some(&classic);
     // An exclusive queue goes with its connection: whether it is durable makes no difference.
     let durable = received.durable && exclusive_owner.is_none();
     let flags = [("durable", spec.durable, durable), ("auto_delete", spec.auto_delete, received.auto_delete)];
@@ -452,17 +453,37 @@ pub(super) fn check_queue_equivalent(
             return Err(Refusal::precondition_failed(text));
         }
     }
-    let mut received = received.arguments.clone();
     if is_tolerated {
-        received = received.iter().filter(|(key, _)| *key != QUEUE_TYPE).map(|(k, v)| (k, v.clone())).collect();
-        received.insert(QUEUE_TYPE, Value::text(kind.name()));
+        arguments = of_type(&arguments, kind);
     }
-    arguments::check_equivalent(&text, kind, &spec.arguments, &received).map_err(Refusal::precondition_failed)
+    arguments::check_equivalent(&text, kind, &current, &arguments).map_err(Refusal::precondition_failed)?;
+    // A type that does not exist is not the classic one, for which it has passed so far.
+    check_argument_equivalent(&text, QUEUE_TYPE, current.get(QUEUE_TYPE), arguments.get(QUEUE_TYPE))
+        .map_err(Refusal::precondition_failed)
+}
+
+/// The arguments, with the name of the queue's type also where they leave that to the broker.
+fn with_type(arguments: &Table) -> Table {
+    match arguments.get(QUEUE_TYPE) {
+        None => of_type(arguments, QueueType::default()),
+        Some(Value::LongStr(name)) if matches!(name.as_slice(), b"" | b"undefined") => {
+            of_type(arguments, QueueType::default())
+        }
+        Some(_) => arguments.clone(),
+    }
+}
+
+/// The arguments, with this type instead of their own.
+fn of_type(arguments: &Table, kind: QueueType) -> Table {
+    let others = arguments.iter().filter(|(key, _)| *key != QUEUE_TYPE);
+    let mut arguments: Table = others.map(|(key, value)| (key, value.clone())).collect();
+    arguments.insert(QUEUE_TYPE, Value::text(kind.name()));
+    arguments
 }
 
 /// RabbitMQ's quorum queues cannot be deleted under conditions.
 fn check_conditions(broker: &Broker, queue: &Queue, delete: &DeleteQueue) -> Result<(), Refusal> {
-    let is_quorum = arguments::type_of(&queue.spec.arguments) == arguments::QueueType::Quorum;
+    let is_quorum = arguments::type_of(&queue.spec.arguments) == QueueType::Quorum;
     let flag = match (delete.if_unused, delete.if_empty) {
         (true, _) => "if-unused",
         (_, true) => "if-empty",

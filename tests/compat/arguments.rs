@@ -208,6 +208,58 @@ fn e048_texts_are_compared() {
     channel.refuses(queue_declare(&queue).exclusive(), 406, inequivalent("x-dead-letter-exchange", &queue, how));
 }
 
+/// What a queue has is compared before anybody asks whether it could have what is declared.
+#[test]
+fn e048_a_queue_is_compared_before_values_are_checked() {
+    let channel = channel();
+    let queue = unique("q");
+    let declare = || queue_declare(&queue).durable();
+    channel.declare(declare().arg("x-message-ttl", 1000));
+    let how = "received 'a' but current is '1000'";
+    channel.refuses(declare().arg("x-message-ttl", "a"), 406, inequivalent("x-message-ttl", &queue, how));
+    let how = "received '-1' but current is '1000'";
+    channel.refuses(declare().arg("x-message-ttl", -1), 406, inequivalent("x-message-ttl", &queue, how));
+    let how = "received 'false' but current is 'true'";
+    let bad = || queue_declare(&queue).arg("x-message-ttl", "a");
+    channel.refuses(bad(), 406, inequivalent("durable", &queue, how));
+    let how = "received 'true' but current is 'false'";
+    channel.refuses(bad().durable().auto_delete(), 406, inequivalent("auto_delete", &queue, how));
+    // What only queues of another type have says nothing about this one.
+    channel.declare(declare().arg("x-message-ttl", 1000).arg("x-max-age", "soon"));
+    channel.delete(queue_delete(&queue));
+    channel.refuses(declare().arg("x-message-ttl", "a"), 406, invalid("x-message-ttl", &queue, "…"));
+}
+
+#[test]
+fn e048_types_are_compared_before_values_are_checked() {
+    let channel = channel();
+    let queue = unique("q");
+    let declare = |kind: &str| queue_declare(&queue).durable().arg("x-max-priority", 5).arg("x-queue-type", kind);
+    channel.declare(declare("classic"));
+    for kind in ["quorum", "bogus"] {
+        let how = format!("received '{kind}' but current is 'classic'");
+        channel.refuses(declare(kind), 406, inequivalent("x-queue-type", &queue, &how));
+    }
+    channel.declare(declare("classic"));
+    channel.delete(queue_delete(&queue));
+}
+
+#[test]
+fn e048_a_queue_of_which_no_type_was_named_is_a_classic_one() {
+    let Some(broker) = Broker::newer_than_3_10("3.10 names no type that nobody has named") else { return };
+    let channel = broker.connect().channel();
+    let [classic, quorum] = [unique("q"), unique("q")];
+    let typed = |queue: &str, kind: &str| queue_declare(queue).durable().arg("x-queue-type", kind);
+    channel.declare(queue_declare(&classic).durable());
+    let how = "received 'quorum' but current is 'classic'";
+    channel.refuses(typed(&classic, "quorum"), 406, inequivalent("x-queue-type", &classic, how));
+    channel.declare(typed(&quorum, "quorum"));
+    let how = "received 'classic' but current is 'quorum'";
+    channel.refuses(queue_declare(&quorum).durable(), 406, inequivalent("x-queue-type", &quorum, how));
+    channel.delete(queue_delete(&classic));
+    channel.delete(queue_delete(&quorum));
+}
+
 #[test]
 fn a5_a_classic_queue_is_the_same_as_none_named() {
     let channel = channel();
