@@ -137,13 +137,14 @@ pub(super) fn check_exchange_equivalent(current: &ExchangeRecord, received: &Exc
 
 pub(super) fn delete_exchange(broker: &Broker, vhost: &str, name: &str, if_unused: bool) -> Result<Applied, Refusal> {
     let vhost = vhost_of(broker, vhost)?;
-    let Some(exchange) = vhost.exchange(name) else {
-        return Ok(Applied { durable_at: settled(broker, true), ..Applied::default() });
-    };
+    // Such a name is the system's, whether it has given it or not.
     if name.starts_with("amq.") {
         let text = exchange_text(&vhost.name, name);
         return Err(Refusal::access_refused(format!("deletion of system {text} not allowed")));
     }
+    let Some(exchange) = vhost.exchange(name) else {
+        return Ok(Applied { durable_at: settled(broker, true), ..Applied::default() });
+    };
     if if_unused && !exchange.bindings.read().is_empty() {
         return Err(Refusal::precondition_failed(format!("{} in use", exchange_text(&vhost.name, name))));
     }

@@ -322,7 +322,9 @@ fn e053_the_default_exchange_cannot_be_touched() {
 #[test]
 fn e054_system_exchanges_cannot_be_deleted() {
     let channel = channel();
-    for name in ["amq.direct", "amq.topic", "amq.fanout", "amq.headers", "amq.match", "amq.rabbitmq.trace"] {
+    let system = ["amq.direct", "amq.topic", "amq.fanout", "amq.headers", "amq.match", "amq.rabbitmq.trace"];
+    let reserved = ["amq.", "amq.nobody-has-this"];
+    for name in system.into_iter().chain(reserved) {
         let text = format!("deletion of system exchange '{name}' in vhost '/' not allowed");
         channel.refuses(exchange_delete(name), 403, text);
     }
