@@ -61,8 +61,8 @@ pub fn routing_keys<'a>(headers: &'a [u8], name: &[u8]) -> Result<Vec<&'a str>, 
     }
 }
 
-/// A whole number: of any integer type, a float or decimal of which the fraction is cut off, or a text of digits. What is
-/// too large for 64 bits is the largest.
+/// A whole number: of any integer type, a float or decimal of which the fraction is cut off, or a text of digits, also with
+/// a fraction. What is too large for 64 bits is the largest.
 pub(super) fn number(value: ValueRef<'_>) -> Option<i64> {
     Some(match value {
         ValueRef::I8(n) => n.into(),
@@ -82,7 +82,12 @@ pub(super) fn number(value: ValueRef<'_>) -> Option<i64> {
 }
 
 fn digits(text: &[u8]) -> Option<i64> {
-    match std::str::from_utf8(text).ok()?.parse() {
+    let text = std::str::from_utf8(text).ok()?;
+    let whole = match text.split_once('.') {
+        Some((whole, fraction)) if !fraction.is_empty() && fraction.bytes().all(|d| d.is_ascii_digit()) => whole,
+        _ => text,
+    };
+    match whole.parse() {
         Ok(n) => Some(n),
         Err(error) => (*error.kind() == IntErrorKind::PosOverflow).then_some(i64::MAX),
     }

@@ -93,6 +93,19 @@ fn a4_the_header_is_negated() {
     }
 }
 
+/// As of a float; the plugin fails over such a text.
+#[test]
+fn a4_the_fraction_of_a_text_is_cut_off() {
+    let (Some(_), Some(channel)) = (Broker::start().inside(), start()) else { return };
+    let (exchange, queue) = delayed(&channel, "direct");
+    channel.consume(basic_consume(&queue, "").no_ack());
+    let start = Instant::now();
+    channel.publish_with(&exchange, "k", delay("20.9"), "m");
+    let message = channel.expect_deliver();
+    assert_waited(start.elapsed(), 20);
+    assert_eq!(delay_of(&message), Some(Value::I32(-20)));
+}
+
 #[test]
 fn a4_without_a_valid_delay_messages_are_routed_at_once() {
     let Some(channel) = start() else { return };

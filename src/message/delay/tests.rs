@@ -31,6 +31,7 @@ fn a4_any_number_of_milliseconds_is_a_delay() {
         Value::Decimal(2, 10_099),
         Value::text("100"),
         Value::text("+100"),
+        Value::text("100.9"),
     ];
     for number in numbers {
         assert_eq!(due_of(&list(&[("x-delay", number.clone())])), Some(NOW + 100), "{number:?}");
@@ -46,6 +47,12 @@ fn a4_what_is_no_delay_goes_out_at_once() {
         Value::F64(f64::NAN),
         Value::Decimal(200, 7),
         Value::text("-5"),
+        Value::text("0.9"),
+        Value::text("-5.5"),
+        Value::text("5."),
+        Value::text(".5"),
+        Value::text("5.5.5"),
+        Value::text("5.5s"),
         Value::text("soon"),
         Value::text(""),
         Value::text("-99999999999999999999"),
@@ -101,7 +108,7 @@ fn any_value() -> impl Strategy<Value = Value> {
         any::<f64>().prop_map(Value::F64),
         any::<u64>().prop_map(Value::Timestamp),
         any::<(u8, u32)>().prop_map(|(scale, n)| Value::Decimal(scale, n)),
-        "[-+]?[0-9]{0,25}".prop_map(Value::text),
+        "[-+]?[0-9]{0,25}([.][0-9]{0,3})?".prop_map(Value::text),
         any::<Vec<u8>>().prop_map(Value::LongStr),
     ]
 }
