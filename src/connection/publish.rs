@@ -794,10 +794,10 @@ fn extra_keys<'a>(headers: &'a [u8], name: &str) -> Result<Vec<&'a str>, Refusal
 pub fn check_expiration(text: &[u8]) -> Result<(), Refusal> {
     let shown = String::from_utf8_lossy(text);
     let refuse = |term: String| Refusal::precondition_failed(format!("invalid expiration '{shown}': {term}"));
-    let (sign, digits) = match text {
-        [b'-', rest @ ..] => (-1, rest),
-        [b'+', rest @ ..] => (1, rest),
-        rest => (1, rest),
+    let (is_negative, digits) = match text {
+        [b'-', rest @ ..] => (true, rest),
+        [b'+', rest @ ..] => (false, rest),
+        rest => (false, rest),
     };
     let count = digits.iter().take_while(|d| d.is_ascii_digit()).count();
     let (digits, left_over) = digits.split_at(count);
@@ -807,8 +807,13 @@ pub fn check_expiration(text: &[u8]) -> Result<(), Refusal> {
     if !left_over.is_empty() {
         return Err(refuse(format!("{{leftover_string,\"{}\"}}", String::from_utf8_lossy(left_over))));
     }
-    let value = digits.iter().fold(0_i64, |n, d| n.saturating_mul(10).saturating_add(i64::from(d - b'0')));
-    check_expiry(sign * value).map_err(refuse)
+    let digits = String::from_utf8_lossy(digits);
+    match digits.parse::<i64>() {
+        Ok(n) => check_expiry(if is_negative { -n } else { n }).map_err(refuse),
+        // It has more than 64 bits, and the text shows it all the same.
+        Err(_) if is_negative => Err(refuse(format!("{{value_negative,-{}}}", digits.trim_start_matches('0')))),
+        Err(_) => Err(refuse(format!("{{value_too_large,{}}}", digits.trim_start_matches('0')))),
+    }
 }
 
 #[cfg(test)]
@@ -830,6 +835,8 @@ mod tests {
             ("10s", "{leftover_string,\"s\"}"),
             ("-1", "{value_negative,-1}"),
             ("315360000001", "{value_too_large,315360000001}"),
+            ("99999999999999999999999", "{value_too_large,99999999999999999999999}"),
+            ("-99999999999999999999999", "{value_negative,-99999999999999999999999}"),
         ];
         for (text, term) in cases {
             let refusal = check_expiration(text.as_bytes()).unwrap_err();

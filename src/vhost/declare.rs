@@ -24,8 +24,10 @@ use crate::stats::Churn;
 /// # Errors
 /// 503 for a type that does not exist, as RabbitMQ 3.13.
 pub fn exchange_type(name: &str) -> Result<ExchangeType, Refusal> {
+    // RabbitMQ knows the empty name, but not as that of an exchange type.
+    let wrong = if name.is_empty() { "invalid" } else { "unknown" };
     ExchangeType::parse(name)
-        .ok_or_else(|| Refusal::new(ReplyCode::CommandInvalid, format!("unknown exchange type '{name}'")))
+        .ok_or_else(|| Refusal::new(ReplyCode::CommandInvalid, format!("{wrong} exchange type '{name}'")))
 }
 
 pub(super) fn exchange(broker: &Broker, record: ExchangeRecord) -> Result<Applied, Refusal> {

@@ -299,6 +299,7 @@ fn e051_delete_and_purge_count_ready_messages() {
 fn e052_unknown_exchange_types() {
     let text = "unknown exchange type 'nonsense'";
     channel().ends_connection(exchange_declare(&unique("e"), "nonsense"), 503, text);
+    channel().ends_connection(exchange_declare(&unique("e"), ""), 503, "invalid exchange type ''");
 }
 
 #[test]

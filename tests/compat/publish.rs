@@ -55,6 +55,8 @@ fn e068_expiration_must_be_a_number() {
         ("1.5", "{leftover_string,\".5\"}"),
         ("-1", "{value_negative,-1}"),
         ("315360000001", "{value_too_large,315360000001}"),
+        ("99999999999999999999999", "{value_too_large,99999999999999999999999}"),
+        ("-99999999999999999999999", "{value_negative,-99999999999999999999999}"),
     ] {
         let text = format!("invalid expiration '{expiration}': {why}");
         channel.refuses_message(basic_publish("", "q"), &props().expiration(expiration), "m", 406, text);
