@@ -59,7 +59,7 @@ pub enum Keeps {
     Nothing,
     /// What was published as persistent.
     Persistent,
-    /// A quorum queue's, whatever their delivery mode.
+    /// What a quorum queue or a delayed exchange holds, whatever its delivery mode.
     Everything,
 }
 

@@ -389,6 +389,8 @@ impl Queue {
             matches!(spec.arguments.get(super::arguments::SINGLE_ACTIVE), Some(crate::frames::Value::Bool(true)));
         let keeps = match super::arguments::type_of(&spec.arguments) {
             _ if !spec.durable || store.is_none() => Keeps::Nothing,
+            // As the plugin's table: whoever sends a message into the future expects it to get there.
+            _ if spec.delays_for.is_some() => Keeps::Everything,
             QueueType::Quorum => Keeps::Everything,
             QueueType::Classic | QueueType::Stream => Keeps::Persistent,
         };

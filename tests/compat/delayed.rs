@@ -334,9 +334,11 @@ fn a4_delayed_messages_survive_a_restart() {
     channel.declare(queue_declare("durable").durable());
     channel.call(queue_bind("durable", "delayed", "k"));
     channel.call(confirm_select());
-    for ms in [1500, 500, 1000] {
+    // Whatever their delivery mode.
+    for ms in [1500, 1000] {
         channel.publish_with("delayed", "k", delay(ms).persistent(), &ms.to_string());
     }
+    channel.publish_with("delayed", "k", delay(500), "500");
     channel.publish_with("delayed", "k", delay(600_000).persistent(), "much later");
     channel.expect_confirms(4);
     drop(channel);
