@@ -18,13 +18,13 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
-use super::disk::Disk;
+use super::disk::{Disk, advice};
 use super::encoding::Cursor;
 use super::journal::Journal;
 use super::journal::files::Used;
@@ -95,23 +95,20 @@ struct Saved {
 impl Windows {
     /// Reads the file; without one there are no windows but those of the journal.
     pub fn open(disk: Arc<dyn Disk>, path: PathBuf, in_journal: HashMap<u64, Vec<u8>>) -> Self {
-        let bytes = match read(&*disk, &path) {
-            Ok(bytes) => Some(bytes),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        let (mut found, exists) = match load(&*disk, &path) {
+            Ok(saved) => {
+                let exists = saved.is_some();
+                (saved.unwrap_or_default(), exists)
+            }
             Err(error) => {
-                tracing::warn!(target: "leveret::store", "{} cannot be read: {error}", path.display());
-                None
+                tracing::warn!(
+                    target: "leveret::store",
+                    "{} {error}. What was published before is not known, repetitions of it are let through.",
+                    path.display()
+                );
+                (HashMap::new(), matches!(error, LoadError::Damaged))
             }
         };
-        let in_file = bytes.as_deref().and_then(decode);
-        if bytes.is_some() && in_file.is_none() {
-            tracing::warn!(
-                target: "leveret::store",
-                "{} is damaged: what was published before is not known, repetitions of it are let through",
-                path.display()
-            );
-        }
-        let mut found = in_file.unwrap_or_default();
         for (owner, later) in in_journal {
             dedup::join(found.entry(owner).or_default(), &later);
         }
@@ -122,7 +119,7 @@ impl Windows {
             owners: Mutex::default(),
             batches: Mutex::default(),
             picture: Mutex::default(),
-            saved: Mutex::new(Saved { exists: bytes.is_some(), reaches: 0 }),
+            saved: Mutex::new(Saved { exists, reaches: 0 }),
             is_behind: AtomicBool::new(false),
         }
     }
@@ -239,6 +236,27 @@ impl Windows {
     }
 }
 
+/// Why what is saved of the windows is of no use.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    #[error("cannot be read ({0}){advice}", advice = advice(.0))]
+    Unreadable(io::Error),
+    #[error("is damaged")]
+    Damaged,
+}
+
+/// What is saved of each window; `None` when nothing ever was.
+///
+/// # Errors
+/// When the file is of no use.
+pub fn load(disk: &dyn Disk, path: &Path) -> Result<Option<HashMap<u64, Vec<u8>>>, LoadError> {
+    match read(disk, path) {
+        Ok(bytes) => decode(&bytes).map(Some).ok_or(LoadError::Damaged),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(LoadError::Unreadable(error)),
+    }
+}
+
 fn encode(windows: &[(u64, Vec<u8>)]) -> Vec<u8> {
     let mut out = MAGIC.to_vec();
     out.extend(VERSION.to_le_bytes());
@@ -305,7 +323,7 @@ mod tests {
     }
 
     /// A journal whose commits are gathered and never written, and the windows beside it.
-    fn begin(dir: &std::path::Path) -> (Journal, Windows, Arc<Exchange>) {
+    fn begin(dir: &Path) -> (Journal, Windows, Arc<Exchange>) {
         let disk: Arc<dyn Disk> = Arc::new(RealDisk);
         let settings = Settings {
             dir: dir.to_path_buf(),

@@ -17,6 +17,8 @@ pub struct Finding {
 pub enum Effect {
     /// Nothing is lost: there is a second copy, or it can be made anew. What will be done at the next start.
     Mended(&'static str),
+    /// No message is lost, and some may be taken twice: what exchanges and queues have seen is forgotten.
+    Repetitions,
     /// Anything of any queue may be lost.
     AnyQueue,
     /// Queues that are not served, and how many of their messages are lost at most, where that is known.
@@ -43,6 +45,11 @@ impl Finding {
     fn effect_text(&self, names: &Names) -> String {
         match &self.effect {
             Effect::Mended(how) => format!("Nothing is lost: {how}."),
+            Effect::Repetitions => {
+                "No message is lost: the next start goes on without it, and repetitions of what was published before are \
+                 let through."
+                    .to_owned()
+            }
             Effect::AnyQueue => {
                 "Messages or acknowledgements of any queue may be lost: no durable queue is served.".to_owned()
             }
@@ -58,7 +65,7 @@ impl Finding {
         }
     }
 
-    /// False when nothing is lost by it.
+    /// False when no message is lost by it.
     pub fn loses(&self) -> bool {
         matches!(self.effect, Effect::AnyQueue | Effect::Queues(_))
     }

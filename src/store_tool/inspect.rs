@@ -22,6 +22,7 @@ use crate::persist::recovery::FoundQueue;
 use crate::persist::reindex;
 use crate::persist::shelf::{Segment, Shelf};
 use crate::persist::store::{load_manifest, missing, recover};
+use crate::persist::windows;
 
 /// Everything that was found.
 pub struct Inspection {
@@ -170,7 +171,19 @@ impl Inspection {
         }
         self.take_journal(&dir.join("journal"), &replayed, blocks)?;
         self.take_notes(&manifest_dir);
+        self.take_seen(disk, &dir.join("seen"));
         Ok(())
+    }
+
+    fn take_seen(&mut self, disk: &dyn Disk, path: &Path) {
+        match windows::load(disk, path) {
+            Ok(None) => {}
+            Ok(Some(windows)) => self.line("seen", format!("whole: {} exchanges and queues", windows.len())),
+            Err(error) => {
+                self.line("seen", "damaged".to_owned());
+                self.find(path, None, format!("it {error}"), Effect::Repetitions);
+            }
+        }
     }
 
     fn take_journal(&mut self, dir: &Path, replayed: &Replayed, blocks: usize) -> Result<(), ToolError> {

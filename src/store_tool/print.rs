@@ -58,7 +58,7 @@ pub fn advice(inspection: &Inspection) {
              is lost and, with --yes, gives it up; the queues are then served again with everything that is still whole."
         );
     } else {
-        println!("Nothing is lost: start the node. Look at the disk all the same: it has changed what was written.");
+        println!("No message is lost: start the node. Look at the disk all the same: it has changed what was written.");
     }
 }
 

@@ -475,6 +475,31 @@ fn in_the_definitions() {
 }
 
 #[test]
+fn in_what_has_been_seen() {
+    let mut whole = b"LVRTSEEN\x01\0\0\0".to_vec();
+    whole.extend(crc32c::crc32c(&whole).to_le_bytes());
+    let put = |bytes: &[u8]| {
+        let damaged = Damaged::new(&[]);
+        fs::write(damaged.dir.path().join("store/seen"), bytes).expect("the file");
+        damaged
+    };
+    assert_eq!(put(&whole).store(&["check"]).0, 0);
+    let flipped: Vec<u8> = whole.iter().enumerate().map(|(at, byte)| if at == 3 { byte ^ 1 } else { *byte }).collect();
+    for bytes in [&flipped, &whole[..whole.len() - 1], b"", b"garbage"] {
+        let damaged = put(bytes);
+        let text = damaged.is_found_by_check("store/seen");
+        assert!(text.contains("repetitions of what was published before are let through"), "{text}");
+        let is_said = |log: &str| assert!(log.contains("store/seen is damaged"), "{log}");
+        assert!(damaged.serve(is_said).is_empty());
+        assert_eq!(damaged.store(&["check"]).0, 0, "it was written anew");
+    }
+    let damaged = Damaged::new(&[]);
+    fs::create_dir(damaged.dir.path().join("store/seen")).expect("a directory");
+    let (code, text) = damaged.store(&["check"]);
+    assert!(code == 1 && text.contains("store/seen: it cannot be read"), "{text}");
+}
+
+#[test]
 fn a_broker_that_runs_is_left_alone() {
     let damaged = Damaged::new(&[]);
     let (broker, _) = Broker::start(damaged.dir.path(), &SETTINGS);
