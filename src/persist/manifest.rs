@@ -18,6 +18,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -36,7 +37,10 @@ const COMPLETE: u8 = 3;
 const HEADER: usize = 17;
 /// Bytes at which a new pair of files is begun, if the old one says much less.
 const LARGE: u64 = 4 << 20;
+/// The first is written first.
 const COPIES: [&str; 2] = ["a", "b"];
+/// What a disk writes as a whole.
+const SECTOR: usize = 512;
 
 /// Why the manifest cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -73,16 +77,41 @@ pub struct Loaded {
     pub generation: u64,
     /// One copy is damaged; the other was whole.
     pub repaired: Vec<String>,
+    /// The second copy of the last checkpoint was being written when the node ended.
+    pub unfinished: bool,
 }
 
 /// One copy, as far as it can be read.
 struct Copy {
     path: PathBuf,
+    bytes: Vec<u8>,
     content: Content,
     /// Complete checkpoints.
     complete: u64,
+    /// Where the last one of them begins and ends.
+    last: Range<usize>,
     /// Why reading stopped before the end of the file.
     broken_at: Option<u64>,
+}
+
+impl Copy {
+    /// True when `second`, the content of the second copy, is what is there while the last checkpoint of this one is being
+    /// written to it too: a part of that, and nothing behind. A cut of power may have kept its length and not its content,
+    /// which is zeros then. Anything else may be damage.
+    fn is_ahead_of(&self, second: &[u8], has_older: bool) -> bool {
+        // Older files are removed when both copies of a new pair are on disk.
+        if self.last.start == 0 && !has_older && self.content != Content::default() {
+            return false;
+        }
+        let whole = self.bytes.get(..self.last.end).unwrap_or_default();
+        if second.len() < self.last.start || second.len() > whole.len() {
+            return false;
+        }
+        let same = second.iter().zip(whole).take_while(|(a, b)| a == b).count();
+        let sector = (same - same % SECTOR).max(self.last.start);
+        same >= self.last.start
+            && (same == second.len() || second.get(sector..).is_some_and(|rest| rest.iter().all(|b| *b == 0)))
+    }
 }
 
 /// Reads the manifest in a directory; an empty one when there is none.
@@ -98,28 +127,43 @@ pub fn load(disk: &dyn Disk, dir: &Path, store: u64) -> Result<Loaded, ManifestE
     generations.sort_unstable();
     generations.dedup();
     let newest = generations.last().copied().unwrap_or(0);
+    let oldest = generations.first().copied().unwrap_or(0);
     for generation in generations.into_iter().rev() {
         let mut copies = Vec::new();
         for copy in COPIES {
             copies.extend(read_copy(disk, file(dir, generation, copy), store)?);
         }
-        // The first one is written first: of two that say different things, the one that says more is newer.
-        copies.sort_by_key(|copy| std::cmp::Reverse(copy.complete));
         let missing = copies.len() < COPIES.len();
         // No crash leaves two broken copies: one is written when the other is on disk. What they say may be long past.
         if !missing && copies.iter().all(|c| c.broken_at.is_some()) && copies.iter().any(|c| c.complete > 0) {
             return Err(ManifestError::Lost { dir: dir.to_path_buf() });
         }
-        let Some((best, others)) = copies.split_first().filter(|(best, _)| best.complete > 0) else { continue };
-        let mut repaired: Vec<String> = Vec::new();
-        for copy in others.iter().filter(|c| c.complete < best.complete && c.broken_at.is_some()) {
-            let at = copy.broken_at.unwrap_or(0);
-            repaired.push(format!("{} is damaged at byte {at}; its other copy is used", copy.path.display()));
+        // The first one is written first: of two that say different things, the one that says more is newer.
+        let Some(best) = copies.iter().rev().max_by_key(|copy| copy.complete).filter(|c| c.complete > 0) else {
+            continue;
+        };
+        let mut loaded = Loaded { content: best.content.clone(), generation: newest, ..Loaded::default() };
+        for name in COPIES {
+            let path = file(dir, generation, name);
+            let copy = copies.iter().find(|copy| copy.path == path);
+            if copy.is_some_and(|copy| copy.complete == best.complete) {
+                continue;
+            }
+            let has_older = oldest < generation;
+            let written = copy.map_or(&[][..], |copy| &copy.bytes);
+            if name == COPIES[1] && best.is_ahead_of(written, has_older) {
+                loaded.unfinished = true;
+                continue;
+            }
+            let what = match copy {
+                Some(copy) => {
+                    format!("damaged at byte {}", copy.broken_at.unwrap_or(copy.bytes.len() as u64))
+                }
+                None => "missing".to_owned(),
+            };
+            loaded.repaired.push(format!("{} is {what}; its other copy is used", path.display()));
         }
-        if missing {
-            repaired.push(format!("the other copy of {} is missing", best.path.display()));
-        }
-        return Ok(Loaded { content: best.content.clone(), generation: newest, repaired });
+        return Ok(loaded);
     }
     if newest > 0 { Err(ManifestError::Lost { dir: dir.to_path_buf() }) } else { Ok(Loaded::default()) }
 }
@@ -163,18 +207,19 @@ fn read_copy(disk: &dyn Disk, path: PathBuf, store: u64) -> Result<Option<Copy>,
     let mut bytes = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
     let read = file.read_at(&mut bytes, 0).map_err(io)?;
     bytes.truncate(read);
-    let mut copy = Copy { path: path.clone(), content: Content::default(), complete: 0, broken_at: None };
+    let (path, content) = (path.clone(), Content::default());
+    let mut copy = Copy { path, bytes, content, complete: 0, last: 0..0, broken_at: None };
     let mut building = Content::default();
     let mut at = 0;
     let (mut number, mut format) = (0, FORMAT);
-    while at < bytes.len() {
-        let Some((kind, payload, length)) = bytes.get(at..).and_then(|rest| read_record(rest, number)) else {
+    while at < copy.bytes.len() {
+        let Some((kind, payload, length)) = copy.bytes.get(at..).and_then(|rest| read_record(rest, number)) else {
             copy.broken_at = Some(at as u64);
             break;
         };
         let mut cursor = Cursor(payload);
         let understood = match kind {
-            BEGIN => begin(&mut cursor, &path, store)?.map(|of| format = of),
+            BEGIN => begin(&mut cursor, &copy.path, store)?.map(|of| format = of),
             _ => take(kind, format, &mut cursor, &mut building),
         };
         if understood.is_none() {
@@ -184,6 +229,7 @@ fn read_copy(disk: &dyn Disk, path: PathBuf, store: u64) -> Result<Option<Copy>,
         if kind == COMPLETE {
             copy.content = building.clone();
             copy.complete += 1;
+            copy.last = copy.last.end..at + length;
         }
         at += length;
         number += 1;
@@ -279,7 +325,13 @@ impl Manifest {
     /// # Errors
     /// When it cannot be written.
     pub fn begin(disk: Arc<dyn Disk>, dir: &Path, store: u64, loaded: Loaded) -> Result<Self, CheckpointError> {
-        let Loaded { content, generation, .. } = loaded;
+        let Loaded { content, generation, unfinished, .. } = loaded;
+        if unfinished {
+            tracing::info!(
+                target: "leveret::store",
+                "the second copy of the manifest was being written when the node ended; it is written anew"
+            );
+        }
         let dir = dir.to_path_buf();
         let files = Vec::new();
         let (length, number, size, has_rest) = (0, 0, 0, false);
@@ -434,19 +486,80 @@ mod tests {
 
     #[test]
     fn every_flipped_bit_is_repaired_from_the_other_copy() {
-        let dir = tempfile::tempdir().unwrap();
-        let content = written(dir.path());
-        let path = file(dir.path(), 1, "a");
-        let whole = std::fs::read(&path).unwrap();
-        for bit in 0..whole.len() * 8 {
-            let mut bytes = whole.clone();
-            bytes[bit / 8] ^= 1 << (bit % 8);
-            std::fs::write(&path, &bytes).unwrap();
-            let loaded = load(&RealDisk, dir.path(), 9).unwrap();
-            assert_eq!((&loaded.content, loaded.repaired.len()), (&content, 1), "bit {bit}");
+        for copy in COPIES {
+            let dir = tempfile::tempdir().unwrap();
+            let content = written(dir.path());
+            let path = file(dir.path(), 1, copy);
+            let whole = std::fs::read(&path).unwrap();
+            for bit in 0..whole.len() * 8 {
+                let mut bytes = whole.clone();
+                bytes[bit / 8] ^= 1 << (bit % 8);
+                std::fs::write(&path, &bytes).unwrap();
+                let loaded = load(&RealDisk, dir.path(), 9).unwrap();
+                assert_eq!((&loaded.content, loaded.repaired.len()), (&content, 1), "bit {bit} of {copy}");
+            }
+            std::fs::remove_file(&path).unwrap();
+            let repaired = load(&RealDisk, dir.path(), 9).unwrap().repaired;
+            assert_eq!(repaired, [format!("{} is missing; its other copy is used", path.display())]);
         }
-        std::fs::remove_file(&path).unwrap();
-        assert_eq!(load(&RealDisk, dir.path(), 9).unwrap().repaired.len(), 1);
+    }
+
+    #[test]
+    fn a_second_copy_that_was_being_written_is_no_damage() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut manifest = open(dir.path());
+        manifest.checkpoint(vec![(1, Some(vec![7; 2000]))], 5, 4).unwrap();
+        let start = manifest.length as usize;
+        manifest.checkpoint(vec![(1, Some(vec![8; 3000]))], 8, 9).unwrap();
+        let whole = std::fs::read(file(dir.path(), 1, "a")).unwrap();
+        let load_with = |copy, bytes: &[u8]| {
+            COPIES.iter().for_each(|copy| std::fs::write(file(dir.path(), 1, copy), &whole).unwrap());
+            std::fs::write(file(dir.path(), 1, copy), bytes).unwrap();
+            let loaded = load(&RealDisk, dir.path(), 9).unwrap();
+            assert_eq!(&loaded.content, manifest.content());
+            (loaded.repaired.len(), loaded.unfinished)
+        };
+        for end in 0..whole.len() {
+            let expected = if end < start { (1, false) } else { (0, true) };
+            assert_eq!(load_with("b", &whole[..end]), expected, "cut at byte {end}");
+            assert_eq!(load_with("a", &whole[..end]), (1, false), "the first copy cut at byte {end}");
+        }
+        let page = start.next_multiple_of(SECTOR);
+        let mut bytes = whole.clone();
+        bytes[page..].fill(0);
+        assert_eq!(load_with("b", &bytes), (0, true), "the length was on disk and the content was not");
+        bytes[page + 700] = 1;
+        assert_eq!(load_with("b", &bytes), (1, false), "something stands behind the zeros");
+        bytes.clone_from(&whole);
+        bytes[start + 5..].fill(0);
+        bytes[start - 5] ^= 1;
+        assert_eq!(load_with("b", &bytes), (1, false), "a byte before it has changed");
+    }
+
+    #[test]
+    fn a_new_pair_of_which_the_second_was_not_made_is_no_damage() {
+        let dir = tempfile::tempdir().unwrap();
+        let second = |generation| file(dir.path(), generation, "b");
+        drop(open(dir.path()));
+        std::fs::remove_file(second(1)).unwrap();
+        let loaded = load(&RealDisk, dir.path(), 9).unwrap();
+        assert_eq!((loaded.repaired.len(), loaded.unfinished), (0, true), "the node ended in its first start");
+        let content = written(dir.path());
+        let older = COPIES.map(|copy| file(dir.path(), 2, copy));
+        let kept = older.each_ref().map(|path| std::fs::read(path).unwrap());
+        drop(open(dir.path()));
+        older.iter().zip(&kept).for_each(|(path, bytes)| std::fs::write(path, bytes).unwrap());
+        let whole = std::fs::read(second(3)).unwrap();
+        for end in 0..whole.len() {
+            std::fs::write(second(3), &whole[..end]).unwrap();
+            let loaded = load(&RealDisk, dir.path(), 9).unwrap();
+            assert_eq!((loaded.content, loaded.repaired.len(), loaded.unfinished), (content.clone(), 0, true), "{end}");
+        }
+        std::fs::remove_file(second(3)).unwrap();
+        assert!(load(&RealDisk, dir.path(), 9).unwrap().repaired.is_empty());
+        older.iter().for_each(|path| std::fs::remove_file(path).unwrap());
+        let repaired = load(&RealDisk, dir.path(), 9).unwrap().repaired;
+        assert_eq!(repaired.len(), 1, "older files are removed when both of a pair are there");
     }
 
     #[test]

@@ -144,7 +144,8 @@ impl Inspection {
         let content = match load_manifest(disk, dir, id) {
             Ok(loaded) => {
                 let state = if loaded.repaired.is_empty() { "whole" } else { "damaged in one copy" };
-                self.line("manifest", format!("{state}: {} queues", loaded.content.queues.len()));
+                let torn = if loaded.unfinished { ", one copy torn at the end (as a crash leaves it)" } else { "" };
+                self.line("manifest", format!("{state}: {} queues{torn}", loaded.content.queues.len()));
                 for text in loaded.repaired {
                     let how = Effect::Mended("both copies are written anew at the next start");
                     self.find(&manifest_dir, None, text, how);

@@ -45,7 +45,7 @@ pub fn content(disk: &dyn Disk, dir: &Path, id: u64, declared: &[QueueRecord]) -
 pub fn write(disk: std::sync::Arc<dyn Disk>, dir: &Path, id: u64, content: Content) -> Result<(), ToolError> {
     let dir = dir.join("manifest");
     let generation = newest(&*disk, &dir).map_err(ToolError::io(&dir))?;
-    let loaded = Loaded { content, generation, repaired: Vec::new() };
+    let loaded = Loaded { content, generation, ..Loaded::default() };
     let written = Manifest::begin(disk, &dir, id, loaded);
     written.map(drop).map_err(|error| ToolError::Refused(format!("{} cannot be written: {error:?}", dir.display())))
 }
