@@ -93,6 +93,12 @@ impl From<DataDirError> for ToolError {
             DataDirError::InUse(path, by) => {
                 Self::Refused(format!("the data directory {path} is used by another process{by}: stop that one first"))
             }
+            DataDirError::Unreadable(path, error) if error.kind() == std::io::ErrorKind::NotFound => {
+                Self::Refused(format!("there is no directory {path}"))
+            }
+            DataDirError::Unreadable(path, error) if error.kind() == std::io::ErrorKind::NotADirectory => {
+                Self::Refused(format!("{path} is a file and no data directory"))
+            }
             other => Self::DataDir(other),
         }
     }

@@ -23,6 +23,7 @@ pub use items::{Detail, item};
 pub use sections::{Sections, SectionsOfVhost};
 
 use super::data_dir::now;
+use super::disk::advice;
 use super::record::Record;
 
 /// The level of RabbitMQ whose format this is.
@@ -47,7 +48,9 @@ pub enum DefinitionsError {
     #[error("no number for queue {0}: {1}")]
     Number(String, getrandom::Error),
     #[error("it cannot be read: {0}")]
-    Io(#[from] std::io::Error),
+    Read(std::io::Error),
+    #[error("it cannot be written: {0}{advice}", advice = advice(.0))]
+    Write(std::io::Error),
 }
 
 #[derive(Serialize, Deserialize)]

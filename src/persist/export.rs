@@ -154,7 +154,7 @@ impl Shared {
 /// # Errors
 /// When that fails; an older file stays as it was.
 pub fn write_file(disk: &dyn Disk, file: &Path, records: Vec<Record>) -> Result<(), DefinitionsError> {
-    Ok(replace(disk, file, &definitions::write(records)?)?)
+    replace(disk, file, &definitions::write(records)?).map_err(DefinitionsError::Write)
 }
 
 /// The records of a definitions file and when it was written.
@@ -162,5 +162,5 @@ pub fn write_file(disk: &dyn Disk, file: &Path, records: Vec<Record>) -> Result<
 /// # Errors
 /// When it is missing, damaged or not ours.
 pub fn read_file(disk: &dyn Disk, file: &Path) -> Result<(Vec<Record>, String), DefinitionsError> {
-    definitions::read(&read(disk, file)?)
+    definitions::read(&read(disk, file).map_err(DefinitionsError::Read)?)
 }

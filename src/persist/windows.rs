@@ -227,7 +227,10 @@ impl Windows {
         let mut saved = self.saved.lock();
         if saved.exists || !windows.is_empty() {
             points::reach("windows-before-write");
-            replace(&*self.disk, &self.path, &encode(windows))?;
+            replace(&*self.disk, &self.path, &encode(windows)).map_err(|error| {
+                let text = format!("{} cannot be written ({error}){}", self.path.display(), advice(&error));
+                io::Error::new(error.kind(), text)
+            })?;
             points::reach("windows-after-write");
             saved.exists = true;
         }

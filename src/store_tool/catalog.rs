@@ -17,6 +17,13 @@ pub struct Declared {
     pub findings: Vec<Finding>,
 }
 
+/// Of a directory whose first start has not come to that.
+pub fn none_yet() -> Declared {
+    let mut declared = Declared { queues: Vec::new(), is_known: true, lines: Vec::new(), findings: Vec::new() };
+    declared.line("catalog", "none yet".to_owned());
+    declared
+}
+
 /// Reads the catalog and its export.
 pub fn read(disk: &dyn Disk, dir: &Path) -> Result<Declared, ToolError> {
     let export = dir.join("definitions.json");

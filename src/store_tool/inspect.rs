@@ -98,7 +98,8 @@ impl Inspection {
     /// Reads everything but the segments. `wrong` are the copies of the identity that are not in order.
     pub fn read(disk: &dyn Disk, data_dir: &DataDir, wrong: &[&str]) -> Result<Self, ToolError> {
         let (dir, identity) = (data_dir.path(), data_dir.identity());
-        let declared = catalog::read(disk, dir)?;
+        let is_new = is_new(disk, dir).map_err(ToolError::io(dir))?;
+        let declared = if is_new { catalog::none_yet() } else { catalog::read(disk, dir)? };
         let mut inspection = Self {
             lines: Vec::new(),
             findings: Vec::new(),
@@ -109,6 +110,7 @@ impl Inspection {
             lost_manifest: false,
             file_sizes: Vec::new(),
         };
+        let wrong = if is_new { &[] } else { wrong };
         let state = if wrong.is_empty() { "whole" } else { "damaged" };
         inspection.line("identity", format!("{state}: data directory {}, made at {}", identity.id, identity.created));
         for name in wrong {
@@ -290,6 +292,13 @@ impl Inspection {
     pub fn queue(&self, vhost: &str, name: &str) -> Option<u64> {
         self.names.iter().find(|(_, (v, n))| v == vhost && n == name).map(|(id, _)| *id)
     }
+}
+
+/// True for a directory whose first start ended before anything was kept in it.
+fn is_new(disk: &dyn Disk, dir: &Path) -> io::Result<bool> {
+    // As the start judges it.
+    const FIRST: [&str; 4] = ["lock", "identity", "identity.copy", "lost+found"];
+    Ok(disk.list(dir)?.iter().all(|name| FIRST.contains(&name.as_str()) || name.ends_with(".new")))
 }
 
 fn segment_findings(path: &Path, id: u64, segment: &Segment, state: &SegmentState) -> Vec<Finding> {

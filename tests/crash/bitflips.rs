@@ -500,6 +500,26 @@ fn in_what_has_been_seen() {
 }
 
 #[test]
+fn what_is_no_data_directory_is_said_so() {
+    let mut damaged = Damaged::new(&[]);
+    let whole = std::mem::replace(&mut damaged.dir, tempfile::tempdir().expect("a directory"));
+    let store = |path: &Path| {
+        let output = Command::new(env!("CARGO_BIN_EXE_leveret")).args(["store", "check"]).arg(path).output();
+        let output = output.expect("the tool can be run");
+        (output.status.code(), String::from_utf8(output.stderr).expect("text"))
+    };
+    let (code, text) = store(&whole.path().join("nowhere"));
+    assert!(code == Some(2) && text.contains("there is no directory"), "{text}");
+    let (code, text) = store(&whole.path().join("identity"));
+    assert!(code == Some(2) && text.contains("is a file"), "{text}");
+    // A first start that was killed before it had a catalog.
+    fs::copy(whole.path().join("identity"), damaged.dir.path().join("identity")).expect("a copy");
+    fs::write(damaged.dir.path().join("catalog.redb.new"), b"").expect("a file");
+    assert_eq!(damaged.store(&["check"]).0, 0);
+    assert!(Broker::start(damaged.dir.path(), &SETTINGS).0.complaints().len() <= 1);
+}
+
+#[test]
 fn a_broker_that_runs_is_left_alone() {
     let damaged = Damaged::new(&[]);
     let (broker, _) = Broker::start(damaged.dir.path(), &SETTINGS);

@@ -125,7 +125,8 @@ pub fn scan(disk: &dyn Disk, dir: &Path, store: u64) -> Result<Scan, ScanError> 
     let mut scan =
         Scan { dir: dir.to_path_buf(), files: Vec::new(), blocks: BTreeMap::new(), synced, notices: Vec::new() };
     if marker_damaged {
-        scan.notices.push(format!("{} is damaged in part; the rest serves", dir.join(MARKER).display()));
+        let what = if synced > 0 { "damaged in part; the rest serves" } else { "damaged; nothing of it serves" };
+        scan.notices.push(format!("{} is {what}", dir.join(MARKER).display()));
     }
     let names = match disk.list(dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),

@@ -72,7 +72,7 @@ impl Keeper {
         }
         let worked = store.turn();
         self.is_waiting = store.windows.has_picture() || matches!(worked, Ok(false));
-        if worked.is_err() {
+        if worked.as_ref().is_err_and(is_full) {
             self.give_up_ballast(store);
         }
         store.note_trouble(worked.err());
@@ -103,6 +103,11 @@ impl Keeper {
             let _ = store.disk.remove(&store.ballast());
         }
     }
+}
+
+/// Whether room on the disk would help.
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 impl Store {
@@ -151,7 +156,12 @@ impl Store {
         let emptied = self.empty_journal(spare.is_ok());
         let paged = self.page_out();
         let spare = spare.or_else(|_| self.provide_spare());
-        tidied.and(saved).and(paged).and(spare).and(emptied)
+        let (is_all, last) = emptied.map_or_else(|error| (false, Some(error)), |is_all| (is_all, None));
+        let mut failed: Vec<_> =
+            [tidied, saved, paged, spare].into_iter().filter_map(Result::err).chain(last).collect();
+        // There is a help against a full disk.
+        failed.sort_by_key(|error| !is_full(error));
+        failed.into_iter().next().map_or(Ok(is_all), Err)
     }
 
     /// Makes a spare journal file, where the disk has room for it and a little more.
