@@ -401,7 +401,25 @@ impl Manifest {
 
     /// Begins a new pair of files, then removes the old ones.
     fn renew(&mut self) -> Result<(), CheckpointError> {
-        let generation = self.generation + 1;
+        let made = self.make_pair(self.generation + 1);
+        if let Err(CheckpointError::Write(_)) = made {
+            // A first copy that is whole would count for more than what the old pair says from now on.
+            self.remove_pair(self.generation + 1).map_err(CheckpointError::Sync)?;
+        }
+        made
+    }
+
+    fn remove_pair(&self, generation: u64) -> io::Result<()> {
+        for copy in COPIES {
+            match self.disk.remove(&file(&self.dir, generation, copy)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        self.disk.sync_dir(&self.dir)
+    }
+
+    fn make_pair(&mut self, generation: u64) -> Result<(), CheckpointError> {
         let mut bytes = Vec::new();
         put_record(&mut bytes, 0, BEGIN, &[&FORMAT.to_le_bytes(), &self.store.to_le_bytes()]);
         let mut number = 1;
@@ -443,6 +461,7 @@ impl Manifest {
 mod tests {
     use super::*;
     use crate::persist::disk::RealDisk;
+    use crate::persist::sim::{Fault, Kind, SimDisk};
 
     fn open(dir: &Path) -> Manifest {
         let loaded = load(&RealDisk, dir, 9).unwrap();
@@ -560,6 +579,26 @@ mod tests {
         older.iter().for_each(|path| std::fs::remove_file(path).unwrap());
         let repaired = load(&RealDisk, dir.path(), 9).unwrap().repaired;
         assert_eq!(repaired.len(), 1, "older files are removed when both of a pair are there");
+    }
+
+    #[test]
+    fn a_new_pair_that_could_not_be_made_counts_for_nothing() {
+        let sim = SimDisk::new(1);
+        let dir = Path::new("/m");
+        sim.create_dir(dir).unwrap();
+        let disk: Arc<dyn Disk> = Arc::new(sim.clone());
+        let mut manifest = Manifest::begin(disk, dir, 9, Loaded::default()).unwrap();
+        let state = |n: u8| vec![(1, Some(vec![n; 1 << 20]))];
+        sim.inject(Fault::no_space(&[Kind::Write]).under("/m/manifest-2.b").lasting());
+        (1..8).for_each(|n| manifest.checkpoint(state(n), n.into(), 0).unwrap());
+        assert!(sim.counters("/m/manifest-2.a").writes > 0, "the first copy was made");
+        // From here on not even a beginning of a new pair succeeds.
+        sim.inject(Fault::no_space(&[Kind::Create, Kind::SetLen]).under("/m/manifest-2.a").lasting());
+        manifest.checkpoint(state(8), 8, 0).unwrap();
+        for disk in [sim.copy(), sim.power_cut(1)] {
+            disk.heal();
+            assert_eq!(load(&disk, dir, 9).unwrap().content.first_block, 8);
+        }
     }
 
     #[test]
