@@ -586,6 +586,7 @@ mod tests {
         let sim = SimDisk::new(1);
         let dir = Path::new("/m");
         sim.create_dir(dir).unwrap();
+        sim.sync_all(Path::new("/")).unwrap();
         let disk: Arc<dyn Disk> = Arc::new(sim.clone());
         let mut manifest = Manifest::begin(disk, dir, 9, Loaded::default()).unwrap();
         let state = |n: u8| vec![(1, Some(vec![n; 1 << 20]))];
