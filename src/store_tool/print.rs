@@ -28,8 +28,8 @@ pub fn queues(inspection: &Inspection) {
     let unknown = unknown.count();
     if unknown > 0 {
         println!(
-            "and {unknown} that the catalog does not have, with messages: the next start puts each in a queue of its own, \
-             and the log says its name"
+            "and {unknown} that are not in the catalog: they were deleted, and the next start removes their messages (if \
+             the catalog was put back from an older copy, make an empty file catalog.rebuilt beside it, which keeps them)"
         );
     }
 }

@@ -196,11 +196,11 @@ impl Broker {
         for record in records {
             apply::restore(&broker, record)?;
         }
-        let is_rebuilt = broker.catalog.is_rebuilt();
-        broker.adopt_unknown(is_rebuilt)?;
-        if is_rebuilt {
+        if broker.catalog.is_rebuilt() {
+            broker.adopt_unknown()?;
             broker.catalog.settle()?;
         }
+        broker.drop_unknown();
         if let Some(store) = &broker.store {
             store.start_keeper()?;
         }
@@ -237,23 +237,16 @@ impl Broker {
         })
     }
 
-    /// A catalog that was rebuilt, or put back from a copy, may lack queues that have messages: they come back, with what
-    /// the store knows of their names and without their arguments. Only when the catalog is not known to be rebuilt, it
-    /// may also be that the node ended between forgetting a queue and its messages: that one gets no name that anybody uses.
-    fn adopt_unknown(&self, is_rebuilt: bool) -> Result<(), StartError> {
+    /// A catalog that was rebuilt from an older copy, or put back as one, may lack queues that have messages: they come back,
+    /// with what the store knows of their names and without their arguments.
+    fn adopt_unknown(&self) -> Result<(), StartError> {
         let found: Vec<_> = self.found.lock().iter().map(|(id, f)| (*id, f.count(), f.names.clone())).collect();
         for (id, count, names) in found {
-            let names = names.map(|(vhost, name)| (vhost, if is_rebuilt { name } else { String::new() }));
             let Some(record) = self.record_for_unknown(id, names).filter(|_| count > 0) else { continue };
-            let why = if is_rebuilt {
-                "the catalog was rebuilt"
-            } else {
-                "the catalog is older than they are, or their queue was deleted as the node ended"
-            };
             tracing::error!(
                 target: "leveret::store",
-                "{count} messages are of a queue that the catalog lacks: {why}. They are in queue '{}' of vhost '{}' now, \
-                 which has no arguments and no bindings; delete it if they are not wanted.",
+                "{count} messages are of a queue that the rebuilt catalog lacks. They are in queue '{}' of vhost '{}' now, \
+                 which has no arguments and no bindings.",
                 record.name,
                 record.vhost
             );
@@ -261,8 +254,6 @@ impl Broker {
             self.catalog.write(&[Change::Put(record.clone())])?;
             apply::restore(self, record)?;
         }
-        // The rest has no messages, or no virtual host to be in.
-        self.found.lock().clear();
         Ok(())
     }
 
@@ -275,6 +266,24 @@ impl Broker {
         let name = if is_free { name } else { format!("recovered-{id:016x}") };
         let (vhost, arguments) = (vhost.name.to_string(), Table::default());
         Some(QueueRecord { vhost, name, durable: true, auto_delete: false, arguments, id })
+    }
+
+    /// Queues that the store has and the catalog has not were deleted just before the node ended: the catalog forgets a queue
+    /// a moment before the store does.
+    fn drop_unknown(&self) {
+        for (id, found) in std::mem::take(&mut *self.found.lock()) {
+            let count = found.count();
+            if count > 0 {
+                let of = found.names.map_or_else(
+                    || format!("the queue of the number {id:016x}"),
+                    |(vhost, name)| format!("queue '{name}' in vhost '{vhost}'"),
+                );
+                tracing::warn!(
+                    target: "leveret::store",
+                    "{of} is not in the catalog: it was deleted, and {count} messages of it are removed"
+                );
+            }
+        }
     }
 
     /// What an empty catalog begins with. All of it is written as one: a crash leaves all or none.

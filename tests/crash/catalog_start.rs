@@ -146,7 +146,12 @@ fn messages_survive_an_older_catalog_that_is_put_back() {
     assert_eq!(deleted.expect("it is deleted"), 1);
     broker.stop();
     fs::write(dir.path().join("catalog.redb"), catalog).expect("it can be written");
+    // By which the operator says that the catalog may lack queues.
+    fs::write(dir.path().join("catalog.rebuilt"), "").expect("it can be written");
+    let (code, said) = store_tool(&["check"], dir.path());
+    assert!(code == Some(0) && said.contains("catalog.rebuilt"), "{code:?} {said}");
     Broker::start(dir.path(), &[]).0.stop();
+    assert!(!dir.path().join("catalog.rebuilt").exists());
     let queues = super::catalog_kill::stored(dir.path()).into_iter().filter_map(|record| match record {
         leveret::persist::Record::Queue(queue) => Some(queue.name),
         _ => None,
